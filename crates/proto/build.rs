@@ -1,0 +1,11 @@
+//! Compiles the schema with a protobuf compiler written in Rust, so that nothing needs to be installed.
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let schema = "../../schema";
+    println!("cargo:rerun-if-changed={schema}");
+    let files = ["session", "conversation", "call", "sealed"].map(|name| format!("ahoy/v1/{name}.proto"));
+    let descriptors = protox::compile(files, [schema])?;
+    let mut config = prost_build::Config::new();
+    config.bytes(["."]);
+    config.compile_fds(descriptors)?;
+    Ok(())
+}

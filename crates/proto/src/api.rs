@@ -1,0 +1,308 @@
+//! The authority's HTTP API: JSON bodies of `/.well-known/ahoy` and `/v1/*`.
+//!
+//! Bytes are unpadded base64url, ids are 32 hexadecimal digits, times are Unix seconds. Every error is an [`ApiError`]
+//! with a status to match its code.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::{Jwk, RosterEntry};
+use crate::hex::{base64url, unbase64url};
+use crate::{AccountId, DeviceId, Name, NetworkId, UnixTime};
+
+/// Bytes in JSON: unpadded base64url. Its `Debug` shows only the length.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Base64Url(pub Vec<u8>);
+
+impl fmt::Debug for Base64Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl TryFrom<String> for Base64Url {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        unbase64url(&text).map(Self).ok_or("not unpadded base64url")
+    }
+}
+
+impl From<Base64Url> for String {
+    fn from(bytes: Base64Url) -> Self {
+        base64url(&bytes.0)
+    }
+}
+
+impl From<&[u8]> for Base64Url {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+}
+
+/// `GET /.well-known/ahoy`: what a client needs to know before it knows anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WellKnown {
+    /// What people call the network, usually its domain; the part after @ in a full name.
+    pub name: String,
+    /// Made from `root_key`.
+    pub network: NetworkId,
+    /// Clients pin it at first contact.
+    pub root_key: Jwk,
+    /// `ahoy-signing-key+jwt` documents, newest first.
+    pub signing_keys: Vec<String>,
+    /// Least protocol version served.
+    pub minimum_version: u32,
+    /// Who may sign up.
+    pub sign_up: SignUpPolicy,
+    /// The account that answers every call with the caller's own voice, if there is one.
+    pub echo: Option<Name>,
+    /// Unsigned hint of where to dial before a roster is known; the roster decides.
+    pub supernodes: Vec<RosterEntry>,
+}
+
+/// Who may sign up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignUpPolicy {
+    /// Everybody.
+    Open,
+    /// Whoever holds an unused invite.
+    Invite,
+    /// Nobody.
+    Closed,
+}
+
+/// Any response with a status of 400 or above.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// For programs.
+    pub code: ApiErrorCode,
+    /// One sentence for a person.
+    pub text: String,
+    /// Milliseconds to wait before trying again, where that helps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+/// Why the authority refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ApiErrorCode {
+    /// 400: not the JSON expected, or a field out of range.
+    Invalid,
+    /// 400: the name breaks a rule of [`Name`].
+    NameInvalid,
+    /// 409.
+    NameTaken,
+    /// 403: sign-up is closed, or the invite is missing, used or unknown.
+    SignUpRefused,
+    /// 401: wrong password, unknown name or wrong recovery code; nobody learns which.
+    SignInRefused,
+    /// 401: the step's state or the ticket is too old or not ours.
+    StateRefused,
+    /// 401: the credential or its signature is not accepted.
+    CredentialRefused,
+    /// 403: the operator has suspended the account.
+    Suspended,
+    /// 409: the account has as many devices as it may.
+    TooManyDevices,
+    /// 404.
+    NotFound,
+    /// 413.
+    TooLarge,
+    /// 429.
+    RateLimited,
+    /// 503: the store can't be reached or its disk is full.
+    Unavailable,
+}
+
+/// `POST /v1/accounts/start`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StartAccount {
+    /// The name wished for, as typed.
+    pub name: String,
+    /// OPAQUE RegistrationRequest.
+    pub registration_request: Base64Url,
+    /// Where sign-up is by invite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invite: Option<String>,
+}
+
+/// Response to [`StartAccount`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AccountStarted {
+    /// To be returned within 60 s.
+    pub state: Base64Url,
+    /// The id that the account will have.
+    pub account: AccountId,
+    /// OPAQUE RegistrationResponse.
+    pub registration_response: Base64Url,
+}
+
+/// `POST /v1/accounts/finish`, answered with [`CredentialIssued`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FinishAccount {
+    /// From [`AccountStarted`].
+    pub state: Base64Url,
+    /// OPAQUE RegistrationUpload.
+    pub registration_upload: Base64Url,
+    /// Ed25519, public.
+    pub account_key: Jwk,
+    /// The account key's secret, sealed under the export key.
+    pub sealed_account_key: Base64Url,
+    /// The way back in without the password.
+    pub recovery: Recovery,
+    /// The first device.
+    pub device: NewDevice,
+}
+
+/// What the authority keeps so that a recovery code works.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Recovery {
+    /// SHA-256 of the recovery secret that [`Recover`] will show.
+    pub verifier: Base64Url,
+    /// The account key's secret, sealed under the recovery code.
+    pub sealed_account_key: Base64Url,
+}
+
+/// A device that asks for its first credential.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NewDevice {
+    /// Random, made by the device.
+    pub device: DeviceId,
+    /// For the owner's eyes, at most 64 bytes.
+    pub name: String,
+    /// `ahoy.v1.Binding`, signed by the account key.
+    pub binding: Base64Url,
+}
+
+/// A credential, as a compact JWS.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CredentialIssued {
+    /// `ahoy-credential+jwt`
+    pub credential: String,
+    /// The authority's clock.
+    pub time: UnixTime,
+}
+
+/// `POST /v1/sign-in/start`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StartSignIn {
+    /// As typed.
+    pub name: String,
+    /// OPAQUE KE1.
+    pub credential_request: Base64Url,
+}
+
+/// Response to [`StartSignIn`], for known and unknown names alike.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SignInStarted {
+    /// To be returned within 60 s.
+    pub state: Base64Url,
+    /// OPAQUE KE2.
+    pub credential_response: Base64Url,
+}
+
+/// `POST /v1/sign-in/finish`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FinishSignIn {
+    /// From [`SignInStarted`].
+    pub state: Base64Url,
+    /// OPAQUE KE3.
+    pub credential_finalization: Base64Url,
+}
+
+/// Response to [`FinishSignIn`] and [`Recover`]: the account is open to whoever sent them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AccountOpened {
+    /// The account.
+    pub account: AccountId,
+    /// Its name.
+    pub name: Name,
+    /// Ed25519, public.
+    pub account_key: Jwk,
+    /// Sealed under the export key, or under the recovery code in a response to [`Recover`].
+    pub sealed_account_key: Base64Url,
+    /// Good for 10 minutes and for [`AddDevice`], [`StartPassword`] and [`FinishPassword`].
+    pub ticket: Base64Url,
+}
+
+/// `POST /v1/devices`, answered with [`CredentialIssued`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AddDevice {
+    /// From [`AccountOpened`].
+    pub ticket: Base64Url,
+    /// The device.
+    pub device: NewDevice,
+}
+
+/// `POST /v1/password/start`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StartPassword {
+    /// From [`AccountOpened`].
+    pub ticket: Base64Url,
+    /// OPAQUE RegistrationRequest.
+    pub registration_request: Base64Url,
+}
+
+/// Response to [`StartPassword`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PasswordStarted {
+    /// OPAQUE RegistrationResponse.
+    pub registration_response: Base64Url,
+}
+
+/// `POST /v1/password/finish`, answered with `{}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FinishPassword {
+    /// From [`AccountOpened`].
+    pub ticket: Base64Url,
+    /// OPAQUE RegistrationUpload.
+    pub registration_upload: Base64Url,
+    /// The account key's secret, sealed under the new export key.
+    pub sealed_account_key: Base64Url,
+    /// A new recovery code voids the old one; absent: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
+}
+
+/// `POST /v1/recovery`, answered with [`AccountOpened`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Recover {
+    /// As typed.
+    pub name: String,
+    /// Derived from the recovery code; see docs/protocol.md.
+    pub recovery_secret: Base64Url,
+}
+
+/// `POST /v1/credentials/renew`, answered with [`CredentialIssued`]; and `POST /v1/credentials/revoke`, answered with `{}`,
+/// which voids the credential and forgets the device.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeviceRequest {
+    /// The present credential. Renewal accepts one that expired at most 30 days ago.
+    pub credential: String,
+    /// The device's clock; must be within [`CLOCK_SKEW_MAX`](crate::limits::CLOCK_SKEW_MAX) of the authority's.
+    pub time: UnixTime,
+    /// Ed25519 by the device key over [`device_request_input`].
+    pub signature: Base64Url,
+}
+
+/// What a device may ask of the authority with its key alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceVerb {
+    /// A new credential for the same device.
+    Renew,
+    /// Sign out.
+    Revoke,
+}
+
+/// The input of the signature in [`DeviceRequest`]: label, 0, verb (1 byte), network, device, time (8 bytes, big-endian).
+pub fn device_request_input(verb: DeviceVerb, network: NetworkId, device: DeviceId, time: UnixTime) -> Vec<u8> {
+    let verb = match verb {
+        DeviceVerb::Renew => 1,
+        DeviceVerb::Revoke => 2,
+    };
+    [b"ahoy/1 device request" as &[u8], &[0, verb], &network.0, &device.0, &time.0.to_be_bytes()].concat()
+}

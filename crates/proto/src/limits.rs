@@ -1,0 +1,87 @@
+//! Every bound of the protocol, with the sum that justifies it. docs/protocol.md repeats them.
+
+use std::time::Duration;
+
+/// Longest message before proof, in bytes: a credential is about 700 and a signature 64, so 4 KiB leaves room for a
+/// credential to grow fivefold while 10,000 half-open links hold at most 40 MB.
+pub const UNPROVEN_MESSAGE_MAX: usize = 4 * 1024;
+
+/// Longest message of a session, in bytes. The largest is a `Commit` of a one-to-one conversation: GroupInfo with a tree of
+/// 2 × 8 devices at about 500 bytes a leaf, and as many Welcomes: below 32 KiB. Larger things will travel in chunks.
+pub const MESSAGE_MAX: usize = 64 * 1024;
+
+/// Time from a link's first packet to its proof. Two round trips at 1 s each, and eight seconds for a sleeping phone's CPU.
+pub const PROOF_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Unanswered requests of one session. An SDK runs a handful; each holds at most [`MESSAGE_MAX`], so 32 bound it at 2 MiB.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 32;
+
+/// Bytes queued towards a client that does not read, beyond what its receive window takes: 16 messages of the largest kind.
+pub const OUTBOUND_QUEUE_MAX: usize = 16 * MESSAGE_MAX;
+
+/// How often whoever dialled sends something on an idle link. NAT bindings for UDP live 30 s and more (RFC 4787 asks for two minutes).
+pub const KEEPALIVE: Duration = Duration::from_secs(25);
+
+/// A link that has been silent for this long is lost: two keepalives and a half.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(62);
+
+/// Silence in a call after which a client starts a parallel dial: 40 voice packets in a row.
+pub const CALL_SILENCE: Duration = Duration::from_millis(800);
+
+/// How long a call rings before NO_ANSWER.
+pub const RING_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// How long a leg whose link was lost may take to attach again.
+pub const LEG_RETURN: Duration = Duration::from_secs(10);
+
+/// Life of a call token; a session in a call gets a new one at half of it.
+pub const CALL_TOKEN_LIFE: Duration = Duration::from_secs(3600);
+
+/// Longest call token, in bytes.
+pub const CALL_TOKEN_MAX: usize = 512;
+
+/// Longest sealed part of call signalling, in bytes: a LegOffer is about 80, its MLS message about 250.
+pub const SEALED_MAX: usize = 4 * 1024;
+
+/// Longest voice datagram, in bytes. QUIC guarantees 1,200 bytes a packet; header, tag and frame take at most 60.
+pub const DATAGRAM_MAX: usize = 1100;
+
+/// Voice packets of one leg per second, sustained: 50 of 20 ms, and half as many again for clock drift and reports.
+pub const VOICE_PACKETS_PER_SECOND: u32 = 75;
+
+/// Voice packets of one leg at once: 400 ms, what piles up while a phone changes its network.
+pub const VOICE_PACKETS_BURST: u32 = 20;
+
+/// Legs of one call. One-to-one today; 8 devices of two accounts could attach in turn.
+pub const LEGS_MAX: usize = 16;
+
+/// Devices of one account: phones, tablets, computers and browsers of one person.
+pub const DEVICES_MAX: usize = 8;
+
+/// Conversations of one account.
+pub const CONVERSATIONS_MAX: usize = 10_000;
+
+/// Key packages kept for one device. 100 new conversations between two visits; at about 500 bytes, 50 KB a device.
+pub const KEY_PACKAGES_MAX: usize = 100;
+
+/// Longest key package, in bytes: suite 1 needs about 500.
+pub const KEY_PACKAGE_MAX: usize = 4 * 1024;
+
+/// Entries kept in one device's inbox.
+pub const INBOX_MAX: usize = 1_000;
+
+/// Longest log or inbox response, in bytes of entries: leaves 4 KiB of a message for fields.
+pub const PAGE_BYTES_MAX: usize = 60 * 1024;
+
+/// Longest program name in Prove.
+pub const AGENT_MAX: usize = 64;
+
+/// Life of a credential; renewed from half of it on.
+pub const CREDENTIAL_LIFE: Duration = Duration::from_secs(7 * 86_400);
+
+/// Two clocks may differ by this much before a credential of the future or a client's clock is refused.
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
+
+/// Life of a signed roster and revocation list; both are renewed hourly while the authority is up. A week lets a
+/// fleet outlive its authority for that long.
+pub const ROSTER_LIFE: Duration = Duration::from_secs(7 * 86_400);
