@@ -17,6 +17,7 @@ pub mod name;
 #[cfg(feature = "opaque")]
 pub mod opaque;
 pub mod proof;
+pub mod sealing;
 pub mod time;
 
 /// The messages of `schema/ahoy/v1`, generated.
