@@ -1,1 +1,12 @@
-//! See the package description.
+//! Whole-system trials: what only real processes can show.
+//!
+//! [`impair`] is a bad network, [`harness`] starts `ahoyd` and `ahoy` and reads what they print, [`quality`] scores calls,
+//! [`capture`] reads two clients' traffic as their supernode does, [`wire`] speaks the protocol without the SDK, [`bench`] measures.
+//! Nothing here is used by what ships.
+
+pub mod bench;
+pub mod capture;
+pub mod harness;
+pub mod impair;
+pub mod quality;
+pub mod wire;

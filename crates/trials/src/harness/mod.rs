@@ -1,0 +1,1 @@
+//! Starts real processes and reads what they print.
