@@ -1,0 +1,98 @@
+//! Licences, sources and banned crates, by the rules of `deny.toml`.
+//!
+//! cargo-deny reads the same file in `cargo xtask nightly`; compiling it takes longer than the rest of CI, and these
+//! three questions need no more than `cargo metadata`.
+
+use anyhow::{Context as _, bail};
+use cargo_metadata::Package;
+use serde::Deserialize;
+
+use crate::workspace;
+
+#[derive(Deserialize)]
+struct Rules {
+    licenses: Licences,
+    bans: Bans,
+    sources: Sources,
+}
+
+#[derive(Deserialize)]
+struct Licences {
+    allow: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Bans {
+    deny: Vec<Banned>,
+}
+
+#[derive(Deserialize)]
+struct Banned {
+    #[serde(rename = "crate")]
+    name: String,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Sources {
+    allow_registry: Vec<String>,
+}
+
+impl Rules {
+    /// What is wrong with a package, if anything.
+    fn judge(&self, package: &Package) -> Option<String> {
+        if let Some(ban) = self.bans.deny.iter().find(|ban| ban.name == package.name.as_str()) {
+            return Some(format!("{} is banned: {}", package.name, ban.reason));
+        }
+        let source = package.source.as_ref().map(|source| source.repr.trim_start_matches("registry+"));
+        if source.is_some_and(|source| !self.sources.allow_registry.iter().any(|allowed| allowed == source)) {
+            return Some(format!("{} comes from a source that deny.toml does not allow", package.name));
+        }
+        let licence = package.license.as_deref().unwrap_or_default();
+        match self.permits(licence) {
+            Ok(true) => None,
+            Ok(false) => Some(format!("{} {} is under `{licence}`", package.name, package.version)),
+            Err(error) => Some(format!("{} {} has no licence to read: {error}", package.name, package.version)),
+        }
+    }
+
+    fn permits(&self, licence: &str) -> anyhow::Result<bool> {
+        let expression = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX)?;
+        Ok(expression.evaluate(|wanted| self.licenses.allow.contains(&wanted.to_string())))
+    }
+}
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(workspace::root().join("deny.toml")).context("can't read deny.toml")?;
+    let rules: Rules = toml::from_str(&text).context("can't read deny.toml")?;
+    let metadata = workspace::metadata()?;
+    let broken: Vec<String> = metadata.packages.iter().filter_map(|package| rules.judge(package)).collect();
+    if broken.is_empty() {
+        return Ok(());
+    }
+    bail!("deny.toml is broken:\n  {}", broken.join("\n  "));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(allow: &[&str]) -> Rules {
+        Rules {
+            licenses: Licences { allow: allow.iter().map(|&name| name.to_owned()).collect() },
+            bans: Bans { deny: vec![] },
+            sources: Sources { allow_registry: vec![] },
+        }
+    }
+
+    #[test]
+    fn one_side_of_an_or_is_enough_and_an_and_wants_both() {
+        let rules = rules(&["MIT", "Apache-2.0 WITH LLVM-exception"]);
+        assert!(rules.permits("MIT OR GPL-3.0-only").unwrap());
+        assert!(rules.permits("Apache-2.0/MIT").unwrap());
+        assert!(rules.permits("Apache-2.0 WITH LLVM-exception").unwrap());
+        assert!(!rules.permits("MIT AND GPL-3.0-only").unwrap());
+        assert!(!rules.permits("Apache-2.0").unwrap());
+    }
+}

@@ -1,0 +1,74 @@
+//! `cargo xtask nightly`: what takes too long for every change.
+
+use std::process::Command;
+
+use crate::needs::{self, Purpose};
+use crate::shell::{self, cargo, step};
+use crate::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How many seeds the simulator plays
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u32,
+    /// How long each fuzz target runs, seconds
+    #[arg(long, default_value_t = 600)]
+    fuzz_seconds: u32,
+}
+
+/// A cargo subcommand that is installed when it is missing.
+struct Tool {
+    subcommand: &'static str,
+    package: &'static str,
+    version: &'static str,
+}
+
+const FUZZ: Tool = Tool { subcommand: "fuzz", package: "cargo-fuzz", version: "0.13.2" };
+const DENY: Tool = Tool { subcommand: "deny", package: "cargo-deny", version: "0.20.2" };
+const HACK: Tool = Tool { subcommand: "hack", package: "cargo-hack", version: "0.6.46" };
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    needs::meet(&[Purpose::Build, Purpose::Score, Purpose::Capture])?;
+    step("simulator, long", || {
+        let mut sim = cargo("test");
+        sim.args(["--package", "ahoy-sim"]).env("AHOY_SIM_SEEDS", args.seeds.to_string());
+        shell::run(&mut sim)
+    })?;
+    step("fuzz", || fuzz(args.fuzz_seconds))?;
+    step("features", || {
+        install(&HACK)?;
+        shell::run(cargo("hack").args(["check", "--workspace", "--feature-powerset", "--no-dev-deps"]))
+    })?;
+    step("advisories, bans, licences, sources", || {
+        install(&DENY)?;
+        shell::run(cargo("deny").args(["check"]))
+    })
+}
+
+fn fuzz(seconds: u32) -> anyhow::Result<()> {
+    let folder = workspace::root().join("fuzz");
+    if !folder.exists() {
+        eprintln!("no fuzz targets");
+        return Ok(());
+    }
+    install(&FUZZ)?;
+    let fuzz = || {
+        let mut command = Command::new("cargo");
+        command.current_dir(workspace::root()).env("RUSTC_BOOTSTRAP", "1").arg("fuzz");
+        command
+    };
+    for target in shell::output(fuzz().arg("list"))?.lines() {
+        let limit = format!("-max_total_time={seconds}");
+        step(&format!("fuzz {target}"), || shell::run(fuzz().args(["run", target, "--", &limit])))?;
+    }
+    Ok(())
+}
+
+fn install(tool: &Tool) -> anyhow::Result<()> {
+    if shell::succeeds(Command::new("cargo").args([tool.subcommand, "--version"])) {
+        return Ok(());
+    }
+    step(&format!("install {}", tool.package), || {
+        shell::run(cargo("install").args([tool.package, "--version", tool.version]))
+    })
+}

@@ -1,0 +1,34 @@
+//! `cargo xtask test`: every test of the workspace, on the real binaries where a test wants them.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::needs::{self, Purpose};
+use crate::{python, shell, workspace};
+
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// Handed to `cargo test` in place of `--workspace`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    cargo_test: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    needs::meet(&[Purpose::Build, Purpose::Score, Purpose::Capture])?;
+    let python = python::venv()?;
+    // The same selection as `cargo test` below, so that features unify alike and nothing is compiled twice.
+    shell::step("build", || shell::run(shell::cargo("build").args(["--workspace", "--bins", "--tests"])))?;
+    let binaries = workspace::target()?.join("debug");
+    let mut tests = shell::cargo("test");
+    if args.cargo_test.is_empty() {
+        tests.arg("--workspace");
+    } else {
+        tests.args(&args.cargo_test);
+    }
+    shell::step("test", || shell::run(with_parts(&mut tests, &binaries, &python)))
+}
+
+/// Tells trials where the real parts lie.
+pub(crate) fn with_parts<'a>(command: &'a mut Command, binaries: &Path, python: &Path) -> &'a mut Command {
+    command.env("AHOYD_BIN", binaries.join("ahoyd")).env("AHOY_BIN", binaries.join("ahoy")).env("AHOY_PYTHON", python)
+}
