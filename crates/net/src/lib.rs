@@ -1,1 +1,18 @@
-//! See the package description.
+//! Links between a client and its supernode: one ordered stream of messages and unreliable datagrams.
+//!
+//! [`shard`] is the supernode's side: quinn-proto driven by one hand-written loop on one thread. [`client`] is the
+//! dialling side, on quinn and tokio. Both carry bytes and understand none of them.
+
+pub mod client;
+mod connection_id;
+mod floor;
+pub mod limits;
+pub mod listen;
+pub mod shard;
+mod timers;
+pub mod tls;
+mod transport;
+
+pub use client::{ClientLink, DialError, DialOptions, LinkEnd, dial};
+pub use shard::LinkId;
+pub use tls::ServerTls;

@@ -1,0 +1,422 @@
+//! The dialling side of a link, on quinn and tokio.
+//!
+//! Each link has a UDP socket of its own, so that a change of network or a parallel dial never disturbs another link,
+//! and so that our connection ids can be empty: eight bytes less on every packet that we receive.
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use ahoy_proto::{document::RosterEntry, frame::Deframer, limits::MESSAGE_MAX, proof::EXPORTER_LABEL, v1::ErrorCode};
+use bytes::Bytes;
+use ed25519_dalek::VerifyingKey;
+use quinn::{ConnectionError, EndpointConfig, VarInt};
+use quinn_proto::RandomConnectionIdGenerator;
+use tokio::{
+    sync::{Mutex, mpsc},
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use crate::{limits, tls, transport};
+
+/// How to dial.
+#[derive(Debug, Clone)]
+pub struct DialOptions {
+    /// How long dialling may take altogether; [`limits::DIAL_TIMEOUT`] by default.
+    pub timeout: Duration,
+    /// Starts a fresh attempt this often until one succeeds, in place of waiting for QUIC's doubling retransmits. For a client
+    /// in a call whose supernode restarts: it finds the port open again within this time. `None` by default.
+    pub retry_every: Option<Duration>,
+    /// How often an idle link sends something; `ahoy_proto::limits::KEEPALIVE` when `None`.
+    pub keepalive: Option<Duration>,
+    /// Writes the link's TLS secrets to the file that `SSLKEYLOGFILE` names.
+    pub key_log: bool,
+}
+
+impl Default for DialOptions {
+    fn default() -> Self {
+        Self { timeout: limits::DIAL_TIMEOUT, retry_every: None, keepalive: None, key_log: false }
+    }
+}
+
+/// Why no link came about.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The roster entry has a key that is none, or no address.
+    #[error("the roster entry is not usable: {0}")]
+    Entry(&'static str),
+    /// No address could be resolved.
+    #[error("no address of the supernode can be resolved")]
+    Resolve(#[source] io::Error),
+    /// Something answered that does not hold the roster key.
+    #[error("what answers at this address is not the supernode of the roster")]
+    NotTheSupernode,
+    /// Nothing answered in time.
+    #[error("the supernode does not answer")]
+    NoAnswer,
+    /// It answered and ended the link at once.
+    #[error("the supernode ended the link: {0}")]
+    Ended(LinkEnd),
+    /// No socket, or no TLS configuration, on this side.
+    #[error("cannot open a socket: {0}")]
+    Local(String),
+}
+
+/// Why a link ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// The supernode closed it with this code.
+    Closed(ErrorCode),
+    /// Nothing was heard for `ahoy_proto::limits::IDLE_TIMEOUT`.
+    TimedOut,
+    /// The supernode does not know the link any more: it was restarted.
+    Reset,
+    /// We closed it.
+    Local,
+    /// It broke a rule of QUIC or of the framing, or refused.
+    Broken(String),
+}
+
+impl fmt::Display for LinkEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(code) => write!(f, "closed by the supernode ({})", code.as_str_name()),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Reset => f.write_str("the supernode was restarted"),
+            Self::Local => f.write_str("closed"),
+            Self::Broken(why) => write!(f, "broken: {why}"),
+        }
+    }
+}
+
+impl From<ConnectionError> for LinkEnd {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::ApplicationClosed(close) => Self::Closed(code_of(close.error_code)),
+            ConnectionError::TimedOut => Self::TimedOut,
+            ConnectionError::Reset => Self::Reset,
+            ConnectionError::LocallyClosed => Self::Local,
+            other => Self::Broken(other.to_string()),
+        }
+    }
+}
+
+fn code_of(code: VarInt) -> ErrorCode {
+    i32::try_from(code.into_inner()).ok().and_then(|code| ErrorCode::try_from(code).ok()).unwrap_or_default()
+}
+
+/// Why a message or datagram was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// [`limits::CLIENT_QUEUE_MAX`] messages wait already.
+    #[error("too many messages wait to be written")]
+    Full,
+    /// Longer than the path carries.
+    #[error("the datagram is too long for this path")]
+    TooLong,
+    /// The link has ended; [`ClientLink::ended`] says why.
+    #[error("the link has ended")]
+    Ended,
+}
+
+/// Figures of a link since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LinkStats {
+    /// Smoothed round-trip time.
+    pub rtt: Duration,
+    /// UDP packets sent.
+    pub packets_sent: u64,
+    /// Of those, packets that QUIC counts as lost.
+    pub packets_lost: u64,
+    /// UDP payload sent, in bytes.
+    pub bytes_sent: u64,
+    /// UDP packets received.
+    pub packets_received: u64,
+    /// UDP payload received, in bytes.
+    pub bytes_received: u64,
+}
+
+/// A link to a supernode. All methods take `&self` and all that wait are cancel-safe, so that they can stand side by side in
+/// one `select!`. Dropping it closes the link.
+pub struct ClientLink {
+    connection: quinn::Connection,
+    endpoint: quinn::Endpoint,
+    exporter: [u8; 32],
+    outbound: mpsc::Sender<Bytes>,
+    inbound: Mutex<Inbound>,
+}
+
+struct Inbound {
+    stream: quinn::RecvStream,
+    deframer: Deframer,
+}
+
+impl fmt::Debug for ClientLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientLink").field("end", &self.connection.close_reason()).finish_non_exhaustive()
+    }
+}
+
+impl ClientLink {
+    /// 32 bytes that only the two ends of this link know, for the proof of sign-in.
+    pub fn exporter(&self) -> &[u8; 32] {
+        &self.exporter
+    }
+
+    /// The next message of the ordered stream, without its length prefix.
+    ///
+    /// # Errors
+    /// When the link has ended.
+    pub async fn next_message(&self) -> Result<Bytes, LinkEnd> {
+        let mut inbound = self.inbound.lock().await;
+        loop {
+            match inbound.deframer.next(MESSAGE_MAX) {
+                Ok(Some(message)) => return Ok(message),
+                Ok(None) => {}
+                Err(too_long) => {
+                    self.close(ErrorCode::MessageTooLong);
+                    return Err(LinkEnd::Broken(too_long.to_string()));
+                }
+            }
+            match inbound.stream.read_chunk(MESSAGE_MAX, true).await {
+                Ok(Some(chunk)) => inbound.deframer.push(&chunk.bytes),
+                // The supernode ends the stream a moment before it closes the link with the code that says why.
+                Ok(None) | Err(_) => return Err(self.ended_soon().await),
+            }
+        }
+    }
+
+    /// Queues a message that stands as `ahoy_proto::frame::encode` made it.
+    ///
+    /// # Errors
+    /// When the queue is full or the link has ended.
+    pub fn send(&self, framed: Bytes) -> Result<(), SendError> {
+        self.outbound.try_send(framed).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => SendError::Full,
+            mpsc::error::TrySendError::Closed(_) => SendError::Ended,
+        })
+    }
+
+    /// The next datagram.
+    ///
+    /// # Errors
+    /// When the link has ended.
+    pub async fn next_datagram(&self) -> Result<Bytes, LinkEnd> {
+        Ok(self.connection.read_datagram().await?)
+    }
+
+    /// Sends a datagram, or queues it and drops older ones that wait.
+    ///
+    /// # Errors
+    /// When it is too long or the link has ended.
+    pub fn send_datagram(&self, datagram: Bytes) -> Result<(), SendError> {
+        use quinn::SendDatagramError as E;
+        self.connection.send_datagram(datagram).map_err(|error| match error {
+            E::ConnectionLost(_) => SendError::Ended,
+            E::TooLarge | E::Disabled | E::UnsupportedByPeer => SendError::TooLong,
+        })
+    }
+
+    /// Closes the link; what was sent and not yet acknowledged may be lost.
+    pub fn close(&self, code: ErrorCode) {
+        self.connection.close(VarInt::from_u32(code as u32), b"");
+    }
+
+    /// Waits until the link has ended, and says why.
+    pub async fn ended(&self) -> LinkEnd {
+        self.connection.closed().await.into()
+    }
+
+    /// Waits until the supernode has heard of the close, or gives up after some round trips. Without it, a process that
+    /// exits at once leaves the supernode to find out by a timeout.
+    pub async fn flush_close(&self) {
+        self.endpoint.wait_idle().await;
+    }
+
+    /// Smoothed round-trip time.
+    pub fn rtt(&self) -> Duration {
+        self.connection.rtt()
+    }
+
+    /// The address that was reached.
+    pub fn remote_address(&self) -> SocketAddr {
+        self.connection.remote_address()
+    }
+
+    /// Goes on from another socket, after a change of network. The supernode follows with the next packet.
+    ///
+    /// # Errors
+    /// When no socket can be opened.
+    pub fn rebind(&self) -> io::Result<()> {
+        self.endpoint.rebind(socket_towards(self.connection.remote_address())?)
+    }
+
+    /// Figures since the link was opened.
+    pub fn stats(&self) -> LinkStats {
+        let stats = self.connection.stats();
+        LinkStats {
+            rtt: stats.path.rtt,
+            packets_sent: stats.udp_tx.datagrams,
+            packets_lost: stats.path.lost_packets,
+            bytes_sent: stats.udp_tx.bytes,
+            packets_received: stats.udp_rx.datagrams,
+            bytes_received: stats.udp_rx.bytes,
+        }
+    }
+
+    async fn ended_soon(&self) -> LinkEnd {
+        match tokio::time::timeout(2 * limits::CLOSE_GRACE, self.ended()).await {
+            Ok(end) => end,
+            Err(_) => {
+                self.close(ErrorCode::Unspecified);
+                LinkEnd::Broken("the stream ended and the link did not".to_owned())
+            }
+        }
+    }
+}
+
+/// Dials a supernode: its addresses in their order, each with a head start of [`limits::ADDRESS_HEAD_START`] over the next;
+/// the first link that is up is taken and the other attempts are dropped.
+///
+/// # Errors
+/// Says why no attempt succeeded; where attempts differ, the most telling reason.
+pub async fn dial(entry: &RosterEntry, options: &DialOptions) -> Result<ClientLink, DialError> {
+    let deadline = Instant::now() + options.timeout;
+    let key = entry.key.verifying_key().ok_or(DialError::Entry("its key is no Ed25519 key"))?;
+    let config = config(&key, options)?;
+    let addresses = timeout_at(deadline, resolve(&entry.addresses)).await.map_err(|_| DialError::NoAnswer)??;
+
+    let mut attempts = JoinSet::new();
+    let mut failure = DialError::NoAnswer;
+    let mut started = 0;
+    let mut start_next = Instant::now();
+    loop {
+        let more = started < addresses.len() || options.retry_every.is_some();
+        if !more && attempts.is_empty() {
+            return Err(failure);
+        }
+        tokio::select! {
+            () = sleep_until(deadline) => return Err(failure),
+            () = sleep_until(start_next), if more && attempts.len() < limits::ATTEMPTS_MAX => {
+                attempts.spawn(attempt(addresses[started % addresses.len()], config.clone()));
+                started += 1;
+                let pause = if started < addresses.len() { None } else { options.retry_every };
+                start_next = Instant::now() + pause.unwrap_or(limits::ADDRESS_HEAD_START);
+            }
+            Some(ended) = attempts.join_next() => match ended {
+                Ok(Ok(link)) => return Ok(link),
+                Ok(Err(error)) => {
+                    failure = more_telling(failure, error);
+                    if started < addresses.len() {
+                        start_next = Instant::now();
+                    }
+                }
+                Err(_) => {}
+            },
+        }
+    }
+}
+
+fn more_telling(old: DialError, new: DialError) -> DialError {
+    let rank = |error: &DialError| match error {
+        DialError::NoAnswer => 0,
+        DialError::Local(_) => 1,
+        DialError::Entry(_) | DialError::Resolve(_) => 2,
+        DialError::NotTheSupernode => 3,
+        DialError::Ended(_) => 4,
+    };
+    if rank(&new) > rank(&old) { new } else { old }
+}
+
+fn config(key: &VerifyingKey, options: &DialOptions) -> Result<quinn::ClientConfig, DialError> {
+    let crypto = tls::client(key, options.key_log).map_err(|error| DialError::Local(error.to_string()))?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(transport::client(options.keepalive));
+    Ok(config)
+}
+
+/// All addresses behind all `host:port` texts, in order and without repetition.
+async fn resolve(texts: &[String]) -> Result<Vec<SocketAddr>, DialError> {
+    let mut addresses = Vec::new();
+    let mut failure = None;
+    for text in texts {
+        match tokio::net::lookup_host(text).await {
+            Ok(found) => {
+                for address in found {
+                    if !addresses.contains(&address) {
+                        addresses.push(address);
+                    }
+                }
+            }
+            Err(error) => failure = Some(error),
+        }
+    }
+    match (addresses.is_empty(), failure) {
+        (false, _) => Ok(addresses),
+        (true, Some(error)) => Err(DialError::Resolve(error)),
+        (true, None) => Err(DialError::Entry("it has no address")),
+    }
+}
+
+async fn attempt(address: SocketAddr, config: quinn::ClientConfig) -> Result<ClientLink, DialError> {
+    let local = |error: io::Error| DialError::Local(error.to_string());
+    let mut endpoint_config = EndpointConfig::default();
+    endpoint_config.cid_generator(|| Box::new(RandomConnectionIdGenerator::new(0)));
+    let socket = socket_towards(address).map_err(local)?;
+    let runtime = Arc::new(quinn::TokioRuntime);
+    let endpoint = quinn::Endpoint::new(endpoint_config, None, socket, runtime).map_err(local)?;
+    let connecting =
+        endpoint.connect_with(config, address, tls::NAME).map_err(|error| DialError::Local(error.to_string()))?;
+    let connection = connecting.await.map_err(dial_error)?;
+    let (stream, inbound) = connection.accept_bi().await.map_err(dial_error)?;
+    let mut exporter = [0; 32];
+    connection
+        .export_keying_material(&mut exporter, EXPORTER_LABEL, b"")
+        .expect("32 bytes are within the exporter's bounds");
+    let (outbound, queue) = mpsc::channel(limits::CLIENT_QUEUE_MAX);
+    tokio::spawn(write(stream, queue));
+    let inbound = Mutex::new(Inbound { stream: inbound, deframer: Deframer::default() });
+    Ok(ClientLink { connection, endpoint, exporter, outbound, inbound })
+}
+
+impl Drop for ClientLink {
+    fn drop(&mut self) {
+        // The writing task holds the connection too, so quinn would not close it by itself.
+        self.close(ErrorCode::Unspecified);
+    }
+}
+
+/// Writes queued messages until the link ends or its owner drops it.
+async fn write(mut stream: quinn::SendStream, mut queue: mpsc::Receiver<Bytes>) {
+    while let Some(message) = queue.recv().await {
+        if stream.write_chunk(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The least and the greatest QUIC error code that carries a TLS alert (RFC 9001, section 4.8).
+const TLS_ALERTS: std::ops::RangeInclusive<u64> = 0x100..=0x1ff;
+
+fn dial_error(error: ConnectionError) -> DialError {
+    match error {
+        ConnectionError::TimedOut => DialError::NoAnswer,
+        ConnectionError::TransportError(error) if TLS_ALERTS.contains(&u64::from(error.code)) => {
+            DialError::NotTheSupernode
+        }
+        other => DialError::Ended(other.into()),
+    }
+}
+
+/// A socket of the address' own family, on any port.
+fn socket_towards(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    std::net::UdpSocket::bind(any)
+}

@@ -1,0 +1,71 @@
+//! Every bound of this crate, with the sum that justifies it. What both ends must agree on stands in `ahoy_proto::limits`.
+
+use std::time::Duration;
+
+use ahoy_proto::limits;
+
+/// Bytes in flight that are always allowed, whatever the congestion controller thinks: 200 voice packets, so about 4 s of
+/// one flow without an acknowledgement. Without it a few per cent of loss push the window below one packet and voice
+/// waits for seconds. The application caps the rate of voice instead.
+pub const WINDOW_FLOOR: u64 = 32 * 1024;
+
+/// Datagrams waiting for the window, in bytes: one of the largest kind with quinn's 32 bytes of bookkeeping, or about seven
+/// voice packets. The oldest is dropped first, because late voice is worthless.
+pub const DATAGRAM_SEND_BUFFER: usize = limits::DATAGRAM_MAX + 64;
+
+/// Datagrams received and not yet taken, in bytes: the shard takes them after every batch, so this bounds one batch of 32
+/// buffers from one peer.
+pub const DATAGRAM_RECEIVE_BUFFER: usize = 32 * 1024;
+
+/// What a peer may have sent on one stream without our reading it. Everything is read at once, so this need only cover
+/// one round trip of signalling.
+pub const STREAM_RECEIVE_WINDOW: u32 = 64 * 1024;
+
+/// The same for a whole connection: the one stream that is used, and as much again for streams that get refused.
+pub const CONNECTION_RECEIVE_WINDOW: u32 = 2 * STREAM_RECEIVE_WINDOW;
+
+/// Bytes that were handed to a connection and are not acknowledged yet; what exceeds it waits in the link's own queue,
+/// which `ahoy_proto::limits::OUTBOUND_QUEUE_MAX` bounds.
+pub const SEND_WINDOW: u64 = 64 * 1024;
+
+/// Round-trip time assumed until one is measured: a lost first packet is sent again after three of these.
+pub const INITIAL_RTT: Duration = Duration::from_millis(100);
+
+/// How long a link that we close may take to deliver what was sent on it.
+pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// Connections of one shard whose handshake is not finished. At about 30 KB each, 120 MB; at 3,500 handshakes a second
+/// and core, one second of work.
+pub const HANDSHAKES_MAX: usize = 4_096;
+
+/// From this many unfinished handshakes on, a client must first show that it receives at its address (QUIC Retry).
+pub const HANDSHAKES_BEFORE_RETRY: usize = 512;
+
+/// Least time between two stateless resets of one shard. A restarted supernode resets 10,000 sessions within a second;
+/// resets are smaller than what provokes them, so they amplify nothing.
+pub const RESET_INTERVAL: Duration = Duration::from_micros(100);
+
+/// Receive buffer asked for each socket: 100 ms of 400,000 packets of 200 bytes a second. The kernel's default of 208 KB
+/// overflows in a login storm; it grants less than this where `net.core.rmem_max` says so.
+pub const SOCKET_RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
+
+/// Send buffer asked for each socket: the kernel charges about 800 bytes a small packet, so 2,600 packets.
+pub const SOCKET_SEND_BUFFER: usize = 2 * 1024 * 1024;
+
+/// Receive calls for one socket before timers and sends get their turn: 4 × 32 buffers are a few milliseconds of work.
+pub const RECEIVE_ROUNDS: usize = 4;
+
+/// Most packets of one send call with segmentation offload; more would let one link hold up the others.
+pub const SEGMENTS_MAX: usize = 8;
+
+/// Head start of one address of a supernode over the next (RFC 8305 recommends 250 ms).
+pub const ADDRESS_HEAD_START: Duration = Duration::from_millis(250);
+
+/// How long dialling may take altogether.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Attempts of one dial that run at the same time.
+pub const ATTEMPTS_MAX: usize = 8;
+
+/// Messages of a client that wait to be written: with `REQUESTS_IN_FLIGHT_MAX` a well-behaved one never has more than 32.
+pub const CLIENT_QUEUE_MAX: usize = 64;
