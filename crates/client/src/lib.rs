@@ -2,4 +2,11 @@
 //!
 //! `member` is pure: no socket, clock or thread. Everything else is behind the feature `driver`.
 
+#[cfg(feature = "driver")]
+pub mod account;
 pub mod member;
+#[cfg(feature = "driver")]
+pub mod profile;
+
+/// Name and version of this program, as it introduces itself to authority and supernodes.
+pub const AGENT: &str = concat!("ahoy/", env!("CARGO_PKG_VERSION"));
