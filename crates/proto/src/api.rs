@@ -63,7 +63,7 @@ pub struct WellKnown {
 }
 
 /// Who may sign up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SignUpPolicy {
     /// Everybody.
@@ -71,6 +71,7 @@ pub enum SignUpPolicy {
     /// Whoever holds an unused invite.
     Invite,
     /// Nobody.
+    #[default]
     Closed,
 }
 
