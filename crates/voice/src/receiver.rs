@@ -1,0 +1,431 @@
+//! The receiver: payloads in, in any order and at any time; one frame out whenever asked.
+//!
+//! Every frame number has a slot; a payload fills the slot of its own frame and those of its copies. Playout walks the slots at a delay
+//! behind the fastest packets that jitter, and the reach of the copies while packets are lost, demand; the delay grows and shrinks by time-stretching.
+//!
+//! Invariant: at most [`SLOTS_MAX`] slots and [`PENDING_MAX`] samples are held, and `pull_frame` always gives a whole frame.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::FRAME_SAMPLES;
+use crate::arrivals::{Arrivals, FRAME_MS, LossWindow};
+use crate::codec::{CodecError, Decoder, is_20_ms_frame};
+use crate::level::{SILENCE_DBOV, level};
+use crate::payload::{Payload, PayloadError, Report};
+use crate::stretch::{self, LAG_MAX, NEEDED};
+
+/// 20 ms to play.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// 48 kHz mono, -1 to 1.
+    pub samples: [f32; FRAME_SAMPLES],
+    /// Where the latest of them came from.
+    pub origin: Origin,
+}
+
+/// Where a frame came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Its own packet.
+    Decoded,
+    /// A copy in a later packet.
+    Redundant,
+    /// Invented from what came before.
+    Concealed,
+    /// Nothing to play: not begun, or nothing came for long.
+    Silence,
+}
+
+/// How the receiver fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// Packets lost on the way since the beginning, in hundredths of a percent.
+    pub loss_basis_points: u16,
+    /// Time that frames wait between the arrival of the fastest packets and being played, at present.
+    pub delay: Duration,
+    /// The same, mean over all frames played.
+    pub delay_mean: Duration,
+    /// Frames played from their own packets.
+    pub decoded: u64,
+    /// Frames played from copies.
+    pub redundant: u64,
+    /// Frames invented.
+    pub concealed: u64,
+    /// Payloads that came after their frame was due and held nothing else of use.
+    pub late: u64,
+    /// Level of the frame played last, -dBov (RFC 6464).
+    pub level: u8,
+}
+
+/// Turns payloads into frames for a speaker.
+#[derive(Debug)]
+pub struct Receiver {
+    decoder: Decoder,
+    /// When the first call came: the origin of all times below.
+    epoch: Option<Instant>,
+    arrivals: Arrivals,
+    losses: LossWindow,
+    slots: BTreeMap<i64, Slot>,
+    /// Highest frame number seen.
+    newest: i64,
+    /// Reach of the copies in the payload that came last, in frames.
+    reach: u8,
+    playout: Option<Playout>,
+    /// Decoded and not yet played.
+    pending: Vec<f32>,
+    late_in_a_row: u32,
+    report_at: f64,
+    counts: Statistics,
+    delay_sum_ms: f64,
+    delay_frames: u64,
+}
+
+/// Where playout stands.
+#[derive(Debug, Clone, Copy)]
+struct Playout {
+    /// The frame to decode next.
+    next: i64,
+    /// Whether the first frame was played.
+    begun: bool,
+    /// Frames invented in a row.
+    invented: u32,
+    origin: Origin,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    primary: Option<Vec<u8>>,
+    copy: Option<Vec<u8>>,
+}
+
+impl Receiver {
+    /// A new receiver that knows nothing of the path.
+    ///
+    /// # Errors
+    /// When memory is out.
+    pub fn new() -> Result<Self, CodecError> {
+        Ok(Self {
+            decoder: Decoder::new()?,
+            epoch: None,
+            arrivals: Arrivals::new(),
+            losses: LossWindow::default(),
+            slots: BTreeMap::new(),
+            newest: 0,
+            reach: 0,
+            playout: None,
+            pending: Vec::with_capacity(PENDING_MAX),
+            late_in_a_row: 0,
+            report_at: 0.0,
+            counts: Statistics { level: SILENCE_DBOV, ..Statistics::default() },
+            delay_sum_ms: 0.0,
+            delay_frames: 0,
+        })
+    }
+
+    /// A receiver for the next leg of the same call: it begins with the delay that `self` learned.
+    ///
+    /// # Errors
+    /// When memory is out.
+    pub fn for_new_leg(&self) -> Result<Self, CodecError> {
+        Ok(Self { arrivals: self.arrivals.for_new_leg(), ..Self::new()? })
+    }
+
+    /// Takes a payload that arrived; gives the report for our own sender that it carried, if any.
+    ///
+    /// # Errors
+    /// When the bytes are no payload; nothing has changed then.
+    pub fn handle_payload(&mut self, payload: &[u8], now: Instant) -> Result<Option<Report>, PayloadError> {
+        let payload = Payload::parse(payload)?;
+        let at = self.ms(now);
+        let index = self.index_of(payload.timestamp);
+        let reach = payload.copies.iter().map(|copy| copy.offset).max().unwrap_or(0);
+        if self.jumped(index) {
+            self.restart(index);
+        }
+        self.newest = self.newest.max(index);
+        self.reach = reach;
+        self.arrivals.record(index, at);
+        self.losses.record(index);
+        if self.playout.is_none() {
+            self.place_start(&payload, index);
+        }
+        let mut useful = self.store(index, payload.primary, false);
+        for copy in &payload.copies {
+            useful |= self.store(index - i64::from(copy.offset), copy.frame, true);
+        }
+        self.counts.late += u64::from(!useful);
+        Ok(payload.report)
+    }
+
+    /// The next 20 ms to play. Ask every 20 ms by the speaker's clock.
+    pub fn pull_frame(&mut self, now: Instant) -> Frame {
+        let at = self.ms(now);
+        let mut samples = [0.0; FRAME_SAMPLES];
+        let origin = self.fill(at, &mut samples);
+        self.counts.level = level(&samples);
+        match origin {
+            Origin::Decoded => self.counts.decoded += 1,
+            Origin::Redundant => self.counts.redundant += 1,
+            Origin::Concealed => self.counts.concealed += 1,
+            Origin::Silence => {}
+        }
+        Frame { samples, origin }
+    }
+
+    /// The report to send, when one is due.
+    pub fn poll_report(&mut self, now: Instant) -> Option<Report> {
+        let at = self.ms(now);
+        let report = self.losses.report();
+        if at < self.report_at || report.expected == 0 {
+            return None;
+        }
+        self.report_at = at + REPORT_INTERVAL_MS;
+        let jitter_ms = self.arrivals.quantile(0.95).min(255.0) as u8;
+        let delay_5ms = (self.counts.delay.as_millis() / 5).min(255) as u8;
+        Some(Report { jitter_ms, delay_5ms, ..report })
+    }
+
+    /// How it fares.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let (expected, lost) = self.losses.totals();
+        let mean = self.delay_sum_ms / self.delay_frames.max(1) as f64;
+        Statistics {
+            loss_basis_points: (lost * 10_000).checked_div(expected).unwrap_or(0) as u16,
+            delay_mean: Duration::from_secs_f64(mean.max(0.0) / 1_000.0),
+            ..self.counts
+        }
+    }
+
+    fn ms(&mut self, now: Instant) -> f64 {
+        let epoch = *self.epoch.get_or_insert(now);
+        now.saturating_duration_since(epoch).as_secs_f64() * 1_000.0
+    }
+
+    /// The frame number nearest to the newest that `timestamp` can mean.
+    fn index_of(&self, timestamp: u16) -> i64 {
+        let distance = timestamp.wrapping_sub(self.newest as u16).cast_signed();
+        self.newest + i64::from(distance)
+    }
+
+    /// Whether the sender's time has left the one that we play by.
+    fn jumped(&self, index: i64) -> bool {
+        let Some(playout) = self.playout else { return false };
+        let ahead = index - playout.next;
+        let starving = playout.begun && playout.invented > STARVING_FRAMES;
+        ahead > AHEAD_MAX
+            || ahead < -AHEAD_MAX
+            || (ahead < 0 && (starving || self.late_in_a_row > LATE_IN_A_ROW_MAX))
+            || (starving && ahead > STARVED_AHEAD_MAX)
+    }
+
+    fn restart(&mut self, index: i64) {
+        self.arrivals.restart();
+        self.slots.clear();
+        self.playout = None;
+        self.newest = index;
+        self.late_in_a_row = 0;
+    }
+
+    /// Playout begins with the oldest frame in the first payload that is not past its time yet.
+    fn place_start(&mut self, payload: &Payload<'_>, index: i64) {
+        let reachable = (self.target_ms() / FRAME_MS) as u8;
+        let back = payload.copies.iter().map(|copy| copy.offset).filter(|&offset| offset <= reachable).max();
+        let next = index - i64::from(back.unwrap_or(0));
+        self.playout = Some(Playout { next, begun: false, invented: 0, origin: Origin::Silence });
+    }
+
+    /// Keeps a frame for its time; says whether it is of use.
+    fn store(&mut self, index: i64, frame: &[u8], copy: bool) -> bool {
+        let Some(playout) = &mut self.playout else { return false };
+        if !playout.begun && !copy && index < playout.next {
+            playout.next = index;
+        }
+        if index < playout.next {
+            if !copy {
+                self.late_in_a_row += 1;
+            }
+            return false;
+        }
+        if !copy {
+            self.late_in_a_row = 0;
+        }
+        if !is_20_ms_frame(frame) {
+            return false;
+        }
+        let slot = self.slots.entry(index).or_default();
+        let place = if copy { &mut slot.copy } else { &mut slot.primary };
+        let useful = place.is_none();
+        place.get_or_insert_with(|| frame.to_vec());
+        while self.slots.len() > SLOTS_MAX {
+            self.slots.pop_first();
+        }
+        useful
+    }
+
+    /// The delay that the path demands, in ms.
+    fn target_ms(&self) -> f64 {
+        let patient = self.arrivals.quantile(PATIENT_SHARE) + MARGIN_MS;
+        if self.losses.lossy() || !self.losses.mature() {
+            let reach = f64::from(self.reach) * FRAME_MS;
+            return patient.max(reach + self.arrivals.quantile(BRISK_SHARE) + MARGIN_MS).min(TARGET_MAX_MS);
+        }
+        patient.min(TARGET_MAX_MS)
+    }
+
+    fn fill(&mut self, at: f64, samples: &mut [f32; FRAME_SAMPLES]) -> Origin {
+        let (Some(mut playout), Some(base)) = (self.playout, self.arrivals.base()) else { return Origin::Silence };
+        let target = self.target_ms();
+        if !playout.begun {
+            if at - base - (playout.next as f64 * FRAME_MS) < target - FRAME_MS / 2.0 {
+                return Origin::Silence;
+            }
+            playout.begun = true;
+        }
+        // Delay of a frame decoded now; with what is pending before it, of a frame played now.
+        let mut delay = at - base - playout.next as f64 * FRAME_MS;
+        let mut stretched = false;
+        while self.pending.len() < FRAME_SAMPLES {
+            self.decode_next(&mut playout, delay < target);
+            delay = at - base - playout.next as f64 * FRAME_MS + self.pending.len() as f64 / SAMPLES_PER_MS;
+            if !stretched {
+                stretched = self.stretch(&mut playout, delay, target);
+                delay = at - base - playout.next as f64 * FRAME_MS + self.pending.len() as f64 / SAMPLES_PER_MS;
+            }
+        }
+        samples.copy_from_slice(&self.pending[..FRAME_SAMPLES]);
+        self.pending.drain(..FRAME_SAMPLES);
+        self.playout = Some(playout);
+        self.counts.delay = Duration::from_secs_f64(delay.max(0.0) / 1_000.0);
+        self.delay_sum_ms += delay;
+        self.delay_frames += 1;
+        playout.origin
+    }
+
+    /// Decodes or invents one frame onto `pending`. `early`: the delay is below its target, so it may grow.
+    fn decode_next(&mut self, playout: &mut Playout, early: bool) {
+        let mut decoded = [0.0; FRAME_SAMPLES];
+        let slot = self.slots.remove(&playout.next);
+        let (primary, copy) = slot.map_or((None, None), |slot| (slot.primary, slot.copy));
+        let origin = if primary.is_some_and(|frame| self.decoder.decode(&frame, &mut decoded).is_ok()) {
+            Origin::Decoded
+        } else if copy.is_some_and(|frame| self.decoder.decode(&frame, &mut decoded).is_ok()) {
+            Origin::Redundant
+        } else {
+            self.invent(playout, early, &mut decoded)
+        };
+        if matches!(origin, Origin::Decoded | Origin::Redundant) {
+            playout.invented = 0;
+            playout.next += 1;
+        }
+        playout.origin = origin;
+        self.pending.extend(decoded);
+    }
+
+    /// Conceals, fading out; steps on unless nothing newer came and there is delay to gain.
+    fn invent(&mut self, playout: &mut Playout, early: bool, decoded: &mut [f32; FRAME_SAMPLES]) -> Origin {
+        let starved = self.slots.is_empty();
+        let hold = starved && playout.invented < HOLD_FRAMES_MAX && (early || !self.losses.lossy());
+        if !hold {
+            playout.next += 1;
+        }
+        playout.invented += 1;
+        if playout.invented > FADE_FRAMES.1 || self.decoder.conceal(decoded).is_err() {
+            decoded.fill(0.0);
+            return Origin::Silence;
+        }
+        let span = ((FADE_FRAMES.1 - FADE_FRAMES.0) as usize * FRAME_SAMPLES) as f32;
+        let into = playout.invented.saturating_sub(FADE_FRAMES.0 + 1) as usize * FRAME_SAMPLES;
+        if playout.invented > FADE_FRAMES.0 {
+            for (at, sample) in decoded.iter_mut().enumerate() {
+                *sample *= 1.0 - (into + at) as f32 / span;
+            }
+        }
+        Origin::Concealed
+    }
+
+    /// Brings the delay nearer to its target, where the sound allows; says whether it did.
+    fn stretch(&mut self, playout: &mut Playout, delay: f64, target: f64) -> bool {
+        let excess = delay - target;
+        if excess.abs() < TOLERANCE_MS || playout.invented > 0 {
+            return false;
+        }
+        if excess > 0.0 {
+            // One more frame in hand, so that a whole one is left after the cut.
+            while self.pending.len() < FRAME_SAMPLES + LAG_MAX {
+                if !self.slots.contains_key(&playout.next) {
+                    return false;
+                }
+                self.decode_next(playout, false);
+            }
+        }
+        if self.pending.len() < NEEDED {
+            if !self.slots.contains_key(&playout.next) {
+                return false;
+            }
+            self.decode_next(playout, false);
+        }
+        let seam = stretch::find_seam(&self.pending, ((excess.abs() * SAMPLES_PER_MS) as usize).min(LAG_MAX));
+        let enough = if excess.abs() > FAR_MS { LIKENESS_FAR } else { LIKENESS_NEAR };
+        if seam.likeness < enough {
+            return false;
+        }
+        if excess > 0.0 {
+            stretch::shorten(&mut self.pending, seam);
+        } else {
+            stretch::lengthen(&mut self.pending, seam);
+        }
+        true
+    }
+}
+
+/// Frames kept for later: 2 s and the reach of the copies before them.
+const SLOTS_MAX: usize = 120;
+
+/// Samples decoded ahead: a frame, a lag, and the frame that completes them.
+const PENDING_MAX: usize = 2 * FRAME_SAMPLES + 2 * LAG_MAX;
+
+const SAMPLES_PER_MS: f64 = 48.0;
+
+/// 200 ms: ten reports fit the window in which a burst should be answered twice.
+const REPORT_INTERVAL_MS: f64 = 200.0;
+
+/// A frame 2 s from the one due belongs to another time.
+const AHEAD_MAX: i64 = 100;
+
+/// Nothing came for 500 ms: what comes next may set the time anew.
+const STARVING_FRAMES: u32 = 25;
+
+/// After starving, a frame that is more than this ahead sets the time anew: 500 ms.
+const STARVED_AHEAD_MAX: i64 = 25;
+
+/// 500 ms of nothing but late packets: the path has become longer.
+const LATE_IN_A_ROW_MAX: u32 = 25;
+
+/// Frames invented without stepping on, at most: 200 ms of a stalled path.
+const HOLD_FRAMES_MAX: u32 = 10;
+
+/// Concealment fades between these counts of invented frames: 200 ms and 500 ms.
+const FADE_FRAMES: (u32, u32) = (10, 25);
+
+/// Share of packets to wait for where waiting costs nothing else: a late packet is a hole, and in a path that keeps order a late
+/// packet delays those behind it.
+const PATIENT_SHARE: f32 = 0.97;
+
+/// The same for the last copy of a lost packet: both chances failing is rare.
+const BRISK_SHARE: f32 = 0.95;
+
+/// What a frame needs beyond its arrival: half the width of a histogram bin and the pace of `pull_frame`.
+const MARGIN_MS: f64 = 5.0;
+
+/// The largest delay aimed at.
+const TARGET_MAX_MS: f64 = 400.0;
+
+/// Deviations from the target that are left alone.
+const TOLERANCE_MS: f64 = 8.0;
+
+/// How alike both sides of a stretch must be, near the target and far from it.
+const LIKENESS_NEAR: f32 = 0.95;
+const LIKENESS_FAR: f32 = 0.85;
+const FAR_MS: f64 = 40.0;
