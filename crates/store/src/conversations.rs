@@ -57,24 +57,30 @@ pub struct CreateConversation {
     pub account: AccountId,
     /// On which device.
     pub device: DeviceId,
-    /// As received.
-    pub request: v1::CreateConversation,
+    /// The id proposed.
+    pub conversation: ConversationId,
+    /// The other member.
+    pub peer: AccountId,
+    /// The epoch that the group stands in.
+    pub epoch: u64,
+    /// MLS GroupInfo.
+    pub group_info: Bytes,
+    /// MLS Welcomes, each for one device.
+    pub welcomes: Vec<(DeviceId, Bytes)>,
 }
 
 impl Verb for CreateConversation {
     type Output = Created;
     fn run(self, transaction: &Transaction<'_>) -> Result<Created, StoreError> {
-        let request = self.request;
-        let id: ConversationId = parse(&request.conversation)?;
-        let peer: AccountId = parse(&request.peer)?;
-        let epoch = i64::try_from(request.epoch).map_err(|_| StoreError::Invalid)?;
-        if peer == self.account || request.group_info.is_empty() {
+        let Self { account, conversation: id, peer, group_info, .. } = self;
+        let epoch = i64::try_from(self.epoch).map_err(|_| StoreError::Invalid)?;
+        if peer == account || group_info.is_empty() {
             return Err(StoreError::Invalid);
         }
         if !transaction.0.prepare_cached(ACCOUNT_EXISTS)?.exists([peer.0])? {
             return Err(StoreError::NotFound);
         }
-        let (first, second) = if self.account < peer { (self.account, peer) } else { (peer, self.account) };
+        let (first, second) = if account < peer { (account, peer) } else { (peer, account) };
         let pair = [first.0, second.0].concat();
         let of_pair = transaction.0.prepare_cached(OF_PAIR)?.query_row([&pair], |row| row.get(0)).optional()?;
         if let Some(existing) = of_pair {
@@ -83,7 +89,7 @@ impl Verb for CreateConversation {
         if transaction.0.prepare_cached(EXISTS)?.exists([id.0])? {
             return Err(StoreError::AlreadyExists);
         }
-        transaction.0.prepare_cached(INSERT)?.execute(params![id.0, pair, epoch, &request.group_info[..]])?;
+        transaction.0.prepare_cached(INSERT)?.execute(params![id.0, pair, epoch, &group_info[..]])?;
         for account in [first, second] {
             if transaction.0.prepare_cached(AT_LIMIT)?.exists(params![account.0, CONVERSATIONS_MAX - 1])? {
                 return Err(StoreError::LimitReached);
@@ -91,7 +97,7 @@ impl Verb for CreateConversation {
             transaction.0.prepare_cached(JOIN)?.execute(params![account.0, id.0])?;
         }
         let conversation = one(transaction, id)?;
-        let deliveries = welcome(transaction, id, conversation.generation, &[first, second], request.welcomes)?;
+        let deliveries = welcome(transaction, id, conversation.generation, &[first, second], self.welcomes)?;
         Ok(Created::New { conversation, deliveries })
     }
 }
@@ -181,23 +187,32 @@ pub struct Commit {
     pub account: AccountId,
     /// On which device.
     pub device: DeviceId,
-    /// As received.
-    pub request: v1::Commit,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The generation that the commit was made in.
+    pub generation: u32,
+    /// The epoch that the commit was made in.
+    pub epoch: u64,
+    /// MLS message.
+    pub commit: Bytes,
+    /// MLS GroupInfo of the epoch that it leads to.
+    pub group_info: Bytes,
+    /// MLS Welcomes, each for one device.
+    pub welcomes: Vec<(DeviceId, Bytes)>,
 }
 
 impl Verb for Commit {
     type Output = Committed;
     fn run(self, transaction: &Transaction<'_>) -> Result<Committed, StoreError> {
-        let request = self.request;
-        let id: ConversationId = parse(&request.conversation)?;
-        if request.commit.is_empty() || request.group_info.is_empty() {
+        let id = self.conversation;
+        if self.commit.is_empty() || self.group_info.is_empty() {
             return Err(StoreError::Invalid);
         }
         check_member(transaction, self.account, id)?;
         let state = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
         let (generation, epoch, head): (u32, u64, u64) =
             transaction.0.prepare_cached(STATE)?.query_row([id.0], state)?;
-        if (request.generation, request.epoch) != (generation, epoch) {
+        if (self.generation, self.epoch) != (generation, epoch) {
             return Err(StoreError::Conflict);
         }
         let entry = v1::LogEntry {
@@ -206,14 +221,14 @@ impl Verb for Commit {
             generation,
             epoch,
             device: self.device.to_bytes(),
-            body: Some(v1::log_entry::Body::Commit(request.commit)),
+            body: Some(v1::log_entry::Body::Commit(self.commit)),
         };
-        let next = params![id.0, epoch + 1, entry.sequence, &request.group_info[..]];
+        let next = params![id.0, epoch + 1, entry.sequence, &self.group_info[..]];
         transaction.0.prepare_cached(ADVANCE)?.execute(next)?;
         let log = params![id.0, entry.sequence, entry.encode_to_vec()];
         transaction.0.prepare_cached(APPEND)?.execute(log)?;
         let members = members(transaction, id)?;
-        let deliveries = welcome(transaction, id, generation, &members, request.welcomes)?;
+        let deliveries = welcome(transaction, id, generation, &members, self.welcomes)?;
         Ok(Committed { entry, members, deliveries })
     }
 }
@@ -285,11 +300,10 @@ fn welcome(
     conversation: ConversationId,
     generation: u32,
     members: &[AccountId],
-    welcomes: Vec<v1::DeviceWelcome>,
+    welcomes: Vec<(DeviceId, Bytes)>,
 ) -> Result<Vec<Delivery>, StoreError> {
     let mut deliveries = Vec::with_capacity(welcomes.len());
-    for v1::DeviceWelcome { device, welcome } in welcomes {
-        let device: DeviceId = parse(&device)?;
+    for (device, welcome) in welcomes {
         let owner = devices::owner(transaction, device)?.filter(|owner| members.contains(owner));
         let account = owner.ok_or(StoreError::Conflict)?;
         let entry = v1::InboxEntry {
@@ -301,8 +315,4 @@ fn welcome(
         deliveries.push(inbox::deliver(transaction, account, device, entry)?);
     }
     Ok(deliveries)
-}
-
-fn parse<'a, Id: TryFrom<&'a [u8]>>(bytes: &'a Bytes) -> Result<Id, StoreError> {
-    Id::try_from(&bytes[..]).map_err(|_| StoreError::Invalid)
 }

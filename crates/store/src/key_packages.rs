@@ -29,18 +29,15 @@ pub struct PublishKeyPackages {
     pub device: DeviceId,
     /// For one use each.
     pub packages: Vec<Bytes>,
-    /// Replaces the one that is handed out when all others are used up; empty: keep the old one.
-    pub last_resort: Bytes,
+    /// Replaces the one that is handed out when all others are used up.
+    pub last_resort: Option<Bytes>,
 }
 
 impl Verb for PublishKeyPackages {
     type Output = ();
     fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let sound = |package: &Bytes| (1..=KEY_PACKAGE_MAX).contains(&package.len());
-        if self.packages.len() > KEY_PACKAGES_MAX || !self.packages.iter().all(sound) {
-            return Err(StoreError::Invalid);
-        }
-        if self.last_resort.len() > KEY_PACKAGE_MAX {
+        if self.packages.len() > KEY_PACKAGES_MAX || !self.packages.iter().chain(&self.last_resort).all(sound) {
             return Err(StoreError::Invalid);
         }
         if devices::owner(transaction, self.device)? != Some(self.account) {
@@ -48,9 +45,9 @@ impl Verb for PublishKeyPackages {
         }
         let device = self.device.0;
         let mut insert = transaction.0.prepare_cached(INSERT)?;
-        if !self.last_resort.is_empty() {
+        if let Some(last_resort) = &self.last_resort {
             transaction.0.prepare_cached(DROP_LAST_RESORT)?.execute([device])?;
-            insert.execute(params![device, true, &self.last_resort[..]])?;
+            insert.execute(params![device, true, &last_resort[..]])?;
         }
         for package in &self.packages {
             insert.execute(params![device, false, &package[..]])?;
