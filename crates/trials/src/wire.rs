@@ -1,1 +1,402 @@
-//! x
+//! The protocol spoken by hand: what hostile clients and a load of thousands need, without the SDK and its good manners.
+//!
+//! A link here trusts any certificate: it measures and provokes, it protects nothing.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ahoy_proto::document::{self, Confirmation, Credential, Jwk};
+use ahoy_proto::frame::{self, Deframer};
+use ahoy_proto::{AccountId, DeviceId, Name, NetworkId, SupernodeId, UnixTime, limits, proof, v1};
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use ed25519_dalek::{Signer as _, SigningKey};
+use prost::Message as _;
+use quinn::crypto::rustls::QuicClientConfig;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime as TlsTime};
+
+/// What messages carry, either way.
+pub use v1::client_message::Body as Request;
+pub use v1::supernode_message::Body as Response;
+
+/// Any server name does: the certificate is not looked at.
+const SERVER_NAME: &str = "ahoy";
+
+/// A QUIC endpoint for many links over one socket.
+///
+/// # Errors
+/// When no socket can be bound.
+pub fn endpoint(keylog: Option<&Path>) -> anyhow::Result<quinn::Endpoint> {
+    let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([0, 0, 0, 0], 0)))?;
+    endpoint.set_default_client_config(client_config(keylog)?);
+    Ok(endpoint)
+}
+
+fn client_config(keylog: Option<&Path>) -> anyhow::Result<quinn::ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![ahoy_proto::ALPN.to_vec()];
+    tls.resumption = rustls::client::Resumption::disabled();
+    if let Some(file) = keylog {
+        tls.key_log = Arc::new(FileKeyLog(std::sync::Mutex::new(std::fs::File::create(file)?)));
+    }
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(limits::IDLE_TIMEOUT.try_into()?))
+        .keep_alive_interval(Some(limits::KEEPALIVE))
+        .mtu_discovery_config(None)
+        .max_concurrent_bidi_streams(1u8.into())
+        .max_concurrent_uni_streams(0u8.into());
+    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    config.transport_config(Arc::new(transport));
+    Ok(config)
+}
+
+/// TLS secrets in NSS key log format, so that a capture can be read.
+#[derive(Debug)]
+struct FileKeyLog(std::sync::Mutex<std::fs::File>);
+
+impl rustls::KeyLog for FileKeyLog {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        use std::io::Write as _;
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let mut file = self.0.lock().expect("nothing in here panics");
+        // A key log that can't be written shows as a capture that does not open.
+        let _ = writeln!(file, "{label} {} {}", hex(client_random), hex(secret));
+    }
+}
+
+#[derive(Debug)]
+struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: TlsTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("only TLS 1.3 is spoken".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A device that can sign in.
+#[derive(Clone)]
+pub struct Identity {
+    /// Its account.
+    pub account: AccountId,
+    /// Itself.
+    pub device: DeviceId,
+    /// Its network.
+    pub network: NetworkId,
+    /// Device key.
+    pub key: SigningKey,
+    /// A compact JWS.
+    pub credential: String,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Identity({:?})", self.device)
+    }
+}
+
+impl Identity {
+    /// A device of an account with a credential signed by `signing_key`: the authority's, or a forger's.
+    pub fn made(network: NetworkId, account: AccountId, signing_key: &SigningKey) -> Self {
+        let now = UnixTime::from(SystemTime::now());
+        Self::made_for(network, account, signing_key, [UnixTime(now.0 - 60), now.plus(limits::CREDENTIAL_LIFE)])
+    }
+
+    /// The same, valid from and to these seconds.
+    pub fn made_for(
+        network: NetworkId,
+        account: AccountId,
+        signing_key: &SigningKey,
+        [issued_at, expires]: [UnixTime; 2],
+    ) -> Self {
+        let key = SigningKey::from_bytes(&rand::random());
+        let device = DeviceId(rand::random());
+        let jwk = Jwk::ed25519(*key.verifying_key().as_bytes());
+        let name = Name::parse("trial").expect("the name follows the rules");
+        let confirmation = Confirmation { jwk };
+        let claims = Credential { network, account, name, device, confirmation, issued_at, expires };
+        Self { account, device, network, key, credential: document::sign(&claims, signing_key) }
+    }
+}
+
+/// A connection on which the supernode has spoken, and nobody has signed in.
+#[derive(Debug)]
+pub struct Link {
+    connection: quinn::Connection,
+    send: quinn::SendStream,
+    messages: Messages,
+    challenge: v1::Challenge,
+}
+
+/// An authenticated link.
+#[derive(Debug)]
+pub struct Session {
+    connection: quinn::Connection,
+    send: quinn::SendStream,
+    messages: Messages,
+    next_request: u64,
+    events: Vec<Response>,
+}
+
+#[derive(Debug)]
+struct Messages {
+    stream: quinn::RecvStream,
+    deframer: Deframer,
+}
+
+/// Patience with a supernode that does not answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+impl Messages {
+    async fn next(&mut self) -> anyhow::Result<v1::SupernodeMessage> {
+        loop {
+            if let Some(bytes) = self.deframer.next(limits::MESSAGE_MAX)? {
+                return Ok(v1::SupernodeMessage::decode(bytes)?);
+            }
+            let read = tokio::time::timeout(PATIENCE, self.stream.read_chunk(limits::MESSAGE_MAX, true)).await??;
+            self.deframer.push(&read.context("the supernode ended the stream")?.bytes);
+        }
+    }
+}
+
+impl Link {
+    /// Connects and reads the challenge.
+    ///
+    /// # Errors
+    /// When nobody answers in QUIC, or not with a challenge.
+    pub async fn connect(endpoint: &quinn::Endpoint, supernode: SocketAddr) -> anyhow::Result<Self> {
+        let connection = endpoint.connect(supernode, SERVER_NAME)?.await?;
+        let (send, stream) = tokio::time::timeout(PATIENCE, connection.accept_bi()).await??;
+        let mut messages = Messages { stream, deframer: Deframer::default() };
+        let Some(Response::Challenge(challenge)) = messages.next().await?.body else {
+            bail!("the supernode did not begin with a challenge");
+        };
+        Ok(Self { connection, send, messages, challenge })
+    }
+
+    /// The connection.
+    pub fn connection(&self) -> &quinn::Connection {
+        &self.connection
+    }
+
+    /// The message that proves an identity on this link.
+    ///
+    /// # Errors
+    /// When the challenge is no challenge.
+    pub fn proof(&self, identity: &Identity, agent: &str) -> anyhow::Result<v1::ClientMessage> {
+        let mut exporter = [0; 32];
+        self.connection
+            .export_keying_material(&mut exporter, proof::EXPORTER_LABEL, b"")
+            .map_err(|_| anyhow::anyhow!("the handshake is not over"))?;
+        let nonce: [u8; 32] = self.challenge.nonce[..].try_into()?;
+        let supernode = SupernodeId::try_from(&self.challenge.supernode[..])?;
+        let input = proof::proof_input(identity.network, supernode, &nonce, Some(&exporter));
+        let prove = v1::Prove {
+            credential: identity.credential.clone(),
+            signature: Bytes::copy_from_slice(&identity.key.sign(&input).to_bytes()),
+            version: ahoy_proto::VERSION,
+            agent: agent.to_owned(),
+        };
+        Ok(v1::ClientMessage { request: 1, body: Some(Request::Prove(prove)) })
+    }
+
+    /// Signs in.
+    ///
+    /// # Errors
+    /// When the supernode refuses, with its words.
+    pub async fn sign_in(self, identity: &Identity) -> anyhow::Result<Session> {
+        let proof = self.proof(identity, "ahoy-trials")?;
+        self.sign_in_with(&proof).await
+    }
+
+    /// Signs in with a message made by [`proof`](Self::proof), or any other.
+    ///
+    /// # Errors
+    /// When the supernode refuses, with its words.
+    pub async fn sign_in_with(mut self, proof: &v1::ClientMessage) -> anyhow::Result<Session> {
+        self.send.write_all(&frame::encode(proof)).await?;
+        match self.messages.next().await?.body {
+            Some(Response::Welcome(_)) => {}
+            Some(Response::Error(error)) => bail!("refused ({:?}): {}", error.code(), error.text),
+            other => bail!("the supernode answered a proof with {other:?}"),
+        }
+        let Self { connection, send, messages, .. } = self;
+        Ok(Session { connection, send, messages, next_request: 2, events: Vec::new() })
+    }
+
+    /// Sends bytes as they are, in place of a message, and gives the code with which the supernode closes.
+    ///
+    /// # Errors
+    /// When it does not close.
+    pub async fn provoke(mut self, bytes: &[u8]) -> anyhow::Result<v1::ErrorCode> {
+        // The supernode may close before everything is written.
+        let _ = self.send.write_all(bytes).await;
+        closing_code(&self.connection).await
+    }
+}
+
+/// Waits until the supernode closes, and gives its code.
+///
+/// # Errors
+/// When it does not, or not with a code of the protocol.
+pub async fn closing_code(connection: &quinn::Connection) -> anyhow::Result<v1::ErrorCode> {
+    match tokio::time::timeout(PATIENCE, connection.closed()).await? {
+        quinn::ConnectionError::ApplicationClosed(close) => {
+            let code = i32::try_from(close.error_code.into_inner())?;
+            v1::ErrorCode::try_from(code).with_context(|| format!("closed with {code}, which is no code"))
+        }
+        other => bail!("not closed by the protocol: {other}"),
+    }
+}
+
+impl Session {
+    /// The connection.
+    pub fn connection(&self) -> &quinn::Connection {
+        &self.connection
+    }
+
+    /// Sends a request and gives its response; events that come before stay for [`event`](Self::event).
+    ///
+    /// # Errors
+    /// When the link is lost.
+    pub async fn request(&mut self, body: Request) -> anyhow::Result<Response> {
+        let request = self.next_request;
+        self.next_request += 1;
+        let message = v1::ClientMessage { request, body: Some(body) };
+        self.send.write_all(&frame::encode(&message)).await?;
+        loop {
+            let message = self.messages.next().await?;
+            let body = message.body.context("a message of the supernode has a body")?;
+            match message.in_reply_to {
+                0 => self.events.push(body),
+                number if number == request => return Ok(body),
+                number => bail!("a response to {number}, which nobody asked"),
+            }
+        }
+    }
+
+    /// The same, for requests that must succeed.
+    ///
+    /// # Errors
+    /// When the supernode refuses, with its words.
+    pub async fn granted(&mut self, body: Request) -> anyhow::Result<Response> {
+        match self.request(body).await? {
+            Response::Error(error) => bail!("refused ({:?}): {}", error.code(), error.text),
+            response => Ok(response),
+        }
+    }
+
+    /// The next event for which `pick` has an answer; others are dropped.
+    ///
+    /// # Errors
+    /// When the link is lost, or nothing comes.
+    pub async fn event<T>(&mut self, pick: impl Fn(&Response) -> Option<T>) -> anyhow::Result<T> {
+        let early = std::mem::take(&mut self.events);
+        if let Some(found) = early.iter().find_map(&pick) {
+            return Ok(found);
+        }
+        loop {
+            let message = self.messages.next().await?;
+            if let Some(found) = message.body.as_ref().filter(|_| message.in_reply_to == 0).and_then(&pick) {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// A call between two sessions, answered: the flow ids that each sends under and hears.
+#[derive(Debug, Clone, Copy)]
+pub struct AnsweredCall {
+    /// Of the caller's packets.
+    pub caller_flow: u64,
+    /// Of the callee's packets.
+    pub callee_flow: u64,
+}
+
+/// Makes the conversation of two accounts if there is none, rings and answers. What is sealed is noise: the supernode
+/// can't tell.
+///
+/// # Errors
+/// When a step is refused.
+pub async fn set_up_call(caller: &mut Session, callee: &mut Session, peer: AccountId) -> anyhow::Result<AnsweredCall> {
+    let create = v1::CreateConversation {
+        conversation: id(),
+        peer: peer.to_bytes(),
+        epoch: 1,
+        group_info: noise(600),
+        welcomes: Vec::new(),
+    };
+    let Response::Conversations(list) = caller.granted(Request::CreateConversation(create)).await? else {
+        bail!("CreateConversation is answered with Conversations");
+    };
+    let conversation = list.conversations.first().context("there is a conversation now")?.conversation.clone();
+    let (call, caller_leg, callee_leg) = (id(), id(), id());
+    let start = v1::StartCall { call: call.clone(), conversation, leg: caller_leg, sealed: noise(250) };
+    caller.granted(Request::StartCall(start)).await?;
+    callee
+        .event(|event| match event {
+            Response::IncomingCall(incoming) if incoming.call == call => Some(()),
+            _ => None,
+        })
+        .await?;
+    let answer = v1::AnswerCall { call: call.clone(), leg: callee_leg, sealed: noise(250) };
+    let Response::LegAttached(callee_attached) = callee.granted(Request::AnswerCall(answer)).await? else {
+        bail!("AnswerCall is answered with LegAttached");
+    };
+    let caller_flow = caller
+        .event(|event| match event {
+            Response::LegAttached(attached) if attached.call == call => Some(attached.flow),
+            _ => None,
+        })
+        .await?;
+    ensure!(caller_flow != callee_attached.flow, "both legs have one flow id");
+    Ok(AnsweredCall { caller_flow, callee_flow: callee_attached.flow })
+}
+
+fn id() -> Bytes {
+    noise(16)
+}
+
+/// Random bytes.
+pub fn noise(length: usize) -> Bytes {
+    let mut bytes = vec![0; length];
+    rand::fill(&mut bytes[..]);
+    bytes.into()
+}

@@ -1,1 +1,16 @@
-//! Starts real processes and reads what they print.
+//! Starts real processes, waits for what they say, and leaves nothing behind.
+//!
+//! A [`Trial`] owns a folder, a deadline that every wait obeys, and a share of the machine. Processes end with the value that
+//! owns them, and with our own thread, however that ends.
+
+mod child;
+mod daemon;
+mod http;
+mod person;
+mod trial;
+
+pub use child::{Child, Line, cpu_time};
+pub use daemon::{Daemon, DaemonOptions, free_port, metric};
+pub use http::{HttpResponse, http_get};
+pub use person::{Event, Outcome, Person, Verb, unix_ms};
+pub use trial::{Machine, Trial, binary, trial, workspace};
