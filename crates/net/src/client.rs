@@ -268,6 +268,11 @@ impl ClientLink {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn connection(&self) -> &quinn::Connection {
+        &self.connection
+    }
+
     async fn ended_soon(&self) -> LinkEnd {
         match tokio::time::timeout(2 * limits::CLOSE_GRACE, self.ended()).await {
             Ok(end) => end,

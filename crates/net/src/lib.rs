@@ -14,5 +14,5 @@ pub mod tls;
 mod transport;
 
 pub use client::{ClientLink, DialError, DialOptions, LinkEnd, dial};
-pub use shard::LinkId;
+pub use shard::{ForeignPacket, LinkEvent, LinkId, LostCause, QuicShard, ShardConfig};
 pub use tls::ServerTls;

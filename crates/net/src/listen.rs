@@ -40,7 +40,7 @@ pub fn bind(addresses: &[ListenAddress], shards: u16) -> io::Result<Vec<Vec<UdpS
         }
         let alone = socket(listen, false)?;
         listen.address = alone.local_addr()?;
-        port.get_or_insert(listen.address.port());
+        port = port.or(Some(listen.address.port()));
         drop(alone);
         for set in &mut sets {
             set.push(socket(listen, true)?);
