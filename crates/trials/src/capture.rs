@@ -100,7 +100,7 @@ impl Namespace {
     pub fn capture(&self, trial: &Trial) -> anyhow::Result<Capture> {
         let file = trial.folder().join(format!("{}.pcap", self.name));
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, "tcpdump", "-i", INTERFACE, "-U", "-s", "0", "-Z", "root"]);
+        command.args(["netns", "exec", &self.name, "tcpdump", "-i", INTERFACE, "--immediate-mode", "-U", "-Z", "root"]);
         command.args(["-B", "16384", "-w"]).arg(&file);
         let child = Child::start(trial, &format!("{}-tcpdump", self.name), &command)?;
         trial.wait_for("tcpdump", || child.errors().contains("listening on").then_some(()))?;
