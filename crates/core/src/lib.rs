@@ -1,1 +1,30 @@
-//! See the package description.
+//! The sans-IO [`Exchange`] of one shard: sessions, who is online, calls and the relay tables.
+//!
+//! One input, then drain [`Exchange::poll_output`] until [`Output::Idle`]. Nothing here reads a clock, draws randomness
+//! beyond its seed, or waits; what peers send can close their link and never panics.
+
+mod accounts;
+mod calls;
+mod counters;
+mod exchange;
+mod links;
+mod outbox;
+mod peer;
+mod question;
+mod rate;
+mod relay;
+mod requests;
+mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+pub use counters::{Counters, Gauges};
+pub use exchange::{Exchange, ExchangeConfig, LinkId, Now, Output, Recipient, ShardId};
+pub use peer::PeerMessage;
+pub use question::{Answer, Callee, Delivery, QueryId, Question, StoreError};
+pub use relay::{DropCause, Forward};
+pub use session::Violation;
+pub use timers::Timer;

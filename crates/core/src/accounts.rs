@@ -1,0 +1,201 @@
+//! The accounts at home on this shard: which devices are online on which link, and which calls the account is in.
+//!
+//! Invariant: a device has at most one link here; of two, the one that signed in later stays.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use ahoy_proto::{AccountId, CallId, DeviceId, limits, v1};
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::Recipient;
+use crate::outbox::{Outbox, Refusal};
+use crate::peer::{Devices, NewCall, Party, Peer, Reach};
+
+/// Calls that one account can be in at once: one that it talks in, and a few that it starts beside it.
+const CALLS_PER_ACCOUNT_MAX: usize = 4;
+
+#[derive(Debug, Default)]
+pub(crate) struct Accounts(BTreeMap<AccountId, Account>);
+
+#[derive(Debug, Default)]
+struct Account {
+    online: SmallVec<[Online; 1]>,
+    engagements: Vec<Engagement>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Online {
+    device: DeviceId,
+    link: Recipient,
+    /// When it signed in.
+    at: Instant,
+}
+
+/// A call that an account is in.
+#[derive(Debug, Clone, Copy)]
+struct Engagement {
+    call: CallId,
+    peer: AccountId,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Calling,
+    Ringing,
+    Answered,
+}
+
+impl Accounts {
+    /// A device has proven itself on a link. Of two links of a device the later one stays, in whatever order their
+    /// shards' messages arrive.
+    pub(crate) fn signed_in(&mut self, party: Party, at: Instant, outbox: &mut Outbox) {
+        let account = self.0.entry(party.account).or_default();
+        let new = Online { device: party.device, link: party.link, at };
+        let replaced = match account.online.iter_mut().find(|online| online.device == party.device) {
+            Some(old) if (old.at, old.link) < (new.at, new.link) => Some(std::mem::replace(old, new)),
+            Some(_) => Some(new),
+            None => account.add(new),
+        };
+        if let Some(Online { link, .. }) = replaced {
+            outbox.tell(link.shard, Peer::Replaced { link: link.link });
+            if link == party.link {
+                return;
+            }
+        }
+        for ringing in account.engagements.iter().filter(|engagement| engagement.stage == Stage::Ringing) {
+            outbox.tell_call(ringing.call, Peer::DeviceUp { call: ringing.call, party });
+        }
+    }
+
+    /// A link of a device is gone. One that was replaced is not known any more.
+    pub(crate) fn signed_out(&mut self, party: Party) {
+        let Some(account) = self.0.get_mut(&party.account) else { return };
+        account.online.retain(|online| online.link != party.link);
+        self.tidy(party.account);
+    }
+
+    /// Hands an event to devices that are online.
+    pub(crate) fn notify(&self, account: AccountId, devices: Devices, message: &Bytes, outbox: &mut Outbox) {
+        let Some(account) = self.0.get(&account) else { return };
+        for online in &account.online {
+            let meant = match devices {
+                Devices::One(device) => online.device == device,
+                Devices::AllBut(device) => online.device != device,
+            };
+            if meant {
+                outbox.event_framed(online.link, message.clone());
+            }
+        }
+    }
+
+    /// A device of this account starts a call, or asks again for one whose first response it missed.
+    pub(crate) fn start_call(&mut self, new: Box<NewCall>, outbox: &mut Outbox) {
+        let NewCall { call, caller, callee, request, .. } = *new;
+        let account = self.0.entry(caller.account).or_default();
+        match account.engagements.iter().find(|engagement| engagement.call == call) {
+            Some(Engagement { stage: Stage::Ringing, .. }) => {
+                outbox.refuse(caller.link, request, CALL_EXISTS);
+                return;
+            }
+            Some(_) => {
+                outbox.tell_call(call, Peer::NewCall(new));
+                return;
+            }
+            None => {}
+        }
+        if account.engagements.len() >= CALLS_PER_ACCOUNT_MAX {
+            outbox.refuse(caller.link, request, TOO_MANY_CALLS);
+            return;
+        }
+        if account.gives_way(call, callee, Stage::Ringing, outbox) {
+            outbox.respond(caller.link, request, v1::supernode_message::Body::Done(v1::Done {}));
+            let ended = v1::CallEnded { call: call.to_bytes(), cause: v1::Cause::Busy.into() };
+            outbox.event(caller.link, v1::supernode_message::Body::CallEnded(ended));
+            return;
+        }
+        account.engagements.push(Engagement { call, peer: callee, stage: Stage::Calling });
+        outbox.tell_call(call, Peer::NewCall(new));
+    }
+
+    /// Somebody calls this account. Whoever is not allowed to takes the same way as when nobody is online, so that there
+    /// is no difference to see.
+    pub(crate) fn reach(
+        &mut self,
+        call: CallId,
+        caller: AccountId,
+        callee: AccountId,
+        allowed: bool,
+        outbox: &mut Outbox,
+    ) {
+        let reach = match self.0.get_mut(&callee).filter(|account| allowed && !account.online.is_empty()) {
+            None => Reach::Unreachable,
+            Some(account) if account.is_busy_for(caller) => Reach::Busy,
+            Some(account) if account.gives_way(call, caller, Stage::Calling, outbox) => Reach::Busy,
+            Some(account) => {
+                account.engagements.push(Engagement { call, peer: caller, stage: Stage::Ringing });
+                Reach::Ringing(account.online.iter().map(|online| (online.device, online.link)).collect())
+            }
+        };
+        outbox.tell_call(call, Peer::Reached { call, reach });
+    }
+
+    /// A call of this account was answered, or taken up again after a restart.
+    pub(crate) fn answered(&mut self, call: CallId, account: AccountId, peer: AccountId) {
+        let engagements = &mut self.0.entry(account).or_default().engagements;
+        match engagements.iter_mut().find(|engagement| engagement.call == call) {
+            Some(engagement) => engagement.stage = Stage::Answered,
+            None => engagements.push(Engagement { call, peer, stage: Stage::Answered }),
+        }
+    }
+
+    /// A call of this account is over.
+    pub(crate) fn disengage(&mut self, call: CallId, account: AccountId) {
+        let Some(home) = self.0.get_mut(&account) else { return };
+        home.engagements.retain(|engagement| engagement.call != call);
+        self.tidy(account);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn tidy(&mut self, id: AccountId) {
+        if self.0.get(&id).is_some_and(|account| account.online.is_empty() && account.engagements.is_empty()) {
+            self.0.remove(&id);
+        }
+    }
+}
+
+impl Account {
+    /// Adds a device; when there are too many, the one that signed in first has to go.
+    fn add(&mut self, new: Online) -> Option<Online> {
+        let full = self.online.len() >= limits::DEVICES_MAX;
+        let oldest = self.online.iter().enumerate().filter(|_| full).min_by_key(|(_, online)| online.at);
+        let gone = oldest.map(|(index, _)| index).map(|index| self.online.remove(index));
+        self.online.push(new);
+        gone
+    }
+
+    /// In a call other than one that it makes to this very caller.
+    fn is_busy_for(&self, caller: AccountId) -> bool {
+        self.engagements.iter().any(|engagement| engagement.stage != Stage::Calling || engagement.peer != caller)
+    }
+
+    /// Glare: two accounts that call each other at once. The call with the lower id goes on and the other ends BUSY; both
+    /// homes see both calls and decide alike. Says whether `call` is the one to end.
+    fn gives_way(&self, call: CallId, peer: AccountId, opposite: Stage, outbox: &mut Outbox) -> bool {
+        let mut glare = self.engagements.iter().filter(|other| other.peer == peer && other.stage == opposite);
+        let Some(other) = glare.next() else { return false };
+        if call < other.call {
+            outbox.tell_call(other.call, Peer::GiveWay { call: other.call });
+            return false;
+        }
+        true
+    }
+}
+
+const CALL_EXISTS: Refusal = Refusal::new(v1::ErrorCode::AlreadyExists, "there is a call of this id");
+const TOO_MANY_CALLS: Refusal = Refusal::new(v1::ErrorCode::LimitReached, "this account is in too many calls already");

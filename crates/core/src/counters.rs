@@ -1,0 +1,73 @@
+//! What a shard counts, for metrics. Counters only go up; gauges are the moment's figures.
+
+use ahoy_proto::v1;
+
+use crate::relay::DropCause;
+use crate::session::Violation;
+
+/// Everything counted since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Links that came up, refused ones included.
+    pub links: u64,
+    /// Proofs accepted.
+    pub sign_ins: u64,
+    /// Links refused because the shard was full.
+    pub overloaded: u64,
+    /// Links refused or closed because the supernode goes down.
+    pub shut_out: u64,
+    /// Sessions closed because their device signed in elsewhere.
+    pub sessions_replaced: u64,
+    /// Sessions closed by a revocation list.
+    pub sessions_revoked: u64,
+    /// Links closed, by the rule that was broken; index with [`Violation::index`].
+    pub violations: [u64; Violation::ALL.len()],
+    /// Requests taken in, the proof included.
+    pub requests: u64,
+    /// Requests refused with RATE_LIMITED.
+    pub rate_limited: u64,
+    /// Questions put to the store.
+    pub questions: u64,
+    /// Questions that the store could not answer.
+    pub store_errors: u64,
+    /// Calls taken up.
+    pub calls: u64,
+    /// Calls taken up from a call token after a restart.
+    pub calls_recreated: u64,
+    /// Calls ended; index with the number of the [`v1::Cause`].
+    pub calls_ended: [u64; CAUSES],
+    /// Call tokens refused.
+    pub call_tokens_refused: u64,
+    /// Voice datagrams handed on; once, however many recipients.
+    pub forwarded: u64,
+    /// Their bytes.
+    pub forwarded_bytes: u64,
+    /// Voice datagrams dropped; index with [`DropCause::index`].
+    pub drops: [u64; DropCause::ALL.len()],
+}
+
+/// Causes of the schema, the unspecified one included.
+const CAUSES: usize = v1::Cause::ShuttingDown as usize + 1;
+
+/// How much of everything there is now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Links, proven or not.
+    pub links: usize,
+    /// Links that have not proven themselves yet.
+    pub half_open: usize,
+    /// Sessions.
+    pub sessions: usize,
+    /// Accounts at home on this shard with a device online or in a call.
+    pub accounts: usize,
+    /// Calls at home on this shard.
+    pub calls: usize,
+    /// Of these, answered.
+    pub calls_answered: usize,
+    /// Legs whose link is on this shard.
+    pub flows: usize,
+    /// Questions that wait for their answer.
+    pub queries: usize,
+    /// Timers set.
+    pub timers: usize,
+}

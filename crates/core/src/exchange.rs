@@ -1,0 +1,282 @@
+//! The exchange of one shard: takes inputs in, hands them to sessions, accounts, calls and relay, and queues outputs.
+
+use std::time::{Duration, Instant};
+
+use ahoy_proto::call_token::CallTokenKey;
+use ahoy_proto::document::Revocations;
+use ahoy_proto::{NetworkId, SupernodeId, UnixTime, v1};
+use bytes::Bytes;
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+
+use crate::accounts::Accounts;
+use crate::calls::{Calls, TokenMint};
+use crate::links::Links;
+use crate::outbox::Outbox;
+use crate::peer::{Peer, PeerMessage};
+use crate::relay::{DropCause, Forward, Relay};
+use crate::{Answer, Counters, Gauges, QueryId, Question, StoreError, Timer};
+
+/// A moment: on the monotonic clock, and on the wall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic; the same clock for all shards of a supernode.
+    pub instant: Instant,
+    /// Milliseconds since the Unix epoch.
+    pub unix_ms: u64,
+}
+
+impl Now {
+    pub(crate) fn unix(self) -> UnixTime {
+        UnixTime(self.unix_ms / 1000)
+    }
+}
+
+/// One transport connection of a shard. The shell makes these numbers and never uses one twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(pub u64);
+
+/// A shard of this supernode, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub u16);
+
+/// A link and the shard that it is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Recipient {
+    /// The shard.
+    pub shard: ShardId,
+    /// The link.
+    pub link: LinkId,
+}
+
+/// What an exchange needs to know from the start.
+#[derive(Debug, Clone)]
+pub struct ExchangeConfig {
+    /// The network that it serves.
+    pub network: NetworkId,
+    /// The supernode that it is part of.
+    pub supernode: SupernodeId,
+    /// Which shard this is.
+    pub shard: ShardId,
+    /// How many there are, at least 1.
+    pub shards: u16,
+    /// The fleet's.
+    pub call_token_key: CallTokenKey,
+    /// The least protocol version served.
+    pub minimum_version: u32,
+    /// Links of this shard, at most; from then on new ones are refused with OVERLOADED. 100,000 sessions on a supernode
+    /// of 4 shards, unevenly spread, are 40,000 on one.
+    pub links_max: usize,
+    /// Links of this shard that have not proven themselves, at most. Each holds at most 4 KiB for 10 s, so 10,000 hold 40 MB.
+    pub half_open_max: usize,
+    /// Calls at home on this shard, at most. A call holds about 10 KiB at most while it rings.
+    pub calls_max: usize,
+}
+
+/// What the shell has to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Write to the link's ordered stream.
+    Send {
+        /// Where to.
+        link: LinkId,
+        /// Framed.
+        bytes: Bytes,
+    },
+    /// Deliver what was sent, then close the link. The exchange has forgotten it already.
+    Close {
+        /// Which.
+        link: LinkId,
+        /// The application error code of the close.
+        code: v1::ErrorCode,
+    },
+    /// Put to the store; the answer comes back by [`Exchange::handle_answer`], always.
+    Ask {
+        /// Names the question.
+        query: QueryId,
+        /// The question.
+        question: Question,
+    },
+    /// Hand to another shard of this supernode, in order.
+    Tell {
+        /// Which, never this one.
+        shard: ShardId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Nothing more to do until the next input.
+    Idle {
+        /// When [`Exchange::handle_timeout`] is due, and why.
+        wake: Option<(Instant, Timer)>,
+    },
+}
+
+/// One shard's switchboard.
+#[derive(Debug)]
+pub struct Exchange {
+    links: Links,
+    accounts: Accounts,
+    calls: Calls,
+    relay: Relay,
+    outbox: Outbox,
+}
+
+impl Exchange {
+    /// An exchange without links. `seed` must be random and its own.
+    pub fn new(config: ExchangeConfig, seed: [u8; 32]) -> Self {
+        let mut rng = ChaCha20Rng::from_seed(seed);
+        let mint = TokenMint::new(config.network, config.call_token_key.clone(), ChaCha20Rng::from_rng(&mut rng));
+        Self {
+            accounts: Accounts::default(),
+            calls: Calls::new(mint, config.calls_max),
+            relay: Relay::new(config.shard, config.shards),
+            outbox: Outbox::new(config.shard, config.shards),
+            links: Links::new(config, rng),
+        }
+    }
+}
+
+/// Inputs. After each, drain [`poll_output`](Exchange::poll_output).
+impl Exchange {
+    /// The keys that credentials are checked with and what the authority has voided. Sessions of voided credentials are
+    /// closed. A revocation list older than the one in force is ignored.
+    pub fn handle_keys(
+        &mut self,
+        signing_keys: Vec<ed25519_dalek::VerifyingKey>,
+        revocations: &Revocations,
+        roster_serial: u64,
+        now: Now,
+    ) {
+        self.links.set_keys(signing_keys, revocations, roster_serial, &mut self.relay, &mut self.outbox);
+        self.settle(now);
+    }
+
+    /// A link is there; `exporter` is the TLS exporter of a native one.
+    pub fn handle_link_up(&mut self, link: LinkId, exporter: Option<[u8; 32]>, now: Now) {
+        self.links.up(link, exporter, now, &mut self.outbox);
+    }
+
+    /// Bytes of a link's ordered stream.
+    pub fn handle_bytes(&mut self, link: LinkId, bytes: &[u8], now: Now) {
+        self.links.bytes(link, bytes, now, &mut self.relay, &mut self.outbox);
+        self.settle(now);
+    }
+
+    /// A link is gone. Not needed after [`Output::Close`], and harmless then.
+    pub fn handle_link_lost(&mut self, link: LinkId, now: Now) {
+        self.links.lost(link, &mut self.relay, &mut self.outbox);
+        self.settle(now);
+    }
+
+    /// What the store says to a question.
+    pub fn handle_answer(&mut self, query: QueryId, answer: Result<Answer, StoreError>, now: Now) {
+        self.links.answer(query, answer, &mut self.outbox);
+        self.settle(now);
+    }
+
+    /// A message of another shard of this supernode.
+    pub fn handle_peer(&mut self, _from: ShardId, message: PeerMessage, now: Now) {
+        self.take(message.0, now);
+        self.settle(now);
+    }
+
+    /// The time asked for by [`Output::Idle`] has come.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.links.timeout(now, &mut self.relay, &mut self.outbox);
+        self.calls.timeout(now, &mut self.outbox);
+        self.settle(now);
+    }
+
+    /// Asks all sessions to go elsewhere, closes links that are no sessions yet, and refuses new ones from now on.
+    pub fn drain(&mut self, reconnect_in: Duration, spread: Duration) {
+        self.links.drain(reconnect_in, spread, &mut self.relay, &mut self.outbox);
+    }
+
+    /// Decides where a voice datagram goes, unchanged. The hot path: it allocates nothing.
+    #[inline]
+    pub fn forward(&mut self, link: LinkId, datagram: &[u8], now: Now) -> Forward<'_> {
+        let counters = &mut self.outbox.counters;
+        match self.relay.forward(link, datagram, now.instant) {
+            Ok(recipients) => {
+                counters.forwarded += 1;
+                counters.forwarded_bytes += datagram.len() as u64;
+                Forward::To(recipients)
+            }
+            Err(cause) => {
+                let cause = if self.links.is_online(link) { cause } else { DropCause::Unproven };
+                counters.drops[cause.index()] += 1;
+                Forward::Drop(cause)
+            }
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Output {
+        self.outbox.next().unwrap_or_else(|| {
+            let wakes = [self.links.next_timer(), self.calls.next_timer()];
+            Output::Idle { wake: wakes.into_iter().flatten().min() }
+        })
+    }
+
+    /// Messages to this shard itself, until there are none. Ends: each kind of message leads only to kinds further down
+    /// its way (link, account, call, link).
+    fn settle(&mut self, now: Now) {
+        while let Some(message) = self.outbox.next_own() {
+            self.take(message, now);
+        }
+    }
+
+    fn take(&mut self, message: Peer, now: Now) {
+        let Self { links, accounts, calls, relay, outbox } = self;
+        match message {
+            Peer::SignedIn { party, at } => accounts.signed_in(party, at, outbox),
+            Peer::SignedOut { party } => accounts.signed_out(party),
+            Peer::Notify { account, devices, message } => accounts.notify(account, devices, &message, outbox),
+            Peer::StartCall(new) => accounts.start_call(new, outbox),
+            Peer::Reach { call, caller, callee, allowed } => accounts.reach(call, caller, callee, allowed, outbox),
+            Peer::Answered { call, account, peer } => accounts.answered(call, account, peer),
+            Peer::Disengage { call, account } => accounts.disengage(call, account),
+
+            Peer::NewCall(new) => calls.start(*new, now, outbox),
+            Peer::Reached { call, reach } => calls.reached(call, reach, now, outbox),
+            Peer::DeviceUp { call, party } => calls.device_up(call, party, outbox),
+            Peer::GiveWay { call } => calls.give_way(call, now, outbox),
+            Peer::Answer(join) => calls.answer(*join, now, outbox),
+            Peer::Decline { call, party, request, cause } => calls.decline(call, party, request, cause, now, outbox),
+            Peer::HangUp { call, party, request, cause } => calls.hang_up(call, party, request, cause, now, outbox),
+            Peer::Attach(join, claims) => calls.attach(*join, *claims, now, outbox),
+            Peer::FlowOpened { call, device, link, flow } => calls.flow_opened(call, device, link, flow, now, outbox),
+            Peer::LinkLost { call, device, link } => calls.link_lost(call, device, link, now, outbox),
+
+            Peer::Replaced { link } => links.replaced(link, relay, outbox),
+            Peer::Deliver { link, in_reply_to, message } => links.deliver(link, in_reply_to, message, outbox),
+            Peer::OpenFlow { call, device, link } => links.open_flow(call, device, link, relay, outbox),
+            Peer::SetPeers { flow, peers } => relay.set_peers(flow, peers),
+            Peer::CloseFlow { link, flow } => links.close_flow(link, flow, relay),
+        }
+    }
+}
+
+/// What there is to see.
+impl Exchange {
+    /// Counted since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.outbox.counters
+    }
+
+    /// The moment's figures.
+    pub fn gauges(&self) -> Gauges {
+        let (calls, calls_answered) = self.calls.len();
+        Gauges {
+            links: self.links.len(),
+            half_open: self.links.half_open(),
+            sessions: self.links.len() - self.links.half_open(),
+            accounts: self.accounts.len(),
+            calls,
+            calls_answered,
+            flows: self.relay.len(),
+            queries: self.links.queries(),
+            timers: self.links.timers() + self.calls.timers(),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What the shards of one supernode tell each other. Messages between two shards keep their order; nothing else is
+//! assumed. A message that a shard addresses to itself takes the same way without leaving the exchange.
+
+use std::time::Instant;
+
+use ahoy_proto::call_token::CallTokenClaims;
+use ahoy_proto::flow::FlowId;
+use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, LegId, v1};
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::relay::Peers;
+use crate::{LinkId, Recipient};
+
+/// From one shard of a supernode to another. Opaque to the shell, which only carries it.
+#[derive(Debug, Clone)]
+pub struct PeerMessage(pub(crate) Peer);
+
+#[derive(Debug, Clone)]
+pub(crate) enum Peer {
+    // To the home of an account.
+    SignedIn {
+        party: Party,
+        at: Instant,
+    },
+    SignedOut {
+        party: Party,
+    },
+    /// An event for devices of an account that are online.
+    Notify {
+        account: AccountId,
+        devices: Devices,
+        message: Bytes,
+    },
+    StartCall(Box<NewCall>),
+    /// Is the callee free, and which devices ring?
+    Reach {
+        call: CallId,
+        caller: AccountId,
+        callee: AccountId,
+        allowed: bool,
+    },
+    /// The account takes part in this answered call.
+    Answered {
+        call: CallId,
+        account: AccountId,
+        peer: AccountId,
+    },
+    Disengage {
+        call: CallId,
+        account: AccountId,
+    },
+
+    // To the home of a call.
+    NewCall(Box<NewCall>),
+    Reached {
+        call: CallId,
+        reach: Reach,
+    },
+    /// A device of an account in the call has signed in.
+    DeviceUp {
+        call: CallId,
+        party: Party,
+    },
+    /// Two accounts call each other; this call gives way.
+    GiveWay {
+        call: CallId,
+    },
+    Answer(Box<JoinCall>),
+    Decline {
+        call: CallId,
+        party: Party,
+        request: u64,
+        cause: v1::Cause,
+    },
+    HangUp {
+        call: CallId,
+        party: Party,
+        request: u64,
+        cause: v1::Cause,
+    },
+    Attach(Box<JoinCall>, Box<CallTokenClaims>),
+    /// `None`: the link is gone, or there is no room.
+    FlowOpened {
+        call: CallId,
+        device: DeviceId,
+        link: Recipient,
+        flow: Option<FlowId>,
+    },
+    LinkLost {
+        call: CallId,
+        device: DeviceId,
+        link: Recipient,
+    },
+
+    // To the shard of a link.
+    Replaced {
+        link: LinkId,
+    },
+    /// A framed message for a link; it answers a request unless that is 0.
+    Deliver {
+        link: LinkId,
+        in_reply_to: u64,
+        message: Bytes,
+    },
+    OpenFlow {
+        call: CallId,
+        device: DeviceId,
+        link: LinkId,
+    },
+    SetPeers {
+        flow: FlowId,
+        peers: Peers,
+    },
+    CloseFlow {
+        link: LinkId,
+        flow: FlowId,
+    },
+}
+
+/// A device and the link that it can be reached by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Party {
+    pub(crate) account: AccountId,
+    pub(crate) device: DeviceId,
+    pub(crate) link: Recipient,
+}
+
+/// Which devices of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Devices {
+    One(DeviceId),
+    AllBut(DeviceId),
+}
+
+/// A call that somebody starts.
+#[derive(Debug, Clone)]
+pub(crate) struct NewCall {
+    pub(crate) call: CallId,
+    pub(crate) conversation: ConversationId,
+    pub(crate) caller: Party,
+    pub(crate) request: u64,
+    pub(crate) leg: LegId,
+    pub(crate) sealed: Bytes,
+    pub(crate) callee: AccountId,
+    /// Whether the callee lets this caller ring.
+    pub(crate) allowed: bool,
+}
+
+/// A leg that wants to be attached.
+#[derive(Debug, Clone)]
+pub(crate) struct JoinCall {
+    pub(crate) call: CallId,
+    pub(crate) party: Party,
+    pub(crate) request: u64,
+    pub(crate) leg: LegId,
+    pub(crate) sealed: Bytes,
+}
+
+/// What became of trying to reach a callee.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Ringing(SmallVec<[(DeviceId, Recipient); 2]>),
+    Busy,
+    Unreachable,
+}

@@ -1,0 +1,209 @@
+//! One link's machine: it proves itself, then it is a session.
+//!
+//! Invariant: before proof nothing but `Prove` is read, and nothing is kept but one unfinished message of 4 KiB.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use ahoy_proto::document::{self, Credential, DocumentError, Revocations};
+use ahoy_proto::flow::FlowId;
+use ahoy_proto::frame::Deframer;
+use ahoy_proto::proof::proof_input;
+use ahoy_proto::{AccountId, DeviceId, UnixTime, limits, v1};
+use ed25519_dalek::{Signature, VerifyingKey};
+use smallvec::SmallVec;
+
+use crate::ExchangeConfig;
+use crate::rate::Bucket;
+use crate::requests::Kind;
+
+/// A rule that a peer has broken. Each closes the link with its own wire error code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// Bytes that are not a message of the schema.
+    #[error("that is not a message of this protocol")]
+    Malformed,
+    /// A message longer than the limit in force.
+    #[error("the message is longer than the limit in force")]
+    MessageTooLong,
+    /// A request before proof, or a second proof.
+    #[error("a link proves itself first, and once")]
+    OutOfOrder,
+    /// Request number 0, or one that is still unanswered.
+    #[error("a request has a number above 0 that no unanswered request has")]
+    RequestNumber,
+    /// No proof in time.
+    #[error("the link has not proven itself in time")]
+    ProofTimeout,
+    /// A credential that no key of this network signed, or that can't be read.
+    #[error("the credential is not signed by this network")]
+    CredentialForged,
+    /// A credential whose time is over or has not begun.
+    #[error("the credential has expired or is not valid yet: renew it and check the clock")]
+    CredentialExpired,
+    /// A credential on the revocation list.
+    #[error("the credential has been revoked: sign in again")]
+    CredentialRevoked,
+    /// A credential of another network.
+    #[error("the credential belongs to another network")]
+    WrongNetwork,
+    /// A proof that does not verify under the credential's device key.
+    #[error("the proof is not signed by the credential's device key")]
+    ProofInvalid,
+    /// A version below the least one served.
+    #[error("this version is no longer served: update the program")]
+    VersionTooOld,
+    /// More unanswered requests than allowed.
+    #[error("too many unanswered requests")]
+    TooManyRequests,
+}
+
+impl Violation {
+    /// All violations, in the order of [`index`](Self::index).
+    pub const ALL: [Self; 12] = [
+        Self::Malformed,
+        Self::MessageTooLong,
+        Self::OutOfOrder,
+        Self::RequestNumber,
+        Self::ProofTimeout,
+        Self::CredentialForged,
+        Self::CredentialExpired,
+        Self::CredentialRevoked,
+        Self::WrongNetwork,
+        Self::ProofInvalid,
+        Self::VersionTooOld,
+        Self::TooManyRequests,
+    ];
+
+    /// Its place in [`Counters::violations`](crate::Counters::violations).
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The wire error code that closes the link.
+    pub fn code(self) -> v1::ErrorCode {
+        match self {
+            Self::Malformed => v1::ErrorCode::Malformed,
+            Self::MessageTooLong => v1::ErrorCode::MessageTooLong,
+            Self::OutOfOrder => v1::ErrorCode::OutOfOrder,
+            Self::RequestNumber => v1::ErrorCode::RequestNumber,
+            Self::ProofTimeout => v1::ErrorCode::ProofTimeout,
+            Self::CredentialForged => v1::ErrorCode::CredentialForged,
+            Self::CredentialExpired => v1::ErrorCode::CredentialExpired,
+            Self::CredentialRevoked => v1::ErrorCode::CredentialRevoked,
+            Self::WrongNetwork => v1::ErrorCode::WrongNetwork,
+            Self::ProofInvalid => v1::ErrorCode::ProofInvalid,
+            Self::VersionTooOld => v1::ErrorCode::VersionTooOld,
+            Self::TooManyRequests => v1::ErrorCode::TooManyRequests,
+        }
+    }
+}
+
+impl From<DocumentError> for Violation {
+    fn from(error: DocumentError) -> Self {
+        match error {
+            DocumentError::Malformed | DocumentError::Forged => Self::CredentialForged,
+            DocumentError::WrongNetwork => Self::WrongNetwork,
+            DocumentError::Expired => Self::CredentialExpired,
+        }
+    }
+}
+
+/// A link and how far it has come.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) deframer: Deframer,
+    pub(crate) phase: Phase,
+}
+
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// The challenge is out.
+    Proving(Proving),
+    /// The proof was accepted.
+    Online(Online),
+}
+
+#[derive(Debug)]
+pub(crate) struct Proving {
+    pub(crate) nonce: [u8; 32],
+    pub(crate) exporter: Option<[u8; 32]>,
+    pub(crate) deadline: Instant,
+}
+
+#[derive(Debug)]
+pub(crate) struct Online {
+    pub(crate) account: AccountId,
+    pub(crate) device: DeviceId,
+    /// When the credential was signed: revocations go by it.
+    pub(crate) credential_issued_at: UnixTime,
+    pub(crate) unanswered: SmallVec<[u64; 2]>,
+    pub(crate) flows: SmallVec<[FlowId; 1]>,
+    pub(crate) buckets: [Bucket; Kind::COUNT],
+}
+
+impl Phase {
+    /// The longest message accepted now, in bytes.
+    pub(crate) fn message_max(&self) -> usize {
+        match self {
+            Self::Proving(_) => limits::UNPROVEN_MESSAGE_MAX,
+            Self::Online(_) => limits::MESSAGE_MAX,
+        }
+    }
+}
+
+impl Proving {
+    /// Checks a proof: version, credential, revocations, signature.
+    pub(crate) fn verify(
+        &self,
+        prove: &v1::Prove,
+        config: &ExchangeConfig,
+        authority: &Authority,
+        now: UnixTime,
+    ) -> Result<Credential, Violation> {
+        if prove.version < config.minimum_version {
+            return Err(Violation::VersionTooOld);
+        }
+        let credential: Credential = document::verify(&prove.credential, &authority.signing_keys, config.network, now)?;
+        if authority.revoked.covers(credential.account, credential.device, credential.issued_at) {
+            return Err(Violation::CredentialRevoked);
+        }
+        let key = credential.confirmation.jwk.verifying_key().ok_or(Violation::ProofInvalid)?;
+        let signature = Signature::from_slice(&prove.signature).map_err(|_| Violation::ProofInvalid)?;
+        let input = proof_input(config.network, config.supernode, &self.nonce, self.exporter.as_ref());
+        key.verify_strict(&input, &signature).map_err(|_| Violation::ProofInvalid)?;
+        Ok(credential)
+    }
+}
+
+/// What the authority last said: which keys sign credentials, and which credentials are void.
+#[derive(Debug, Default)]
+pub(crate) struct Authority {
+    pub(crate) signing_keys: Vec<VerifyingKey>,
+    pub(crate) revoked: Revoked,
+    pub(crate) roster_serial: u64,
+}
+
+/// A revocation list, for look-up.
+#[derive(Debug, Default)]
+pub(crate) struct Revoked {
+    pub(crate) serial: u64,
+    devices: BTreeMap<DeviceId, UnixTime>,
+    accounts: BTreeMap<AccountId, UnixTime>,
+}
+
+impl Revoked {
+    pub(crate) fn new(list: &Revocations) -> Self {
+        Self {
+            serial: list.serial,
+            devices: list.devices.iter().map(|line| (line.id, line.at)).collect(),
+            accounts: list.accounts.iter().map(|line| (line.id, line.at)).collect(),
+        }
+    }
+
+    /// Whether a credential signed at that time is void.
+    pub(crate) fn covers(&self, account: AccountId, device: DeviceId, issued_at: UnixTime) -> bool {
+        self.devices.get(&device).is_some_and(|at| issued_at <= *at)
+            || self.accounts.get(&account).is_some_and(|at| issued_at <= *at)
+    }
+}

@@ -1,0 +1,1 @@
+//! An in-memory store that answers questions, for tests and the simulator.
