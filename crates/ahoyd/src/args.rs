@@ -1,0 +1,125 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config, Layers};
+
+/// The Ahoy daemon: a voice network that anyone can host.
+///
+/// It is the network's authority (accounts, sign-in) and a supernode (presence, calls, voice) in one process. It
+/// forwards sealed bytes: no password, no message and no voice ever reaches it in the clear.
+#[derive(Parser)]
+#[command(version, disable_help_subcommand = true, after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Try it on this machine:
+  ahoyd dev                       then, in another terminal:
+  ahoy sign-up alice
+  ahoy call echo
+
+Run it for others:
+  ahoyd config sample > ahoy.toml
+  ahoyd config check --config ahoy.toml
+  ahoyd serve --config ahoy.toml
+
+Signals: SIGTERM and SIGINT end the process cleanly, a second one at once; SIGHUP reads the certificate again.
+Exit codes: 0 ended as asked, 1 something failed, 2 wrong command line or configuration, 130 ended at once.";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run a whole network on this machine, for trying and developing: loopback only, sign-up open, with the echo account
+    Dev(DevArgs),
+    /// Run for others, by a configuration file
+    Serve(ConfigArgs),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make a code that lets one person sign up, where `sign_up` is "invite"
+    Invite(InviteArgs),
+}
+
+/// `ahoyd dev`
+#[derive(clap::Args)]
+pub(crate) struct DevArgs {
+    /// Where accounts, conversations and keys are kept between runs [default: ~/.local/share/ahoyd/dev]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// UDP and TCP, on 127.0.0.1 and ::1; metrics and health are on the next one
+    #[arg(long, value_name = "N", default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// Listen here instead; may be repeated. Voice comes in by any address, accounts by loopback only
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Metrics and health here instead
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Set a key of the configuration; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// Where the configuration comes from: file, then AHOY_… in the environment, then --set.
+#[derive(clap::Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration file; `ahoyd config sample` prints one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Set a key, over what the file and the environment say; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// The configuration, read but not checked.
+    pub(crate) fn load(&self) -> anyhow::Result<Config> {
+        config::load(Layers {
+            file: Some(&self.config),
+            environment: environment(),
+            settings: &self.set,
+            ..Layers::default()
+        })
+    }
+
+    /// The configuration, checked.
+    pub(crate) fn checked(&self) -> anyhow::Result<Config> {
+        let config = self.load()?;
+        config.check()?;
+        config.check_tls()?;
+        Ok(config)
+    }
+}
+
+/// Variables of the environment that are text.
+pub(crate) fn environment() -> Vec<(String, String)> {
+    let text = |(key, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((key.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say what is wrong with it, if anything
+    Check(ConfigArgs),
+    /// Print what is in force: defaults, file, environment and --set together
+    Show(ConfigArgs),
+    /// Print a file with every key, explained
+    Sample,
+}
+
+/// `ahoyd invite`
+#[derive(clap::Args)]
+pub(crate) struct InviteArgs {
+    #[command(flatten)]
+    pub(crate) layers: ConfigArgs,
+    /// How long the code is good
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
+    pub(crate) days: u16,
+}

@@ -1,0 +1,91 @@
+//! What the operator wishes: defaults < file < environment < command line.
+//!
+//! `deploy/ahoy.toml` is the one place that documents keys and holds their defaults; it is compiled in.
+
+mod check;
+mod layers;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ahoy_proto::api::SignUpPolicy;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use check::private_key;
+pub(crate) use layers::{Layers, load};
+
+/// The sample, which is also the documentation and the defaults.
+pub(crate) const SAMPLE: &str = include_str!("../../../deploy/ahoy.toml");
+
+/// All keys. `Default` is the empty value of each type, not what an operator gets: that is [`load`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) name: Option<String>,
+    pub(crate) data: PathBuf,
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) public: Option<Vec<String>>,
+    pub(crate) sign_up: SignUpPolicy,
+    pub(crate) echo: String,
+    pub(crate) region: String,
+    pub(crate) shards: u16,
+    pub(crate) sessions_max: u32,
+    pub(crate) drain_s: u16,
+    pub(crate) tls: Tls,
+    pub(crate) admin: Admin,
+    pub(crate) log: Log,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tls {
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Admin {
+    pub(crate) listen: Vec<SocketAddr>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    pub(crate) level: String,
+    pub(crate) format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Config {
+    /// What people call the network; [`check`](Self::check) has seen to it that there is something.
+    pub(crate) fn network_name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+
+    /// `host:port` of this supernode as the roster shows it.
+    pub(crate) fn public_addresses(&self) -> Vec<String> {
+        let port = self.listen.first().map_or(443, SocketAddr::port);
+        self.public.clone().unwrap_or_else(|| vec![format!("{}:{port}", self.network_name())])
+    }
+
+    /// How many shards to start on a machine with this many cores.
+    pub(crate) fn shard_count(&self, cores: usize) -> u16 {
+        match self.shards {
+            0 => u16::try_from(cores).unwrap_or(u16::MAX).clamp(1, SHARDS_MAX),
+            some => some,
+        }
+    }
+}
+
+/// The shard stands as one byte in connection ids.
+pub(crate) const SHARDS_MAX: u16 = 255;

@@ -1,0 +1,143 @@
+use std::io::Write as _;
+
+use super::*;
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn from_file(text: &str) -> anyhow::Result<Config> {
+    load(Layers { file: Some(file(text).path()), ..Layers::default() })
+}
+
+fn settings(settings: &[&str]) -> anyhow::Result<Config> {
+    let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
+    load(Layers { settings: &settings, ..Layers::default() })
+}
+
+/// Paths of all leaves of a table, dotted.
+fn leaves(table: &toml::Table) -> Vec<String> {
+    let mut paths = Vec::new();
+    for (key, value) in table {
+        match value.as_table() {
+            Some(section) => paths.extend(leaves(section).into_iter().map(|inner| format!("{key}.{inner}"))),
+            None => paths.push(key.clone()),
+        }
+    }
+    paths
+}
+
+#[test]
+fn the_sample_is_the_defaults() {
+    assert_eq!(from_file(SAMPLE).unwrap(), from_file("").unwrap());
+}
+
+#[test]
+fn the_sample_has_every_key_that_there_is() {
+    let all = layers::every_key();
+    let config: Config = all.clone().try_into().unwrap();
+    let written = toml::Table::try_from(&config).unwrap();
+    let (mut all, mut written) = (leaves(&all), leaves(&written));
+    all.sort();
+    written.sort();
+    assert_eq!(all, written);
+}
+
+#[test]
+fn every_key_of_the_sample_is_explained() {
+    for (number, line) in SAMPLE.lines().enumerate().filter(|(_, line)| line.contains(" = ")) {
+        let mut above = SAMPLE.lines().take(number).collect::<Vec<_>>().into_iter().rev();
+        let explained = above.find(|line| !line.contains(" = ") && !line.starts_with('['));
+        assert!(explained.is_some_and(|comment| comment.starts_with("# ")), "{line}");
+    }
+}
+
+#[test]
+fn what_is_shown_reads_back() {
+    let config = settings(&["name=example.org", "tls.key=/k", "tls.certificate=/c"]).unwrap();
+    assert_eq!(from_file(&toml::to_string(&config).unwrap()).unwrap(), config);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_place() {
+    let text = "name = \"example.org\"\n\n[log]\nlevel = \"info\"\n  colour = true\n";
+    let error = from_file(text).unwrap_err().to_string();
+    assert!(error.contains(":5:3: unknown field `colour`"), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_with_its_place() {
+    let error = from_file("drain_s = 1\nlisten = [\"everywhere\"]\n").unwrap_err().to_string();
+    assert!(error.contains(":2:"), "{error}");
+    let error = from_file("name = \n").unwrap_err().to_string();
+    assert!(error.contains(":1:"), "{error}");
+}
+
+#[test]
+fn the_file_beats_the_defaults_the_environment_the_file_and_the_command_line_all() {
+    let file = file("region = \"file\"\nshards = 2\n[log]\nlevel = \"file\"\n");
+    let environment = |variable: &str, text: &str| (variable.to_owned(), text.to_owned());
+    let config = load(Layers {
+        file: Some(file.path()),
+        environment: vec![
+            environment("AHOY_LOG_LEVEL", "environment"),
+            environment("AHOY_REGION", "environment"),
+            environment("AHOY_SOMETHING_ELSE", "x"),
+        ],
+        settings: &["region=flag".to_owned()],
+        ..Layers::default()
+    })
+    .unwrap();
+    assert_eq!((config.shards, config.log.level.as_str(), config.region.as_str()), (2, "environment", "flag"));
+    assert_eq!(config.drain_s, 2);
+}
+
+#[test]
+fn a_mistake_outside_the_file_names_where_it_stands() {
+    let error = format!("{:#}", settings(&["log.colour=1"]).unwrap_err());
+    assert!(error.contains("--set log.colour=1") && error.contains("no key"), "{error}");
+    let environment = vec![("AHOY_SHARDS".to_owned(), "many".to_owned())];
+    let error = format!("{:#}", load(Layers { environment, ..Layers::default() }).unwrap_err());
+    assert!(error.contains("AHOY_SHARDS"), "{error}");
+}
+
+#[test]
+fn lists_may_be_written_with_commas() {
+    let config = settings(&["listen=127.0.0.1:1,[::1]:1", "admin.listen=[]"]).unwrap();
+    assert_eq!(config.listen, ["127.0.0.1:1".parse().unwrap(), "[::1]:1".parse().unwrap()]);
+    assert!(config.admin.listen.is_empty());
+}
+
+#[test]
+fn a_reachable_address_needs_a_certificate() {
+    let reachable = settings(&["name=example.org", "listen=127.0.0.1:1,192.0.2.1:1"]).unwrap();
+    assert!(reachable.check_tls().unwrap_err().to_string().contains("tls.certificate"));
+    assert_eq!(reachable.api_addresses(), ["127.0.0.1:1".parse().unwrap()]);
+    assert!(settings(&["listen=127.0.0.1:1,[::1]:1"]).unwrap().check_tls().is_ok());
+    let half = settings(&["listen=127.0.0.1:1", "tls.key=/k"]).unwrap();
+    assert!(half.check_tls().unwrap_err().to_string().contains("set both"));
+}
+
+#[test]
+fn keys_that_disagree_are_refused() {
+    let refused = |list: &[&str]| settings(list).unwrap().check().unwrap_err().to_string();
+    assert!(refused(&["listen=127.0.0.1:1"]).contains("`name`"));
+    assert!(refused(&["name=a.org", "listen=127.0.0.1:1,[::1]:2"]).contains("several ports"));
+    assert!(refused(&["name=a.org", "listen=[]"]).contains("`listen` is empty"));
+    assert!(refused(&["name=a.org", "public=[]"]).contains("`public` is empty"));
+    assert!(refused(&["name=a.org", "echo=e"]).contains("`echo`"));
+    assert!(refused(&["name=a.org", "shards=256"]).contains("`shards`"));
+    assert!(settings(&["name=a.org"]).unwrap().check().is_ok());
+}
+
+#[test]
+fn a_key_that_everybody_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let key = file("secret");
+    assert!(private_key(key.path()).is_ok());
+    std::fs::set_permissions(key.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(private_key(key.path()).unwrap_err().to_string().contains("chmod 600"));
+}
