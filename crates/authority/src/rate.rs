@@ -1,0 +1,134 @@
+//! Token buckets, in tables of fixed size.
+//!
+//! A bucket is found by a hash with a key that only this process knows, so that neither an address nor a name is kept
+//! and nobody can aim at another's bucket. Two that meet in one bucket share it: with 6,500 active ones of 65,536, one
+//! in ten has a companion.
+
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ahoy_proto::{Name, UnixTime};
+
+/// Buckets of one kind. Five kinds at 16 bytes each are 5 MiB.
+const BUCKETS: usize = 65_536;
+
+/// A burst, and how long one more takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// At once.
+    pub burst: u32,
+    /// From then on, one in this time.
+    pub every: Duration,
+}
+
+/// How often whom may ask what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Any request with a body, by address: a sign-in and its device are three, and a household shares an address.
+    pub requests: Rate,
+    /// Sign-ups, by address.
+    pub sign_ups: Rate,
+    /// Sign-ins and recoveries, by address.
+    pub sign_ins: Rate,
+    /// Sign-ins and recoveries of one name, by address: less than by name alone, so that one stranger can't use up
+    /// what the owner needs.
+    pub sign_ins_of_name_at_address: Rate,
+    /// Sign-ins and recoveries of one name, from everywhere: 8,640 guesses a day at the most.
+    pub sign_ins_of_name: Rate,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        let rate = |burst, every| Rate { burst, every: Duration::from_secs(every) };
+        Self {
+            requests: Rate { burst: 300, every: Duration::from_millis(200) },
+            sign_ups: rate(20, 30),
+            sign_ins: rate(30, 3),
+            sign_ins_of_name_at_address: rate(10, 60),
+            sign_ins_of_name: rate(30, 10),
+        }
+    }
+}
+
+/// Refused; the same would be let through after this time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooMany {
+    pub(crate) retry_after: Duration,
+}
+
+pub(crate) struct Limiter {
+    requests: Buckets,
+    sign_ups: Buckets,
+    sign_ins: Buckets,
+    sign_ins_of_name_at_address: Buckets,
+    sign_ins_of_name: Buckets,
+}
+
+impl Limiter {
+    pub(crate) fn new(limits: RateLimits) -> Self {
+        Self {
+            requests: Buckets::new(limits.requests),
+            sign_ups: Buckets::new(limits.sign_ups),
+            sign_ins: Buckets::new(limits.sign_ins),
+            sign_ins_of_name_at_address: Buckets::new(limits.sign_ins_of_name_at_address),
+            sign_ins_of_name: Buckets::new(limits.sign_ins_of_name),
+        }
+    }
+
+    pub(crate) fn request(&self, from: Option<IpAddr>, now: UnixTime) -> Result<(), TooMany> {
+        self.requests.take(network(from), now)
+    }
+
+    pub(crate) fn sign_up(&self, from: Option<IpAddr>, now: UnixTime) -> Result<(), TooMany> {
+        self.sign_ups.take(network(from), now)
+    }
+
+    pub(crate) fn sign_in(&self, from: Option<IpAddr>, name: &Name, now: UnixTime) -> Result<(), TooMany> {
+        self.sign_ins.take(network(from), now)?;
+        self.sign_ins_of_name_at_address.take((network(from), name), now)?;
+        self.sign_ins_of_name.take(name, now)
+    }
+}
+
+struct Buckets {
+    rate: Rate,
+    hasher: RandomState,
+    /// When each bucket will be full again, in time since the Unix epoch. Those in the past are full.
+    full_at: Mutex<Box<[Duration]>>,
+}
+
+impl Buckets {
+    fn new(rate: Rate) -> Self {
+        let full_at = Mutex::new(vec![Duration::ZERO; BUCKETS].into_boxed_slice());
+        Self { rate, hasher: RandomState::new(), full_at }
+    }
+
+    fn take(&self, key: impl Hash, now: UnixTime) -> Result<(), TooMany> {
+        let now = Duration::from_secs(now.0);
+        let empty = self.rate.every * self.rate.burst;
+        let bucket = self.hasher.hash_one(key) as usize % BUCKETS;
+        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        // No later than an empty bucket's, or a clock that was put back would lock people out.
+        let full = full_at[bucket].clamp(now, now + empty) + self.rate.every;
+        match full.checked_sub(now + empty) {
+            Some(retry_after) if !retry_after.is_zero() => Err(TooMany { retry_after }),
+            _ => {
+                full_at[bucket] = full;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whoever has one address of an IPv6 network has them all: its first 64 bits count.
+fn network(address: Option<IpAddr>) -> Option<u64> {
+    match address? {
+        IpAddr::V4(address) => Some(u64::from(address.to_bits())),
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(address) => Some(u64::from(address.to_bits())),
+            None => Some((address.to_bits() >> 64) as u64),
+        },
+    }
+}
