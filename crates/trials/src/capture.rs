@@ -1,28 +1,26 @@
 //! Two clients in network namespaces of their own, all their traffic captured, opened with their TLS secrets and searched.
 //!
-//! `ip`, `tcpdump` and `tshark` do the work; root is needed. What is searched is everything that tshark shows of a frame: the frame as
+//! `ip`, `nft`, `tcpdump` and `tshark` do the work; root is needed. What is searched is everything that tshark shows of a frame: the frame as
 //! it was on the wire, and what decryption, reassembly and decompression made of it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, bail, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::harness::{Child, Trial};
 
-/// A network namespace that is joined to ours by one wire. Goes with this value.
+/// A network namespace. Goes with this value.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
-    /// The client's end of the wire.
-    pub address: Ipv4Addr,
-    /// Our end.
-    pub gateway: Ipv4Addr,
 }
 
 /// Whether this process may make namespaces and capture.
@@ -38,42 +36,74 @@ fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
 }
 
 impl Namespace {
-    /// Makes a namespace whose client has the second address and reaches us at the first; both in one /30.
+    /// Makes a namespace with nothing but its loopback.
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn new(label: &str, [gateway, address]: [Ipv4Addr; 2]) -> anyhow::Result<Self> {
-        // An interface's name has at most 15 characters.
-        let unique = std::process::id() % 1_000_000;
-        let name = format!("ahoy-{label}-{unique}");
-        let (ours, theirs) = (format!("ah{label}o{unique}"), format!("ah{label}i{unique}"));
+    pub fn new(label: &str) -> anyhow::Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("ahoy-{label}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         run("ip", &["netns", "add", &name])?;
-        let namespace = Self { name, address, gateway };
-        let name = namespace.name.as_str();
-        run("ip", &["link", "add", &ours, "type", "veth", "peer", "name", &theirs, "netns", name])?;
-        run("ip", &["address", "add", &format!("{gateway}/30"), "dev", &ours])?;
-        run("ip", &["link", "set", &ours, "up"])?;
-        let inside = |arguments: &[&str]| run("ip", &[&["-netns", name], arguments].concat());
-        inside(&["link", "set", &theirs, "name", INTERFACE])?;
-        inside(&["address", "add", &format!("{address}/30"), "dev", INTERFACE])?;
-        inside(&["link", "set", INTERFACE, "up"])?;
-        inside(&["link", "set", "lo", "up"])?;
-        inside(&["route", "add", "default", "via", &gateway.to_string()])?;
+        let namespace = Self { name };
+        namespace.ip(&["link", "set", "lo", "up"])?;
         Ok(namespace)
     }
 
-    /// What to put in front of a command so that it runs inside.
-    pub fn prefix(&self) -> [&str; 4] {
-        ["ip", "netns", "exec", &self.name]
+    fn ip(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        run("ip", &[&["-netns", &self.name], arguments].concat())
     }
 
-    /// Moves the calling thread inside, for good.
+    /// Joins a client's namespace to this one by a wire: our end has the first address, the client's the second, both in one /30.
     ///
     /// # Errors
-    /// When the namespace is gone.
-    pub fn enter(&self) -> anyhow::Result<()> {
-        let namespace = File::open(Path::new("/run/netns").join(&self.name))?;
-        Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
+    /// When the system refuses.
+    pub fn join(&self, client: &Self, [ours, theirs]: [Ipv4Addr; 2]) -> anyhow::Result<()> {
+        // An interface's name has at most 15 characters: the client's address makes it unique here.
+        let wire = format!("w{:08x}", u32::from(theirs));
+        self.ip(&["link", "add", &wire, "type", "veth", "peer", "name", INTERFACE, "netns", &client.name])?;
+        self.ip(&["address", "add", &format!("{ours}/30"), "dev", &wire])?;
+        self.ip(&["link", "set", &wire, "up"])?;
+        client.ip(&["address", "add", &format!("{theirs}/30"), "dev", INTERFACE])?;
+        client.ip(&["link", "set", INTERFACE, "up"])
+    }
+
+    /// Hands what comes for these addresses to a service on our 127.0.0.1, which sees where it comes from: without a certificate,
+    /// `ahoyd` listens on loopback only.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn redirect_to_loopback(&self, addresses: &[Ipv4Addr], port: u16) -> anyhow::Result<()> {
+        self.inside(|| Ok(std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1")?))?;
+        let nft = |rule: &str| {
+            let words: Vec<_> = rule.split_whitespace().collect();
+            run("ip", &[&["netns", "exec", &self.name, "nft", "add"], words.as_slice()].concat())
+        };
+        nft("table ip ahoy")?;
+        nft("chain ip ahoy in { type nat hook prerouting priority dstnat ; }")?;
+        for address in addresses {
+            nft(&format!(
+                "rule ip ahoy in ip daddr {address} meta l4proto {{ tcp, udp }} th dport {port} dnat to 127.0.0.1"
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// What to put in front of a command so that it runs inside.
+    pub fn prefix(&self) -> Vec<OsString> {
+        ["ip", "netns", "exec", &self.name].map(OsString::from).to_vec()
+    }
+
+    /// Runs something inside, on a thread of its own. Threads and sockets that it makes stay inside.
+    ///
+    /// # Errors
+    /// Its own, and when the namespace is gone.
+    pub fn inside<T: Send>(&self, body: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+        let enter = || -> anyhow::Result<T> {
+            let namespace = File::open(Path::new("/run/netns").join(&self.name))?;
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+            body()
+        };
+        std::thread::scope(|scope| scope.spawn(enter).join().expect("the body returns its error"))
     }
 
     /// Forwards TCP connections to a port of the inside's 127.0.0.1: a client speaks plain HTTP to its own machine only.
@@ -81,19 +111,15 @@ impl Namespace {
     /// # Errors
     /// When the port is taken.
     pub fn forward_loopback(&self, to: SocketAddr) -> anyhow::Result<()> {
-        std::thread::scope(|scope| {
-            let bind = || -> anyhow::Result<()> {
-                self.enter()?;
-                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, to.port()))?;
-                // Threads made inside stay inside, and end with the process.
-                std::thread::spawn(move || forward(&listener, to));
-                Ok(())
-            };
-            scope.spawn(bind).join().expect("binding returns its error")
+        self.inside(|| {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, to.port()))?;
+            // It ends with the process.
+            std::thread::spawn(move || forward(&listener, to));
+            Ok(())
         })
     }
 
-    /// Captures everything on the inside's end of the wire.
+    /// Captures everything on this client's wire.
     ///
     /// # Errors
     /// When tcpdump does not start.
@@ -115,7 +141,7 @@ impl Drop for Namespace {
     }
 }
 
-/// The wire's inner end.
+/// The client's end of its wire.
 const INTERFACE: &str = "wire";
 
 fn forward(listener: &TcpListener, to: SocketAddr) {

@@ -1,5 +1,6 @@
 //! A real `ahoyd dev`: on a port of its own, with data that outlives it.
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,10 +17,10 @@ pub struct DaemonOptions {
     pub data: Option<PathBuf>,
     /// Its port on 127.0.0.1; absent: a free one.
     pub port: Option<u16>,
-    /// Further addresses to listen on, with the same port.
-    pub addresses: Vec<std::net::IpAddr>,
-    /// Further arguments.
-    pub arguments: Vec<String>,
+    /// Configuration, as `key=value`.
+    pub settings: Vec<String>,
+    /// A command to put in front, such as `ip netns exec NAME`.
+    pub prefix: Vec<OsString>,
 }
 
 /// A running `ahoyd dev`.
@@ -112,6 +113,11 @@ impl Daemon {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
+    /// Where metrics and health are served.
+    pub fn admin(&self) -> SocketAddr {
+        self.metrics
+    }
+
     /// Its data folder.
     pub fn data(&self) -> &Path {
         &self.data
@@ -141,13 +147,14 @@ fn spawn(
     metrics: SocketAddr,
     data: &Path,
 ) -> anyhow::Result<Child> {
-    let mut command = Command::new(binary("ahoyd")?);
-    command.args(["dev", "--data"]).arg(data);
-    command.args(["--listen", &SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string()]);
-    for address in &options.addresses {
-        command.args(["--listen", &SocketAddr::from((*address, port)).to_string()]);
+    let ahoyd = binary("ahoyd")?.into_os_string();
+    let mut words = options.prefix.iter().chain([&ahoyd]);
+    let mut command = Command::new(words.next().expect("there is ahoyd at least"));
+    command.args(words).args(["dev", "--port", &port.to_string(), "--data"]).arg(data);
+    let admin = format!("admin.listen=[\"{metrics}\"]");
+    for setting in [&admin].into_iter().chain(&options.settings) {
+        command.args(["--set", setting]);
     }
-    command.args(["--metrics", &metrics.to_string()]).args(&options.arguments);
     Child::start(trial, "ahoyd", &command)
 }
 

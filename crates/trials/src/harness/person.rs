@@ -256,6 +256,15 @@ impl Verb {
         &self.events
     }
 
+    /// Ctrl-C, then waits for its end.
+    ///
+    /// # Errors
+    /// When it has ended already, or at the trial's deadline.
+    pub fn interrupt_and_finish(self) -> anyhow::Result<Outcome> {
+        self.child.interrupt()?;
+        self.finish()
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

@@ -10,9 +10,11 @@ use rustix::fs::FlockOperation;
 /// How much of the machine a trial wants. Measured audio must not share two cores with a password hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Machine {
+    /// Does next to nothing, for long: runs beside everything.
+    Idle,
     /// Runs beside others that share.
     Shared,
-    /// Runs alone: it measures time.
+    /// Runs alone: it measures time, or sound.
     Alone,
 }
 
@@ -96,11 +98,11 @@ impl Trial {
 /// Trials are spread over several test programs; a lock file orders them all.
 fn machine_lock(machine: Machine) -> anyhow::Result<File> {
     let file = File::create(std::env::temp_dir().join("ahoy-trials.lock"))?;
-    let operation = match machine {
-        Machine::Shared => FlockOperation::LockShared,
-        Machine::Alone => FlockOperation::LockExclusive,
-    };
-    rustix::fs::flock(&file, operation)?;
+    match machine {
+        Machine::Idle => {}
+        Machine::Shared => rustix::fs::flock(&file, FlockOperation::LockShared)?,
+        Machine::Alone => rustix::fs::flock(&file, FlockOperation::LockExclusive)?,
+    }
     Ok(file)
 }
 

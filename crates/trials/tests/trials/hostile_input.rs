@@ -1,0 +1,1 @@
+//! What strangers and liars can send, and that it costs nobody anything.

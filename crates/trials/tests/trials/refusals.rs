@@ -1,0 +1,195 @@
+//! What people are told when something is wrong, and that nothing is lost by it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use ahoy_trials::capture;
+use ahoy_trials::harness::{Daemon, DaemonOptions, Machine, Outcome, Person, Trial, free_port, trial};
+use anyhow::{Context as _, ensure};
+
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Exit codes of `ahoy`, as its help lists them.
+const UNREACHABLE: i32 = 3;
+const REFUSED: i32 = 4;
+
+/// A daemon that nothing has harmed still serves, and keeps the account of everybody here.
+fn unharmed(trial: &Trial, daemon: &mut Daemon, people: &[&Person]) -> anyhow::Result<()> {
+    ensure!(daemon.child().runs(), "ahoyd has ended: {}", daemon.child().errors());
+    for person in people {
+        person.run(trial, ["status"])?.succeeded().with_context(|| format!("{}'s status", person.name()))?;
+    }
+    Ok(())
+}
+
+/// An error says what is wrong and what to do, in words, and never in those of a programmer.
+fn ensure_clear(outcome: &Outcome, code: i32, words: &[&str]) -> anyhow::Result<()> {
+    let error = outcome.event("error")?;
+    let said = format!("{} {}", error.text("text"), error.text("advice"));
+    ensure!(outcome.code == code, "exit code {} where {code} was due: {said}", outcome.code);
+    ensure!(!error.text("advice").is_empty(), "nothing to do is named: {said}");
+    for word in words {
+        ensure!(said.to_lowercase().contains(word), "{word:?} is not said: {said}");
+    }
+    for word in ["panicked", "Error {", "Some(", "None"] {
+        ensure!(!said.contains(word) && !outcome.errors.contains(word), "a programmer's words: {said} {}", outcome.errors);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_name_can_not_be_told_apart() {
+    trial(LIMIT, Machine::Shared, |trial| {
+        let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let alice = Person::signed_up(trial, "alice", &daemon)?;
+        let forgetful = alice.on_another_device();
+        forgetful.forget_password()?;
+        let wrong = forgetful.sign_in(trial)?;
+        ensure_clear(&wrong, REFUSED, &["password"])?;
+        let unknown = Person::new(trial, "nemo", &daemon.network())?.sign_in(trial)?;
+        ensure_clear(&unknown, REFUSED, &["password"])?;
+        let told = |outcome: &Outcome| outcome.event("error").map(|error| error.text("text").replace("nemo", "alice"));
+        ensure!(told(&wrong)? == told(&unknown)?, "{wrong:?} differs from {unknown:?}");
+        unharmed(trial, &mut daemon, &[&alice])
+    });
+}
+
+#[test]
+fn a_name_is_given_once() {
+    trial(LIMIT, Machine::Shared, |trial| {
+        let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let alice = Person::signed_up(trial, "alice", &daemon)?;
+        let second = alice.on_another_device().sign_up(trial)?;
+        ensure_clear(&second, REFUSED, &["alice", "taken"])?;
+        unharmed(trial, &mut daemon, &[&alice])
+    });
+}
+
+#[test]
+fn a_network_that_is_not_running_is_named_with_the_way_to_start_it() {
+    trial(LIMIT, Machine::Shared, |trial| {
+        let nowhere = format!("http://127.0.0.1:{}", free_port()?);
+        let outcome = Person::new(trial, "alice", &nowhere)?.sign_up(trial)?;
+        ensure_clear(&outcome, UNREACHABLE, &["ahoyd dev"])?;
+        let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let bob = Person::signed_up(trial, "bob", &daemon)?;
+        daemon.child().kill()?;
+        let call = bob.run(trial, ["call", "echo", "--for", "1s"])?;
+        ensure_clear(&call, UNREACHABLE, &["ahoyd dev"])
+    });
+}
+
+#[test]
+fn a_wrong_clock_is_named() {
+    trial(LIMIT, Machine::Shared, |trial| {
+        let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let alice = Person::signed_up(trial, "alice", &daemon)?;
+        for (name, skew) in [("past", "-400d"), ("future", "+400d")] {
+            let mut skewed = Person::new(trial, name, &daemon.network())?;
+            skewed.prefix = ["faketime", "-f", skew].map(Into::into).to_vec();
+            ensure_clear(&skewed.sign_up(trial)?, REFUSED, &["clock"])?;
+            let mut alice = alice.clone();
+            alice.prefix = skewed.prefix;
+            let call = alice.run(trial, ["call", "echo", "--for", "1s"])?;
+            ensure_clear(&call, REFUSED, &["clock"])?;
+        }
+        unharmed(trial, &mut daemon, &[&alice])
+    });
+}
+
+/// The profile's identity, as JSON that can be changed.
+fn edit_identity(person: &Person, edit: impl FnOnce(&mut serde_json::Value)) -> anyhow::Result<()> {
+    let file = person.profile().join("identity.json");
+    let mut identity = serde_json::from_slice(&std::fs::read(&file)?)?;
+    edit(&mut identity);
+    Ok(std::fs::write(file, serde_json::to_vec(&identity)?)?)
+}
+
+#[test]
+fn a_forged_credential_is_refused_with_a_way_out() {
+    trial(LIMIT, Machine::Shared, |trial| {
+        let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let [alice, mallory] = Person::signed_up_all(trial, ["alice", "mallory"], &daemon)?;
+        edit_identity(&mallory, |identity| {
+            // The last character of a signature holds four bits of it: the first holds six.
+            let credential = identity["credential"].as_str().unwrap_or_default().to_owned();
+            let (head, signature) = credential.rsplit_once('.').expect("a JWS has three parts");
+            let first = if signature.starts_with('A') { "B" } else { "A" };
+            identity["credential"] = format!("{head}.{first}{}", &signature[1..]).into();
+        })?;
+        let call = mallory.run(trial, ["call", "echo", "--for", "1s"])?;
+        ensure_clear(&call, REFUSED, &["sign-in"])?;
+        unharmed(trial, &mut daemon, &[&alice])
+    });
+}
+
+#[test]
+fn a_device_that_was_signed_out_is_told_so() {
+    trial(LIMIT, Machine::Shared, |trial| {
+        let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let [alice, bob] = Person::signed_up_all(trial, ["alice", "bob"], &daemon)?;
+        let copy = bob.on_another_device();
+        let copied = Command::new("cp").arg("-r").args([bob.profile(), copy.profile()]).status()?;
+        ensure!(copied.success());
+        bob.run(trial, ["sign-out"])?.succeeded()?;
+        let call = copy.run(trial, ["call", "echo", "--for", "1s"])?;
+        ensure_clear(&call, REFUSED, &["sign-in"])?;
+        unharmed(trial, &mut daemon, &[&alice])
+    });
+}
+
+/// A file system that can be full.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(folder: std::path::PathBuf) -> anyhow::Result<Self> {
+        std::fs::create_dir(&folder)?;
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m,mode=700", "ahoy-trial"]).arg(&folder).status()?;
+        ensure!(mounted.success(), "can't mount a small disk");
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_loses_nothing() {
+    if skipped_for_want_of_root("a_full_disk_is_said_and_loses_nothing") {
+        return;
+    }
+    trial(LIMIT, Machine::Shared, |trial| {
+        let disk = SmallDisk::mount(trial.folder().join("disk"))?;
+        let options = DaemonOptions { data: Some(disk.0.join("data")), ..DaemonOptions::default() };
+        let mut daemon = Daemon::start(trial, options)?;
+        let alice = Person::signed_up(trial, "alice", &daemon)?;
+        let ballast = disk.0.join("ballast");
+        // Written until the disk takes no more, so it ends with an error.
+        let _ = std::io::copy(&mut std::io::repeat(1), &mut std::fs::File::create(&ballast)?);
+        let refused = Person::new(trial, "bob", &daemon.network())?.sign_up(trial)?;
+        ensure_clear(&refused, UNREACHABLE, &["disk"])?;
+        // What needs no store goes on; what is there can be read.
+        unharmed(trial, &mut daemon, &[&alice])?;
+        std::fs::remove_file(&ballast)?;
+        let carol = Person::signed_up(trial, "carol", &daemon)?;
+        daemon.kill_and_restart(trial)?;
+        daemon.wait_until_ready(trial)?;
+        alice.on_another_device().sign_in(trial)?.succeeded()?;
+        unharmed(trial, &mut daemon, &[&alice, &carol])?;
+        drop(daemon);
+        Ok(())
+    });
+}
+
+/// Some trials need root. CI has it; elsewhere they say so and are left out.
+pub(crate) fn skipped_for_want_of_root(name: &str) -> bool {
+    let strict = std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
+    let skipped = !capture::is_permitted() && !strict;
+    if skipped {
+        eprintln!("\n*** SKIPPED {name}: it needs root (mounts, network namespaces); run the tests as root to include it ***\n");
+    }
+    skipped
+}
