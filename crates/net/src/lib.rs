@@ -14,5 +14,6 @@ pub mod tls;
 mod transport;
 
 pub use client::{ClientLink, DialError, DialOptions, LinkEnd, dial};
+pub use listen::ListenAddress;
 pub use shard::{ForeignPacket, LinkEvent, LinkId, LostCause, QuicShard, ShardConfig};
 pub use tls::ServerTls;

@@ -37,8 +37,4 @@ pub struct Counters {
     pub datagrams_displaced: u64,
     /// Datagrams too long for the path, or for a peer that takes none.
     pub datagrams_refused: u64,
-    /// Links cut off because their client did not read.
-    pub slow_readers: u64,
-    /// Links cut off because their client opened a stream.
-    pub unexpected_streams: u64,
 }

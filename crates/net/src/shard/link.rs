@@ -29,6 +29,37 @@ pub enum LostCause {
     Closed,
 }
 
+impl LostCause {
+    /// All causes, in the order of [`index`](Self::index).
+    pub const ALL: [Self; 7] = [
+        Self::ByClient,
+        Self::TimedOut,
+        Self::Reset,
+        Self::SlowReader,
+        Self::UnexpectedStream,
+        Self::Broken,
+        Self::Closed,
+    ];
+
+    /// Its place among all causes.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ByClient => "by_client",
+            Self::TimedOut => "timed_out",
+            Self::Reset => "reset",
+            Self::SlowReader => "slow_reader",
+            Self::UnexpectedStream => "unexpected_stream",
+            Self::Broken => "broken",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Handshake,
@@ -57,7 +88,6 @@ pub(super) struct Link {
 pub(super) struct Outcome {
     pub(super) up: bool,
     pub(super) lost: Option<LostCause>,
-    pub(super) unexpected_stream: bool,
 }
 
 /// The one stream of a link: the first that the server opens.
@@ -137,7 +167,6 @@ impl Link {
             StreamEvent::Opened { .. } => {
                 self.close_now(ErrorCode::UnexpectedStream, now);
                 outcome.lost = Some(LostCause::UnexpectedStream);
-                outcome.unexpected_stream = true;
             }
             StreamEvent::Readable { .. } | StreamEvent::Writable { .. } | StreamEvent::Available { .. } => {}
         }

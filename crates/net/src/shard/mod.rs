@@ -262,7 +262,6 @@ impl QuicShard {
         if link.send(bytes) {
             self.mark(id.key());
         } else {
-            self.counters.slow_readers += 1;
             self.abort(id.key(), ErrorCode::SlowReader, LostCause::SlowReader, Instant::now());
         }
     }
@@ -301,6 +300,21 @@ impl QuicShard {
         link.finish(code);
         self.close_deadlines.push_back((Instant::now() + limits::CLOSE_GRACE, id));
         self.mark(id.key());
+    }
+
+    /// Closes all links as [`Self::close`] does.
+    pub fn close_all(&mut self, code: ErrorCode) {
+        let open: Vec<_> =
+            self.links.iter().flatten().filter(|link| link.phase == Phase::Up).map(|link| link.id).collect();
+        for id in open {
+            self.close(id, code);
+        }
+    }
+
+    /// Links that are up or still deliver what was sent before their close.
+    pub fn open_links(&self) -> usize {
+        let open = |link: &&Box<Link>| matches!(link.phase, Phase::Up | Phase::Closing(_));
+        self.links.iter().flatten().filter(open).count()
     }
 
     /// Takes a packet that another shard received.
@@ -483,7 +497,6 @@ impl QuicShard {
         let Some(link) = self.links.get_mut(key).and_then(Option::as_mut) else { return };
         link.dirty = false;
         let outcome = link.take_events(&mut self.events, now);
-        self.counters.unexpected_streams += u64::from(outcome.unexpected_stream);
         if outcome.up {
             self.handshakes -= 1;
             self.counters.handshakes_finished += 1;

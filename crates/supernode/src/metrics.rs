@@ -1,0 +1,214 @@
+//! What operators see: every counter and gauge of all shards, summed. No label ever names an account, a device or an address.
+//!
+//! Each shard publishes its plain numbers after every turn; a scrape adds them up. The table below is the whole list.
+
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use ahoy_core::{DropCause, Exchange, Gauges, Violation};
+use ahoy_net::{LostCause, QuicShard};
+use ahoy_proto::v1::Cause;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+
+use crate::{inbox::Post, shard};
+
+/// The newest numbers of one shard.
+#[derive(Debug, Default)]
+pub(crate) struct Published(Mutex<Numbers>);
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Numbers {
+    net: ahoy_net::shard::Counters,
+    core: ahoy_core::Counters,
+    shell: shard::Counters,
+    gauges: Gauges,
+    connections: usize,
+    handshakes: usize,
+}
+
+impl Published {
+    pub(crate) fn set(&self, quic: &QuicShard, exchange: &Exchange, shell: &shard::Counters) {
+        let mut numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.net = *quic.counters();
+        numbers.core.clone_from(exchange.counters());
+        numbers.shell.clone_from(shell);
+        numbers.gauges = exchange.gauges();
+        numbers.connections = quic.connections();
+        numbers.handshakes = quic.handshakes();
+    }
+
+    fn get(&self) -> Numbers {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A metric: its name after `ahoy_`, what it says, and where its number comes from.
+struct Metric {
+    name: &'static str,
+    help: &'static str,
+    number: Number,
+}
+
+enum Number {
+    Counter(fn(&Numbers) -> u64),
+    Gauge(fn(&Numbers) -> usize),
+    /// One counter for each value of a label.
+    Family(&'static str, fn(&Numbers) -> Vec<(String, u64)>),
+}
+
+const fn counter(name: &'static str, help: &'static str, number: fn(&Numbers) -> u64) -> Metric {
+    Metric { name, help, number: Number::Counter(number) }
+}
+
+const fn gauge(name: &'static str, help: &'static str, number: fn(&Numbers) -> usize) -> Metric {
+    Metric { name, help, number: Number::Gauge(number) }
+}
+
+const fn family(
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    numbers: fn(&Numbers) -> Vec<(String, u64)>,
+) -> Metric {
+    Metric { name, help, number: Number::Family(label, numbers) }
+}
+
+const METRICS: &[Metric] = &[
+    // Now
+    gauge("links", "Links, proven or not", |n| n.gauges.links),
+    gauge("links_half_open", "Links that have not proven themselves yet", |n| n.gauges.half_open),
+    gauge("sessions", "Signed-in links", |n| n.gauges.sessions),
+    gauge("accounts", "Accounts with a device online or in a call", |n| n.gauges.accounts),
+    gauge("calls", "Calls, ringing or answered", |n| n.gauges.calls),
+    gauge("calls_answered", "Answered calls", |n| n.gauges.calls_answered),
+    gauge("legs", "Legs that may send voice", |n| n.gauges.flows),
+    gauge("store_questions_waiting", "Questions that the store has not answered yet", |n| n.gauges.queries),
+    gauge("timers", "Timers set by exchanges", |n| n.gauges.timers),
+    gauge("quic_connections", "QUIC connections of any phase", |n| n.connections),
+    gauge("quic_handshakes", "QUIC handshakes under way", |n| n.handshakes),
+    // Sessions
+    counter("handshakes", "QUIC handshakes finished", |n| n.net.handshakes_finished),
+    counter("handshakes_failed", "QUIC handshakes that failed or took too long", |n| n.net.handshakes_failed),
+    counter("handshakes_refused", "QUIC handshakes not begun: too many under way", |n| n.net.handshakes_refused),
+    counter("retries", "Clients asked to show that they receive at their address", |n| n.net.retries_sent),
+    counter("links_up", "Links that came up", |n| n.core.links),
+    counter("links_overloaded", "Links refused because the supernode was full", |n| n.core.overloaded),
+    counter("links_shut_out", "Links refused or closed because the supernode goes down", |n| n.core.shut_out),
+    family("links_lost", "Links lost, by cause", "cause", |n| {
+        LostCause::ALL.iter().map(|cause| (cause.name().to_owned(), n.shell.links_lost[cause.index()])).collect()
+    }),
+    family("links_closed", "Links closed, by the rule that their client broke", "rule", |n| {
+        let rule = |rule: &Violation| label("ERROR_CODE_", rule.code().as_str_name());
+        Violation::ALL.iter().map(|violation| (rule(violation), n.core.violations[violation.index()])).collect()
+    }),
+    counter("sign_ins", "Proofs accepted", |n| n.core.sign_ins),
+    counter("sessions_replaced", "Sessions closed because their device signed in again", |n| n.core.sessions_replaced),
+    counter("sessions_revoked", "Sessions closed by a revocation list", |n| n.core.sessions_revoked),
+    counter("requests", "Requests", |n| n.core.requests),
+    counter("requests_rate_limited", "Requests refused: too many of their kind", |n| n.core.rate_limited),
+    counter("store_questions", "Questions put to the store", |n| n.core.questions),
+    counter("store_errors", "Questions that the store could not answer", |n| n.core.store_errors),
+    // Calls
+    counter("calls_started", "Calls taken up", |n| n.core.calls),
+    counter("calls_recreated", "Calls taken up from a call token", |n| n.core.calls_recreated),
+    counter("call_tokens_refused", "Call tokens refused", |n| n.core.call_tokens_refused),
+    family("calls_ended", "Calls ended, by cause", "cause", |n| {
+        let cause = |number: usize| Cause::try_from(number as i32).unwrap_or_default();
+        let numbers = n.core.calls_ended.iter().enumerate();
+        numbers.map(|(number, count)| (label("CAUSE_", cause(number).as_str_name()), *count)).collect()
+    }),
+    // Voice
+    counter("voice_packets_forwarded", "Voice packets handed on", |n| n.core.forwarded),
+    counter("voice_bytes_forwarded", "Bytes of voice packets handed on", |n| n.core.forwarded_bytes),
+    counter("voice_packets_sent", "Voice packets handed to a recipient's link", |n| n.net.datagrams_sent),
+    counter("voice_packets_crossed", "Voice packets that went to a recipient on another shard", |n| {
+        n.shell.voice_crossed
+    }),
+    family("voice_packets_dropped", "Voice packets dropped, by cause", "cause", |n| {
+        let relay = DropCause::ALL.iter().map(|cause| (cause.name().to_owned(), n.core.drops[cause.index()]));
+        let shell = [
+            ("queue_full", n.shell.voice_cross_dropped),
+            ("displaced", n.net.datagrams_displaced),
+            ("unsendable", n.net.datagrams_refused),
+        ];
+        relay.chain(shell.map(|(cause, count)| (cause.to_owned(), count))).collect()
+    }),
+    // Packets
+    counter("udp_packets_received", "UDP packets received", |n| n.net.packets_received),
+    counter("udp_bytes_received", "UDP payload received, in bytes", |n| n.net.bytes_received),
+    counter("udp_packets_sent", "UDP packets sent", |n| n.net.packets_sent),
+    counter("udp_bytes_sent", "UDP payload sent, in bytes", |n| n.net.bytes_sent),
+    counter("udp_packets_ignored", "UDP packets that belong to nothing", |n| n.net.packets_ignored),
+    counter("udp_sends_failed", "UDP packets that the operating system refused", |n| n.net.sends_failed),
+    counter("udp_sends_stalled", "Times that a socket's send buffer was full", |n| n.net.sends_stalled),
+    counter("resets", "Stateless resets, for links of an earlier process", |n| n.net.resets_sent),
+    counter("packets_handed_over", "Packets received for another shard", |n| n.net.packets_handed_over),
+    counter("packets_taken_over", "Packets taken from another shard", |n| n.net.packets_taken_over),
+    counter("handovers_dropped", "Packets for another shard whose queue was full", |n| n.shell.handover_dropped),
+    counter("signals", "Messages from one shard to another", |n| n.shell.signals_sent),
+    counter("signals_dropped", "Messages for another shard whose queue was full", |n| n.shell.signals_dropped),
+];
+
+/// A label's value: the schema's name without its prefix, in lower case.
+fn label(prefix: &str, name: &str) -> String {
+    name.trim_start_matches(prefix).to_ascii_lowercase()
+}
+
+/// Gives the numbers of all shards to a registry.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    pub(crate) shards: Vec<std::sync::Arc<Published>>,
+    pub(crate) posts: Vec<Post>,
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let shards: Vec<_> = self.shards.iter().map(|shard| shard.get()).collect();
+        for metric in METRICS {
+            let name = format!("ahoy_{}", metric.name);
+            let kind = match metric.number {
+                Number::Gauge(_) => MetricType::Gauge,
+                Number::Counter(_) | Number::Family(..) => MetricType::Counter,
+            };
+            let mut out = encoder.encode_descriptor(&name, metric.help, None, kind)?;
+            match metric.number {
+                Number::Counter(number) => ConstCounter::new(shards.iter().map(number).sum::<u64>()).encode(out)?,
+                Number::Gauge(number) => {
+                    let sum = shards.iter().map(number).sum::<usize>();
+                    ConstGauge::new(sum as u64).encode(out)?;
+                }
+                Number::Family(label, numbers) => {
+                    for (value, sum) in sums(&shards, numbers) {
+                        ConstCounter::new(sum).encode(out.encode_family(&[(label, value)])?)?;
+                    }
+                }
+            }
+        }
+        let help = "Messages and packets that wait in the inboxes of shards";
+        let mut out = encoder.encode_descriptor("ahoy_queue_depth", help, None, MetricType::Gauge)?;
+        for (shard, post) in self.posts.iter().enumerate() {
+            for (queue, depth) in post.depths() {
+                let labels = [("shard", shard.to_string()), ("queue", queue.to_owned())];
+                ConstGauge::new(depth as u64).encode(out.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sums(shards: &[Numbers], numbers: fn(&Numbers) -> Vec<(String, u64)>) -> Vec<(String, u64)> {
+    let mut shards = shards.iter().map(numbers);
+    let mut sums = shards.next().unwrap_or_default();
+    for shard in shards {
+        for (sum, (_, count)) in sums.iter_mut().zip(shard) {
+            sum.1 += count;
+        }
+    }
+    sums
+}
