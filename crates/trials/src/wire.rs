@@ -7,10 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use ahoy_proto::call_token::{self, CallTokenClaims, CallTokenKey};
 use ahoy_proto::document::{self, Confirmation, Credential, Jwk};
+use ahoy_proto::flow::FlowId;
 use ahoy_proto::frame::{self, Deframer};
-use ahoy_proto::{AccountId, DeviceId, Name, NetworkId, SupernodeId, UnixTime, limits, proof, v1};
-use anyhow::{Context as _, bail, ensure};
+use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, Name, NetworkId, SupernodeId, UnixTime, limits, proof, v1};
+use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use ed25519_dalek::{Signer as _, SigningKey};
 use prost::Message as _;
@@ -341,57 +343,71 @@ impl Session {
     }
 }
 
-/// A call between two sessions, answered: the flow ids that each sends under and hears.
-#[derive(Debug, Clone, Copy)]
-pub struct AnsweredCall {
-    /// Of the caller's packets.
-    pub caller_flow: u64,
-    /// Of the callee's packets.
-    pub callee_flow: u64,
+/// What an authority and its supernodes keep to themselves: enough to sign in anybody and to vouch for any call.
+pub struct NetworkKeys {
+    /// Made from the root key.
+    pub network: NetworkId,
+    /// Signs credentials.
+    pub signing: SigningKey,
+    /// Seals call tokens.
+    pub call_token: CallTokenKey,
 }
 
-/// Makes the conversation of two accounts if there is none, rings and answers. What is sealed is noise: the supernode
-/// can't tell.
+impl std::fmt::Debug for NetworkKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NetworkKeys({:?})", self.network)
+    }
+}
+
+impl NetworkKeys {
+    /// Reads them from the data folder of an `ahoyd`.
+    ///
+    /// # Errors
+    /// When they are not there.
+    pub fn read(data: &Path) -> anyhow::Result<Self> {
+        let read = |name: &str| -> anyhow::Result<[u8; 32]> {
+            let file = data.join("keys").join(name);
+            let bytes = std::fs::read(&file).with_context(|| format!("can't read {}", file.display()))?;
+            Ok(bytes.as_slice().try_into()?)
+        };
+        Ok(Self {
+            network: NetworkId::of_root_key(&read("root.pub")?),
+            signing: SigningKey::from_bytes(&read("signing.key")?),
+            call_token: CallTokenKey::new(read("call-token.key")?),
+        })
+    }
+
+    /// A device of an account that nobody has signed up: sessions need no store, so a supernode can't tell.
+    pub fn identity(&self) -> Identity {
+        Identity::made(self.network, AccountId(rand::random()), &self.signing)
+    }
+
+    /// A token for a device's leg in a call with one other.
+    pub fn call_token(&self, call: CallId, own: &Identity, peer: &Identity) -> Vec<u8> {
+        let now = UnixTime::from(SystemTime::now());
+        let claims = CallTokenClaims {
+            call,
+            conversation: ConversationId(call.0),
+            account: own.account,
+            device: own.device,
+            peers: vec![(peer.account, peer.device)],
+            answered_at: now,
+            expires: now.plus(limits::CALL_TOKEN_LIFE),
+        };
+        call_token::seal(&claims, self.network, &self.call_token, rand::random())
+    }
+}
+
+/// Attaches a leg by a call token, as after the death of a supernode: no store, no ringing. Gives the flow id to send under.
 ///
 /// # Errors
-/// When a step is refused.
-pub async fn set_up_call(caller: &mut Session, callee: &mut Session, peer: AccountId) -> anyhow::Result<AnsweredCall> {
-    let create = v1::CreateConversation {
-        conversation: id(),
-        peer: peer.to_bytes(),
-        epoch: 1,
-        group_info: noise(600),
-        welcomes: Vec::new(),
-    };
-    let Response::Conversations(list) = caller.granted(Request::CreateConversation(create)).await? else {
-        bail!("CreateConversation is answered with Conversations");
-    };
-    let conversation = list.conversations.first().context("there is a conversation now")?.conversation.clone();
-    let (call, caller_leg, callee_leg) = (id(), id(), id());
-    let start = v1::StartCall { call: call.clone(), conversation, leg: caller_leg, sealed: noise(250) };
-    caller.granted(Request::StartCall(start)).await?;
-    callee
-        .event(|event| match event {
-            Response::IncomingCall(incoming) if incoming.call == call => Some(()),
-            _ => None,
-        })
-        .await?;
-    let answer = v1::AnswerCall { call: call.clone(), leg: callee_leg, sealed: noise(250) };
-    let Response::LegAttached(callee_attached) = callee.granted(Request::AnswerCall(answer)).await? else {
-        bail!("AnswerCall is answered with LegAttached");
-    };
-    let caller_flow = caller
-        .event(|event| match event {
-            Response::LegAttached(attached) if attached.call == call => Some(attached.flow),
-            _ => None,
-        })
-        .await?;
-    ensure!(caller_flow != callee_attached.flow, "both legs have one flow id");
-    Ok(AnsweredCall { caller_flow, callee_flow: callee_attached.flow })
-}
-
-fn id() -> Bytes {
-    noise(16)
+/// When it is refused.
+pub async fn attach(session: &mut Session, call_token: Vec<u8>) -> anyhow::Result<FlowId> {
+    let attach = v1::AttachLeg { call_token: call_token.into(), leg: noise(16), sealed: noise(250) };
+    match session.granted(Request::AttachLeg(attach)).await? {
+        Response::LegAttached(attached) => FlowId::new(attached.flow).context("a flow id has at most 62 bits"),
+        other => bail!("AttachLeg was answered with {other:?}"),
+    }
 }
 
 /// Random bytes.
