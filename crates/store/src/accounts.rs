@@ -18,7 +18,7 @@ crate::statements::statements! {
     NAME_TAKEN = "SELECT 1 FROM accounts WHERE name = ?1";
     INSERT = "INSERT INTO accounts (account, name, account_key, opaque_record, sealed_account_key, recovery_verifier,
         recovery_sealed_account_key, calls_from, suspended, made_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9)";
-    LOG_HEAD = "SELECT sequence, head FROM account_key_log ORDER BY sequence DESC LIMIT 1";
+    LOG_HEAD = "SELECT sequence, head FROM account_key_log WHERE sequence = (SELECT max(sequence) FROM account_key_log)";
     LOG_APPEND = "INSERT INTO account_key_log (sequence, account, account_key, at, head) VALUES (?1, ?2, ?3, ?4, ?5)";
     SET_CALLS_FROM = "UPDATE accounts SET calls_from = ?2 WHERE account = ?1";
     SET_PASSWORD = "UPDATE accounts SET opaque_record = ?2, sealed_account_key = ?3 WHERE account = ?1";

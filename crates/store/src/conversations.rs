@@ -13,7 +13,7 @@ crate::statements::statements! {
     IS_MEMBER = "SELECT 1 FROM members WHERE account = ?1 AND conversation = ?2";
     MEMBERS = "SELECT account FROM members WHERE conversation = ?1 ORDER BY account";
     CALLEES = "SELECT accounts.account, accounts.calls_from FROM members JOIN accounts ON accounts.account = members.account
-        WHERE members.conversation = ?1 AND members.account <> ?2 ORDER BY accounts.account";
+        WHERE members.conversation = ?1 AND members.account <> ?2 ORDER BY members.account";
     ACCOUNT_EXISTS = "SELECT 1 FROM accounts WHERE account = ?1";
     EXISTS = "SELECT 1 FROM conversations WHERE conversation = ?1";
     OF_PAIR = "SELECT conversation FROM conversations WHERE pair = ?1";

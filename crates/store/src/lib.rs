@@ -28,8 +28,8 @@ use ahoy_proto::{AccountId, DeviceId, v1};
 use tokio::sync::oneshot;
 
 pub use accounts::{
-    Account, AccountByName, AccountOf, AddAccount, ChangePassword, FindAccount, FoundAccount, KeyLogHead, KeyLogHeadNow,
-    NewAccount, Recovery, SetCallsFrom, Suspend,
+    Account, AccountByName, AccountOf, AddAccount, ChangePassword, FindAccount, FoundAccount, KeyLogHead,
+    KeyLogHeadNow, NewAccount, Recovery, SetCallsFrom, Suspend,
 };
 pub use batch::{Transaction, Verb};
 pub use conversations::{

@@ -14,7 +14,7 @@ crate::statements::statements! {
     REVOKED = "SELECT id, at FROM revocations WHERE kind = ?1 ORDER BY id";
     PRUNE = "DELETE FROM revocations WHERE at < ?1";
     ROSTER = "SELECT entry FROM supernodes ORDER BY place";
-    CLEAR_ROSTER = "DELETE FROM supernodes WHERE place >= 0";
+    CLEAR_ROSTER = "DELETE FROM supernodes";
     ADD_TO_ROSTER = "INSERT INTO supernodes (place, entry) VALUES (?1, ?2)";
 }
 
@@ -62,7 +62,8 @@ fn revoked<Id>(
     id: fn([u8; 16]) -> Id,
 ) -> Result<Vec<Revoked<Id>>, StoreError> {
     let mut statement = transaction.0.prepare_cached(REVOKED)?;
-    let rows = statement.query_map([kind as i32], |row| Ok(Revoked { id: id(row.get(0)?), at: UnixTime(row.get(1)?) }))?;
+    let rows =
+        statement.query_map([kind as i32], |row| Ok(Revoked { id: id(row.get(0)?), at: UnixTime(row.get(1)?) }))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -85,7 +86,11 @@ pub(crate) fn revoke_device(transaction: &Transaction<'_>, device: DeviceId, at:
     revoke(transaction, Kind::Device, device.0, at)
 }
 
-pub(crate) fn revoke_account(transaction: &Transaction<'_>, account: AccountId, at: UnixTime) -> Result<(), StoreError> {
+pub(crate) fn revoke_account(
+    transaction: &Transaction<'_>,
+    account: AccountId,
+    at: UnixTime,
+) -> Result<(), StoreError> {
     revoke(transaction, Kind::Account, account.0, at)
 }
 
