@@ -5,6 +5,7 @@
 #[cfg(feature = "driver")]
 pub mod account;
 pub mod member;
+mod mls;
 #[cfg(feature = "driver")]
 pub mod profile;
 

@@ -6,18 +6,46 @@
 //! transaction, before any later output leaves; whoever does so may stop at any moment and go on from what was
 //! committed.
 
+mod calls;
+mod conversation;
 mod event;
 mod identity;
+mod key_packages;
+mod outbox;
+mod people;
+mod requests;
 mod sign_in;
+mod sync;
+#[cfg(test)]
+mod tests;
 
-use std::collections::VecDeque;
-use std::time::Instant;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
-use ahoy_proto::{CallId, Name, v1};
+use ahoy_proto::comparison::comparison_code;
+use ahoy_proto::{AccountId, CallId, ConversationId, Name, v1};
+use bytes::Bytes;
+use v1::client_message::Body as Ask;
+use v1::supernode_message::Body;
+
+use crate::mls::Mls;
+
+use calls::{Call, Held, Opened};
+use conversation::Conversation;
+use key_packages::KeyPackages;
+use outbox::Outbox;
+use people::{People, Standing};
+use requests::{Request, Requests};
 
 pub use event::{Batch, Ending, Event, Output, OwnLeg, PeerLeg, Person, Refusal, VoiceKey};
 pub use identity::Identity;
 pub use sign_in::{SignIn, SignInError, SignInStep};
+
+/// First pause after a request failed for a reason that passes; doubled with each failure.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+
+/// Longest such pause.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Why a command was not taken up at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,12 +65,67 @@ pub enum CommandError {
     /// Nothing has changed about this person's key.
     #[error("there is no changed key to accept for this name")]
     NothingToAccept,
+    /// The call's offer could not be sealed.
+    #[error("the conversation with this person can't be used at the moment")]
+    NotSealed,
 }
 
 /// What a signed-in device knows and decides. See the module's description for the contract.
 pub struct Member {
     identity: Identity,
-    outputs: VecDeque<Output>,
+    mls: Mls,
+    people: People,
+    key_packages: KeyPackages,
+    conversations: BTreeMap<ConversationId, Conversation>,
+    call: Option<Call>,
+    /// Signalling that waits for its conversation to be up to date.
+    held: Vec<Held>,
+    /// A call that came in while this device was in one.
+    crossing: Option<v1::IncomingCall>,
+    /// Offers of incoming calls that were opened lately.
+    opened: VecDeque<(CallId, Opened)>,
+    /// A call hung up while there was no session.
+    farewell: Option<CallId>,
+    session: Option<Session>,
+    timers: BTreeMap<Timer, Instant>,
+    outbox: Outbox,
+}
+
+/// What lasts as long as the session.
+#[derive(Default)]
+struct Session {
+    requests: Requests,
+    /// The inbox has been read to its end.
+    inbox_read: bool,
+    /// Last inbox entry taken in.
+    inbox_head: u64,
+    /// Something arrived while the inbox was being read.
+    inbox_again: bool,
+    /// All conversations are known.
+    listed: bool,
+    /// The supernode has answered about key packages, or none were needed.
+    stocked: bool,
+    /// [`Event::Ready`] is out.
+    ready: bool,
+    /// Requests that failed for a reason that passes, for the length of pauses.
+    failures: u32,
+}
+
+/// What a timer does when its time comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// Read the inbox again.
+    Inbox,
+    /// List conversations again, from the first.
+    List,
+    /// Publish key packages again.
+    Publish,
+    /// Try again to get into a conversation, or up to date.
+    Conversation(ConversationId),
+    /// Try again to attach the leg.
+    Attach,
+    /// Give up on a call whose session did not come back.
+    GiveUp,
 }
 
 impl std::fmt::Debug for Member {
@@ -52,81 +135,284 @@ impl std::fmt::Debug for Member {
 }
 
 impl Member {
-    /// A member as its persisted key/value pairs left it; empty for a new device.
-    pub fn new(identity: Identity, _state: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>, _seed: [u8; 32]) -> Self {
-        Self { identity, outputs: VecDeque::new() }
+    /// A member as its persisted key/value pairs left it; empty for a new device. Pairs that can't be read are left
+    /// out: what they were part of is made anew.
+    pub fn new(identity: Identity, state: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>, seed: [u8; 32]) -> Self {
+        let mls = Mls::new(&identity.device_key, &identity.binding, seed);
+        let mut people = People::default();
+        let mut key_packages = KeyPackages::default();
+        let mut records = BTreeMap::new();
+        let mut values = Vec::new();
+        for (key, value) in state {
+            if let Some(id) = key.strip_prefix(conversation::RECORD_PREFIX) {
+                if let (Ok(id), Ok(record)) = (ConversationId::try_from(id), serde_json::from_slice(&value)) {
+                    records.insert(id, Conversation::restored(id, record));
+                }
+            } else if key.starts_with(conversation::GROUP_PREFIX) {
+                values.push((key, value));
+            } else {
+                people.restore(&key, &value);
+                key_packages.restore(&key, value);
+            }
+        }
+        for (key, value) in values {
+            let rest = &key[conversation::GROUP_PREFIX.len()..];
+            let Some((id, place)) = rest.split_at_checked(16) else { continue };
+            if let Ok(id) = ConversationId::try_from(id)
+                && let Some(conversation) = records.get_mut(&id)
+            {
+                conversation.restore_value(place, value);
+            }
+        }
+        Self {
+            identity,
+            mls,
+            people,
+            key_packages,
+            conversations: records,
+            call: None,
+            held: Vec::new(),
+            crossing: None,
+            opened: VecDeque::new(),
+            farewell: None,
+            session: None,
+            timers: BTreeMap::new(),
+            outbox: Outbox::default(),
+        }
     }
 
-    /// A session is up: after [`SignInStep::SignedIn`], on a new link.
-    pub fn handle_session_up(&mut self, _now: Instant) {}
+    /// A session is up: after [`SignInStep::SignedIn`], on a new link. Takes up the call again, if there is one, then
+    /// brings everything up to date; [`Event::Ready`] tells when that is done.
+    pub fn handle_session_up(&mut self, now: Instant) {
+        if self.session.is_some() {
+            self.handle_session_down(now);
+        }
+        self.session = Some(Session::default());
+        self.timers.retain(|timer, _| *timer == Timer::GiveUp);
+        for conversation in self.conversations.values_mut() {
+            conversation.refused = None;
+            conversation.failures = 0;
+        }
+        self.say_farewell();
+        self.resume_call(now);
+        self.fetch_inbox();
+        self.list_conversations(Bytes::new());
+        self.restock();
+        self.check_ready();
+    }
 
     /// The session is lost. A call in progress is kept for a while, to be taken up again with the next session.
-    pub fn handle_session_down(&mut self, _now: Instant) {}
+    pub fn handle_session_down(&mut self, now: Instant) {
+        let Some(mut session) = self.session.take() else { return };
+        self.outbox.drop_sends();
+        self.timers.clear();
+        self.held.clear();
+        for conversation in self.conversations.values_mut() {
+            conversation.sync = conversation::Sync::Idle;
+        }
+        self.conversations.retain(|_, conversation| conversation.is_inside());
+        for request in session.requests.lose() {
+            match request {
+                Request::FindForVerify(name) => {
+                    self.outbox.event(Event::Comparison { name, code: Err(Refusal::SessionLost) });
+                }
+                Request::SetCallsFrom(_) => self.outbox.event(Event::CallsFromSet(Err(Refusal::SessionLost))),
+                _ => {}
+            }
+        }
+        self.suspend_call(now);
+    }
 
     /// A message of the session that is up.
-    pub fn handle_message(&mut self, _message: &v1::SupernodeMessage, _now: Instant) {}
+    pub fn handle_message(&mut self, message: &v1::SupernodeMessage, now: Instant) {
+        let Some(session) = &mut self.session else { return };
+        let Some(body) = &message.body else { return };
+        if message.in_reply_to == 0 {
+            self.handle_event(body, now);
+        } else if let Some(request) = session.requests.answered(message.in_reply_to) {
+            if let Some(next) = session.requests.next() {
+                self.outbox.push(Output::Send(next));
+            }
+            self.handle_response(request, body, now);
+        }
+        self.check_ready();
+    }
 
     /// The moment named by [`Output::Idle`] has come.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
-
-    /// Calls somebody. What comes of it is told by events about the call.
-    ///
-    /// # Errors
-    /// When there is no session, this device is in a call, or the name is one's own.
-    pub fn call(&mut self, _name: &Name, _now: Instant) -> Result<CallId, CommandError> {
-        Err(CommandError::NotSignedIn)
-    }
-
-    /// Answers an incoming call.
-    ///
-    /// # Errors
-    /// When it does not ring any more, or there is no session.
-    pub fn answer(&mut self, _call: CallId, _now: Instant) -> Result<(), CommandError> {
-        Err(CommandError::NoSuchCall)
-    }
-
-    /// Declines an incoming call with `DECLINED`, `BUSY` or `INCOMPATIBLE`, on behalf of all devices of the account.
-    ///
-    /// # Errors
-    /// When it does not ring any more, or there is no session.
-    pub fn decline(&mut self, _call: CallId, _cause: v1::Cause, _now: Instant) -> Result<(), CommandError> {
-        Err(CommandError::NoSuchCall)
-    }
-
-    /// Ends a call, answered or not; works without a session too.
-    ///
-    /// # Errors
-    /// When there is no such call.
-    pub fn hang_up(&mut self, _call: CallId, _now: Instant) -> Result<(), CommandError> {
-        Err(CommandError::NoSuchCall)
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let due: Vec<Timer> = self.timers.iter().filter(|(_, at)| **at <= now).map(|(timer, _)| *timer).collect();
+        for timer in due {
+            self.timers.remove(&timer);
+            match timer {
+                Timer::Inbox => self.fetch_inbox(),
+                Timer::List => self.list_conversations(Bytes::new()),
+                Timer::Publish => self.restock(),
+                Timer::Conversation(id) => self.retry_conversation(id, now),
+                Timer::Attach => self.resume_call(now),
+                Timer::GiveUp => self.end_call(Ending::Cause(v1::Cause::Lost), now),
+            }
+        }
+        self.check_ready();
     }
 
     /// Asks for the comparison code with somebody; [`Event::Comparison`] brings it.
     ///
     /// # Errors
     /// When the name is one's own, or the person is not known yet and there is no session.
-    pub fn verify(&mut self, _name: &Name, _now: Instant) -> Result<(), CommandError> {
-        Err(CommandError::NotSignedIn)
+    pub fn verify(&mut self, name: &Name, _now: Instant) -> Result<(), CommandError> {
+        if *name == self.identity.name {
+            return Err(CommandError::OwnName);
+        }
+        if self.session.is_some() {
+            self.ask(Request::FindForVerify(name.clone()), find(name));
+        } else if self.people.find(name).is_some() || self.people.has_changed(name) {
+            self.compare(name.clone());
+        } else {
+            return Err(CommandError::NotSignedIn);
+        }
+        Ok(())
     }
 
     /// Accepts the changed account that [`Event::AccountKeyChanged`] announced: from now on it is the pinned one.
     ///
     /// # Errors
     /// When no change was announced for this name.
-    pub fn accept_key(&mut self, _name: &Name, _now: Instant) -> Result<(), CommandError> {
-        Err(CommandError::NothingToAccept)
+    pub fn accept_key(&mut self, name: &Name, now: Instant) -> Result<(), CommandError> {
+        if !self.people.accept(name, &mut self.outbox) {
+            return Err(CommandError::NothingToAccept);
+        }
+        let refused: Vec<ConversationId> =
+            self.conversations.values().filter(|entry| entry.refused.is_some()).map(|entry| entry.id).collect();
+        for id in refused {
+            if let Some(conversation) = self.conversations.get_mut(&id) {
+                conversation.refused = None;
+            }
+            self.advance(id, now);
+        }
+        Ok(())
     }
 
     /// Says who may ring this account; [`Event::CallsFromSet`] confirms it.
     ///
     /// # Errors
     /// When there is no session.
-    pub fn set_calls_from(&mut self, _calls_from: v1::CallsFrom, _now: Instant) -> Result<(), CommandError> {
-        Err(CommandError::NotSignedIn)
+    pub fn set_calls_from(&mut self, calls_from: v1::CallsFrom, _now: Instant) -> Result<(), CommandError> {
+        if self.session.is_none() {
+            return Err(CommandError::NotSignedIn);
+        }
+        let body = Ask::SetCallsFrom(v1::SetCallsFrom { calls_from: calls_from.into() });
+        self.ask(Request::SetCallsFrom(calls_from), body);
+        Ok(())
     }
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Output {
-        self.outputs.pop_front().unwrap_or(Output::Idle { wake: None })
+        self.outbox.pop().unwrap_or_else(|| Output::Idle { wake: self.timers.values().min().copied() })
     }
+
+    fn handle_event(&mut self, body: &Body, now: Instant) {
+        match body {
+            Body::LogEntry(entry) => self.take_log_event(entry, now),
+            Body::InboxEntry(entry) => self.take_inbox_event(entry, now),
+            body => self.handle_call_event(body, false, now),
+        }
+    }
+
+    fn handle_response(&mut self, request: Request, body: &Body, now: Instant) {
+        match request {
+            Request::FetchInbox => self.inbox_fetched(body, now),
+            Request::ListConversations => self.conversations_listed(body, now),
+            Request::PublishKeyPackages => self.key_packages_published(body, now),
+            Request::FetchLog(id) => self.log_fetched(id, body, now),
+            Request::FetchGroupInfo(id) => self.group_info_fetched(id, body, now),
+            Request::Commit(id) => self.commit_answered(id, body, now),
+            Request::FindForVerify(name) => self.found_for_verify(name, body),
+            Request::SetCallsFrom(calls_from) => {
+                let result = if let Body::Done(_) = body { Ok(calls_from) } else { Err(refusal(body)) };
+                self.outbox.event(Event::CallsFromSet(result));
+            }
+            Request::Unminded => {}
+            request => self.handle_call_response(request, body, now),
+        }
+    }
+
+    fn found_for_verify(&mut self, name: Name, body: &Body) {
+        match self.learn(&name, body) {
+            Ok(_) => self.compare(name),
+            Err(Refusal::Supernode { .. }) if self.people.find(&name).is_some() => self.compare(name),
+            Err(why) => self.outbox.event(Event::Comparison { name, code: Err(why) }),
+        }
+    }
+
+    fn compare(&mut self, name: Name) {
+        let code = self.people.find(&name).ok_or(Refusal::AccountKeyChanged).map(|(account, pin)| {
+            comparison_code((self.identity.account, &self.identity.account_key), (account, &pin.key))
+        });
+        self.outbox.event(Event::Comparison { name, code });
+    }
+
+    /// Takes in the response to FindAccount; gives the account if its key is the pinned one, or now is.
+    fn learn(&mut self, name: &Name, body: &Body) -> Result<AccountId, Refusal> {
+        let found = match body {
+            Body::AccountFound(found) => found,
+            Body::Error(error) if error.code() == v1::ErrorCode::NotFound => return Err(Refusal::NoSuchName),
+            body => return Err(refusal(body)),
+        };
+        let account = AccountId::try_from(&found.account[..]).map_err(|_| refusal(body))?;
+        let key: [u8; 32] = found.account_key[..].try_into().map_err(|_| refusal(body))?;
+        if account == self.identity.account || found.name != name.as_str() {
+            return Err(refusal(body));
+        }
+        match self.people.learn(name, account, key, &mut self.outbox) {
+            Standing::Pinned | Standing::Unknown => Ok(account),
+            Standing::Changed => {
+                self.outbox.event(Event::AccountKeyChanged { name: name.clone() });
+                Err(Refusal::AccountKeyChanged)
+            }
+        }
+    }
+
+    /// Sends a request, or keeps it until the supernode takes more. Without a session it goes nowhere.
+    fn ask(&mut self, request: Request, body: Ask) {
+        let Some(session) = &mut self.session else { return };
+        if let Some(message) = session.requests.ask(request, body) {
+            self.outbox.push(Output::Send(message));
+        }
+    }
+
+    /// Sets a timer after a failure: what the supernode asks for, or a pause that doubles, and a random half on top.
+    fn pause(&mut self, timer: Timer, failures: u32, body: &Body, now: Instant) {
+        let asked = if let Body::Error(error) = body { error.retry_after_ms } else { 0 };
+        let pause = PAUSE_MIN.saturating_mul(1 << failures.min(10)).min(PAUSE_MAX);
+        let pause = pause.max(Duration::from_millis(asked.into()));
+        let jitter = self.mls.random_below(pause.as_millis() as u64 / 2);
+        self.timers.insert(timer, now + pause + Duration::from_millis(jitter));
+    }
+
+    /// A timer for something of the session as a whole.
+    fn pause_session(&mut self, timer: Timer, body: &Body, now: Instant) {
+        let Some(session) = &mut self.session else { return };
+        session.failures += 1;
+        let failures = session.failures;
+        self.pause(timer, failures, body, now);
+    }
+}
+
+fn find(name: &Name) -> Ask {
+    Ask::FindAccount(v1::FindAccount { name: name.as_str().to_owned() })
+}
+
+/// A response that is not the one hoped for, as a refusal.
+fn refusal(body: &Body) -> Refusal {
+    let Body::Error(error) = body else {
+        let text = "the supernode does not keep to the protocol".to_owned();
+        return Refusal::Supernode { code: v1::ErrorCode::Malformed, text, retry_after_ms: 0 };
+    };
+    Refusal::Supernode { code: error.code(), text: error.text.clone(), retry_after_ms: error.retry_after_ms }
+}
+
+/// Whether the same request makes sense again later.
+fn passes(body: &Body) -> bool {
+    matches!(body, Body::Error(error)
+        if matches!(error.code(), v1::ErrorCode::Unavailable | v1::ErrorCode::RateLimited))
 }

@@ -1,0 +1,71 @@
+//! What leaves the member, in order: whatever is to be persisted goes before what depends on it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::Serialize;
+
+use crate::mls::Values;
+
+use super::event::{Event, Output};
+
+/// Collects writes into one batch and puts it in front of the next output.
+#[derive(Default)]
+pub(super) struct Outbox {
+    outputs: VecDeque<Output>,
+    batch: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl Outbox {
+    /// Adds a write to the batch.
+    pub(super) fn write(&mut self, key: Vec<u8>, value: &impl Serialize) {
+        let value = serde_json::to_vec(value).expect("records hold nothing that JSON can't");
+        self.batch.insert(key, Some(value));
+    }
+
+    /// Adds a removal to the batch.
+    pub(super) fn remove(&mut self, key: Vec<u8>) {
+        self.batch.insert(key, None);
+    }
+
+    /// Adds what changed between two snapshots of openmls' values, each under `prefix`.
+    pub(super) fn write_values(&mut self, prefix: &[u8], old: &Values, new: &Values) {
+        for (key, value) in new {
+            if old.get(key) != Some(value) {
+                self.batch.insert([prefix, key].concat(), Some(value.clone()));
+            }
+        }
+        for key in old.keys().filter(|key| !new.contains_key(*key)) {
+            self.batch.insert([prefix, key].concat(), None);
+        }
+    }
+
+    /// Tells whoever uses the member.
+    pub(super) fn event(&mut self, event: Event) {
+        self.push(Output::Event(event));
+    }
+
+    /// Queues an output behind the batch that came before it.
+    pub(super) fn push(&mut self, output: Output) {
+        self.flush();
+        self.outputs.push_back(output);
+    }
+
+    /// Forgets messages of a session that is gone.
+    pub(super) fn drop_sends(&mut self) {
+        self.outputs.retain(|output| !matches!(output, Output::Send(_)));
+    }
+
+    /// The next output; `None` when there is nothing left.
+    pub(super) fn pop(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() {
+            self.flush();
+        }
+        self.outputs.pop_front()
+    }
+
+    fn flush(&mut self) {
+        if !self.batch.is_empty() {
+            self.outputs.push_back(Output::Persist(std::mem::take(&mut self.batch).into_iter().collect()));
+        }
+    }
+}
