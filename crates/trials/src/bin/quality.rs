@@ -1,7 +1,9 @@
 //! `quality`: prints how calls sound on each network, as a table for docs/benchmarks.md.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use ahoy_trials::bench;
 use ahoy_trials::harness::{Daemon, DaemonOptions, Trial};
 use ahoy_trials::quality::{self, CLEAN, Condition};
 use anyhow::bail;
@@ -19,6 +21,9 @@ struct Arguments {
     /// Every recording as JSON, in place of the table.
     #[arg(long)]
     json: bool,
+    /// Puts the table into the section `quality` of this file too.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -33,8 +38,12 @@ fn main() -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(&heard)?);
     }
     let summaries = conditions.iter().map(|condition| quality::summary(condition, &heard)).collect::<Result<Vec<_>, _>>()?;
+    let table = quality::table(&summaries);
     if !arguments.json {
-        print!("{}", quality::table(&summaries));
+        print!("{table}");
+    }
+    if let Some(file) = &arguments.write {
+        bench::write_section(file, "quality", &table)?;
     }
     let shortfalls: Vec<_> = conditions.iter().zip(&summaries).flat_map(|(condition, row)| row.shortfalls(condition)).collect();
     if !shortfalls.is_empty() {

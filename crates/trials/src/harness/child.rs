@@ -144,19 +144,26 @@ impl Drop for Child {
     }
 }
 
-/// Clock ticks a second in /proc: fixed by Linux's interface to user space.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-/// Time that a process and all its threads have spent on CPUs, user and kernel together.
+/// Time that a process's threads have spent on processors, user and kernel together, to the nanosecond. Threads that have ended
+/// do not count.
 ///
 /// # Errors
 /// When there is no such process.
 pub fn cpu_time(process: u32) -> anyhow::Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The second field is the name in brackets and may hold spaces.
-    let (_, fields) = stat.rsplit_once(')').context("a stat line has a name")?;
-    let fields: Vec<_> = fields.split_whitespace().collect();
-    let ticks = |field: usize| fields.get(field).and_then(|text| text.parse::<f64>().ok());
-    let (user, kernel) = ticks(11).zip(ticks(12)).context("a stat line has times")?;
-    Ok(Duration::from_secs_f64((user + kernel) / TICKS_PER_SECOND))
+    let mut nanoseconds = 0;
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        nanoseconds += text.split(' ').next().and_then(|time| time.parse::<u64>().ok()).context("schedstat has a time")?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// Memory that a process holds, in bytes.
+///
+/// # Errors
+/// When there is no such process.
+pub fn resident_bytes(process: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a process has a size")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }

@@ -9,7 +9,7 @@ mod http;
 mod person;
 mod trial;
 
-pub use child::{Child, Line, cpu_time};
+pub use child::{Child, Line, cpu_time, resident_bytes};
 pub use daemon::{Daemon, DaemonOptions, free_port, metric};
 pub use http::{HttpResponse, http_get};
 pub use person::{Event, Outcome, Person, Verb, unix_ms};
