@@ -40,11 +40,17 @@ pub(crate) async fn start(
     let name = Name::parse(&request.name).map_err(|error| Refusal::of(ApiErrorCode::NameInvalid, error.to_string()))?;
     let invite = request.invite.as_deref().map(invite_hash);
     let admission = admission(&authority, &name);
-    authority.0.store.call(CheckAdmission { name: name.clone(), admission, invite, at: now }).await.map_err(|error| {
-        // Without an operator's invite, a reserved name is no different from one that can't be.
-        let reserved = error == StoreError::InviteRefused && name.is_reserved();
-        if reserved { Refusal::of(ApiErrorCode::NameInvalid, "this name is reserved") } else { refusal(&authority, error) }
-    })?;
+    authority.0.store.call(CheckAdmission { name: name.clone(), admission, invite, at: now }).await.map_err(
+        |error| {
+            // Without an operator's invite, a reserved name is no different from one that can't be.
+            let reserved = error == StoreError::InviteRefused && name.is_reserved();
+            if reserved {
+                Refusal::of(ApiErrorCode::NameInvalid, "this name is reserved")
+            } else {
+                refusal(&authority, error)
+            }
+        },
+    )?;
     let account = AccountId(rand::random());
     let registration_response = authority.0.opaque.register(account, &request.registration_request)?;
     let state = authority.0.sealer.seal(&SignUp { account, name, invite }, now);

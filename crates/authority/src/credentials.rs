@@ -89,10 +89,7 @@ pub(crate) async fn renew(
     Ok(Json(issue(&authority, account.account, account.name, (device, key), now)))
 }
 
-pub(crate) async fn revoke(
-    State(authority): State<Authority>,
-    Body(request): Body<DeviceRequest>,
-) -> Answer<Done> {
+pub(crate) async fn revoke(State(authority): State<Authority>, Body(request): Body<DeviceRequest>) -> Answer<Done> {
     let now = authority.now();
     let credential = check_request(&authority, &request, DeviceVerb::Revoke, now)?;
     let revoke = RevokeDevice { account: credential.account, device: credential.device, at: now };

@@ -95,7 +95,9 @@ impl<T: DeserializeOwned> FromRequest<Authority> for Body<T> {
             StatusCode::PAYLOAD_TOO_LARGE => Refusal::of(ApiErrorCode::TooLarge, "a body has at most 64 KiB"),
             _ => Refusal::invalid("the body can't be read"),
         })?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| Refusal::invalid(format!("not the JSON expected: {error}")))
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| Refusal::invalid(format!("not the JSON expected: {error}")))
     }
 }
 
@@ -196,7 +198,10 @@ impl From<StoreError> for Refusal {
             StoreError::AlreadyExists => Self::invalid("this device id is in use"),
             StoreError::LimitReached => Self::of(
                 ApiErrorCode::TooManyDevices,
-                format!("an account has at most {} devices: sign out on another first", ahoy_proto::limits::DEVICES_MAX),
+                format!(
+                    "an account has at most {} devices: sign out on another first",
+                    ahoy_proto::limits::DEVICES_MAX
+                ),
             ),
             error => {
                 tracing::warn!(%error, "the store failed");

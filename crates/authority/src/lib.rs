@@ -42,7 +42,7 @@ pub const INVITE_LIFE: Duration = Duration::from_secs(7 * 86_400);
 pub const RENEW_LISTS_EVERY: Duration = Duration::from_secs(3_600);
 
 /// What the operator decides.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AuthorityConfig {
     /// What people call the network, usually its domain.
     pub name: String,
@@ -54,13 +54,34 @@ pub struct AuthorityConfig {
     pub supernodes: Vec<RosterEntry>,
     /// How often whom may ask what.
     pub rate_limits: RateLimits,
-    /// Where the time comes from; [`wall_clock`] but for tests.
-    pub clock: fn() -> UnixTime,
+    /// [`wall_clock`] but for tests.
+    pub clock: Clock,
 }
+
+impl std::fmt::Debug for AuthorityConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthorityConfig").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Where the time comes from.
+pub type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
 
 /// The time of the machine.
 pub fn wall_clock() -> UnixTime {
     std::time::SystemTime::now().into()
+}
+
+/// Makes a token that admits one sign-up within [`INVITE_LIFE`]. With [`Admission::Operator`] it is good for reserved
+/// names and under every policy.
+///
+/// # Errors
+/// When the store fails.
+pub async fn make_invite(store: &Store, admission: Admission, now: UnixTime) -> Result<String, StoreError> {
+    let token = BASE64URL_NOPAD.encode(&rand::random::<[u8; 16]>());
+    let hash = invite_hash(&token);
+    store.call(AddInvite { hash, admission, expires: now.plus(INVITE_LIFE), at: now }).await?;
+    Ok(token)
 }
 
 /// The login server of a network; clones share it.
@@ -121,17 +142,12 @@ impl Authority {
         self.0.revocations.subscribe()
     }
 
-    /// Makes a token that admits one sign-up within [`INVITE_LIFE`]. With [`Admission::Operator`] it is good for reserved
-    /// names and under every policy.
+    /// See [`make_invite`].
     ///
     /// # Errors
     /// When the store fails.
     pub async fn make_invite(&self, admission: Admission) -> Result<String, StoreError> {
-        let token = BASE64URL_NOPAD.encode(&rand::random::<[u8; 16]>());
-        let at = self.now();
-        let invite = AddInvite { hash: invite_hash(&token), admission, expires: at.plus(INVITE_LIFE), at };
-        self.0.store.call(invite).await?;
-        Ok(token)
+        make_invite(&self.0.store, admission, self.now()).await
     }
 
     /// Shuts an account out and voids its credentials, or lets it in again.

@@ -1,8 +1,8 @@
 //! The lists that the authority signs for everybody: roster and revocations.
 
+use ahoy_proto::UnixTime;
 use ahoy_proto::document::{self, Document, Revocations, Roster, RosterEntry};
 use ahoy_proto::limits::{CLOCK_SKEW_MAX, CREDENTIAL_LIFE, ROSTER_LIFE};
-use ahoy_proto::UnixTime;
 use ahoy_store::{PruneRevocations, SetRoster, Store, StoreError};
 
 use crate::Keys;
@@ -36,11 +36,7 @@ pub(crate) async fn roster(
 }
 
 /// The revocation list as it stands.
-pub(crate) async fn revocations(
-    store: &Store,
-    keys: &Keys,
-    now: UnixTime,
-) -> Result<Signed<Revocations>, StoreError> {
+pub(crate) async fn revocations(store: &Store, keys: &Keys, now: UnixTime) -> Result<Signed<Revocations>, StoreError> {
     let lists = store.call(ahoy_store::Revocations).await?;
     let list = Revocations {
         network: keys.network(),

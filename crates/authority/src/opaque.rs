@@ -62,9 +62,8 @@ impl OpaqueServer {
         let request = CredentialRequest::deserialize(&request.0).map_err(|_| Malformed)?;
         let record = record.map(ServerRegistration::deserialize).transpose().map_err(|_| Malformed)?;
         let parameters = ServerLoginParameters::default();
-        let started =
-            ServerLogin::<Suite>::start(&mut Rng, &self.setup, record, request, &account.0, parameters)
-                .map_err(|_| Malformed)?;
+        let started = ServerLogin::<Suite>::start(&mut Rng, &self.setup, record, request, &account.0, parameters)
+            .map_err(|_| Malformed)?;
         let state = started.state.serialize().to_vec();
         Ok((Base64Url(started.message.serialize().to_vec()), Base64Url(state)))
     }

@@ -50,7 +50,8 @@ impl Sealable for Ticket {
 impl Authority {
     /// What a client carried between two requests.
     pub(crate) fn open_state<T: Sealable>(&self, sealed: &Base64Url) -> Result<T, Refusal> {
-        let refused = || Refusal::of(ApiErrorCode::StateRefused, "this took too long, or is not of this network; start again");
+        let refused =
+            || Refusal::of(ApiErrorCode::StateRefused, "this took too long, or is not of this network; start again");
         self.0.sealer.open(sealed, self.now()).ok_or_else(refused)
     }
 
@@ -125,7 +126,8 @@ pub(crate) async fn recover(
     Body(request): Body<Recover>,
 ) -> Answer<AccountOpened> {
     let (found, _) = find(&authority, &sender, &request.name).await?;
-    let secret = request.recovery_secret.0.try_into().map_err(|_| Refusal::invalid("a recovery secret has 32 bytes"))?;
+    let secret =
+        request.recovery_secret.0.try_into().map_err(|_| Refusal::invalid("a recovery secret has 32 bytes"))?;
     let shown = RecoverySecret::new(secret).verifier();
     let known = found.as_ref().map_or([0; 32], |found| found.recovery.verifier);
     let matches = bool::from(shown.ct_eq(&known));
@@ -150,7 +152,8 @@ pub(crate) async fn finish_password(
 ) -> Answer<Done> {
     let ticket: Ticket = authority.open_state(&request.ticket)?;
     let account = authority.ticket_account(&ticket).await?;
-    let changed_meanwhile = || Refusal::of(ApiErrorCode::StateRefused, "the password was changed meanwhile; sign in again");
+    let changed_meanwhile =
+        || Refusal::of(ApiErrorCode::StateRefused, "the password was changed meanwhile; sign in again");
     if ticket.record != <[u8; 32]>::from(Sha256::digest(&account.opaque_record)) {
         return Err(changed_meanwhile());
     }
