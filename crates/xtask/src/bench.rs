@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds everything in release and lets the trials crate measure it.
+//! `cargo xtask bench`: builds everything in release and lets the trials crate measure it and write docs/benchmarks.md.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use crate::{python, shell, test, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Handed to the bench; see `cargo xtask bench --help-bench`
+    /// Handed to the bench, such as `--rounds 1` or `--help`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     bench: Vec<String>,
 }
@@ -20,7 +20,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         shell::run(shell::cargo("build").args(["--release", "--bins"]).args(packages))
     })?;
     let binaries = workspace::target()?.join("release");
-    let mut bench = Command::new(binaries.join("bench"));
-    bench.current_dir(workspace::root()).args(&args.bench);
-    shell::step("bench", || shell::run(test::with_parts(&mut bench, &binaries, &python)))
+    let part = |name: &str, more: &[String]| {
+        let mut part = Command::new(binaries.join(name));
+        part.current_dir(workspace::root()).args(["--write", "docs/benchmarks.md"]).args(more);
+        shell::step(name, || shell::run(test::with_parts(&mut part, &binaries, &python)))
+    };
+    part("quality", &[])?;
+    part("bench", &args.bench)
 }

@@ -15,7 +15,7 @@ pub(crate) enum Purpose {
     Build,
     /// Scoring speech in the trials.
     Score,
-    /// Network namespaces and captures in the trials.
+    /// Network namespaces, captures and wrong clocks in the trials.
     Capture,
 }
 
@@ -28,7 +28,7 @@ struct Need {
 }
 
 #[rustfmt::skip]
-const NEEDS: [Need; 9] = [
+const NEEDS: [Need; 11] = [
     Need { what: "a C compiler", package: "gcc", purpose: Purpose::Build, present: || shell::find("cc").is_some() },
     Need { what: "the C library's headers", package: "libc6-dev", purpose: Purpose::Build, present: c_headers },
     Need { what: "make", package: "make", purpose: Purpose::Build, present: || shell::find("make").is_some() },
@@ -36,6 +36,8 @@ const NEEDS: [Need; 9] = [
     Need { what: "Python with venv", package: "python3-venv", purpose: Purpose::Score, present: python::has_venv },
     Need { what: "Python's headers", package: "python3-dev", purpose: Purpose::Score, present: python::has_headers },
     Need { what: "ip", package: "iproute2", purpose: Purpose::Capture, present: || shell::find("ip").is_some() },
+    Need { what: "nft", package: "nftables", purpose: Purpose::Capture, present: || shell::find("nft").is_some() },
+    Need { what: "faketime", package: "faketime", purpose: Purpose::Capture, present: || shell::find("faketime").is_some() },
     Need { what: "tcpdump", package: "tcpdump", purpose: Purpose::Capture, present: || shell::find("tcpdump").is_some() },
     Need { what: "tshark", package: "tshark", purpose: Purpose::Capture, present: || shell::find("tshark").is_some() },
 ];
