@@ -1,6 +1,6 @@
 //! The calls at home on this shard: ringing, answering, legs that lose their links and return, and how each call ends.
 //!
-//! Invariants: every device that was told of a call is told once how it ended; a flow's peers are the attached legs of its
+//! Invariants: every device that was told of a call is told once how it ended, and again when it asks; a flow's peers are the attached legs of its
 //! own, answered call and nobody else. A call that is unknown here and not remembered as ended comes back to life by a
 //! call token: the supernode that served it is gone.
 
@@ -203,8 +203,9 @@ impl Calls {
             outbox.event_framed(*link, elsewhere.clone());
         }
         call.answered(id, outbox);
-        self.connect(id, CALLER, 0, now, outbox);
+        // First, because the caller's call token names the device that answered.
         self.take_up(id, CALLEE, leg, party, outbox);
+        self.connect(id, CALLER, 0, now, outbox);
     }
 
     /// A device refuses for all devices of its account.

@@ -1,1 +1,376 @@
-//! x
+//! Tests in virtual time: a rig of one to three shards whose messages to each other arrive in seeded orders.
+
+mod calls;
+mod legs;
+mod noise;
+mod relay;
+mod requests;
+mod sign_in;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use ahoy_proto::call_token::CallTokenKey;
+use ahoy_proto::document::{self, Confirmation, Credential, Jwk, Revocations};
+use ahoy_proto::frame::{self, Deframer};
+use ahoy_proto::proof::proof_input;
+use ahoy_proto::v1::client_message::Body as Ask;
+use ahoy_proto::v1::supernode_message::Body as Say;
+use ahoy_proto::{
+    AccountId, CallId, ConversationId, DeviceId, LegId, Name, NetworkId, SupernodeId, UnixTime, limits, v1,
+};
+use bytes::Bytes;
+use ed25519_dalek::{Signer, SigningKey};
+use prost::Message;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+
+use crate::testing::{MemoryStore, origin};
+use crate::*;
+
+const NETWORK: NetworkId = NetworkId([1; 16]);
+const SUPERNODE: SupernodeId = SupernodeId([2; 16]);
+/// Wall time at the start, in seconds.
+const START: u64 = 1_800_000_000;
+const CONVERSATION: ConversationId = ConversationId([77; 16]);
+
+pub(crate) fn instant() -> Instant {
+    origin()
+}
+
+fn authority_key() -> SigningKey {
+    SigningKey::from_bytes(&[42; 32])
+}
+
+fn config(shard: u16, shards: u16) -> ExchangeConfig {
+    ExchangeConfig {
+        network: NETWORK,
+        supernode: SUPERNODE,
+        shard: ShardId(shard),
+        shards,
+        call_token_key: CallTokenKey::new([9; 32]),
+        minimum_version: 1,
+        links_max: 100,
+        half_open_max: 50,
+        calls_max: 50,
+    }
+}
+
+fn no_revocations() -> Revocations {
+    Revocations {
+        network: NETWORK,
+        serial: 1,
+        devices: vec![],
+        accounts: vec![],
+        issued_at: UnixTime(START),
+        expires: UnixTime(START + 1000),
+    }
+}
+
+/// One device of a person, with its key and credential.
+#[derive(Debug, Clone)]
+struct Member {
+    account: AccountId,
+    device: DeviceId,
+    key: SigningKey,
+}
+
+impl Member {
+    /// Ids differ in their first byte, so that members are at home on different shards.
+    fn new(account: u8, device: u8) -> Self {
+        let key = SigningKey::from_bytes(&[device; 32]);
+        Self { account: AccountId([account; 16]), device: DeviceId([device; 16]), key }
+    }
+
+    fn credential(&self) -> Credential {
+        Credential {
+            network: NETWORK,
+            account: self.account,
+            name: Name::parse("somebody").unwrap(),
+            device: self.device,
+            confirmation: Confirmation { jwk: Jwk::ed25519(*self.key.verifying_key().as_bytes()) },
+            issued_at: UnixTime(START),
+            expires: UnixTime(START + limits::CREDENTIAL_LIFE.as_secs()),
+        }
+    }
+
+    fn prove(&self, nonce: &[u8], exporter: Option<&[u8; 32]>) -> v1::Prove {
+        let input = proof_input(NETWORK, SUPERNODE, nonce.try_into().unwrap(), exporter);
+        v1::Prove {
+            credential: document::sign(&self.credential(), &authority_key()),
+            signature: self.key.sign(&input).to_bytes().to_vec().into(),
+            version: 1,
+            agent: "test".to_owned(),
+        }
+    }
+}
+
+/// What a test sees of one link.
+#[derive(Debug, Default)]
+struct Seen {
+    deframer: Deframer,
+    messages: VecDeque<v1::SupernodeMessage>,
+    closed: Option<v1::ErrorCode>,
+}
+
+/// A supernode of some shards with its store, and the links to it.
+struct Rig {
+    shards: Vec<Exchange>,
+    store: MemoryStore,
+    store_fails: bool,
+    now: Now,
+    rng: ChaCha20Rng,
+    trunks: BTreeMap<(ShardId, ShardId), VecDeque<PeerMessage>>,
+    asked: VecDeque<(ShardId, QueryId, Question)>,
+    seen: BTreeMap<Recipient, Seen>,
+    lost: BTreeSet<Recipient>,
+    next_link: u64,
+    next_request: u64,
+}
+
+impl Rig {
+    fn new(shards: u16, seed: u64) -> Self {
+        let mut rig = Self {
+            shards: Vec::new(),
+            store: MemoryStore::default(),
+            store_fails: false,
+            now: Now { instant: origin(), unix_ms: START * 1000 },
+            rng: ChaCha20Rng::seed_from_u64(seed),
+            trunks: BTreeMap::new(),
+            asked: VecDeque::new(),
+            seen: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            next_link: 1,
+            next_request: 1,
+        };
+        rig.start(shards);
+        rig
+    }
+
+    fn start(&mut self, shards: u16) {
+        self.shards = (0..shards).map(|shard| Exchange::new(config(shard, shards), [shard as u8; 32])).collect();
+        for shard in &mut self.shards {
+            shard.handle_keys(vec![authority_key().verifying_key()], &no_revocations(), 3, self.now);
+        }
+    }
+
+    /// The process dies and comes back: links and all memory are gone, the store is not.
+    fn restart(&mut self) {
+        self.trunks.clear();
+        self.asked.clear();
+        self.lost.extend(self.seen.keys().copied());
+        self.start(self.shards.len() as u16);
+    }
+
+    fn introduce(&mut self, members: &[&Member]) {
+        for member in members {
+            let name = Name::parse(&format!("member{}", member.account.0[0])).unwrap();
+            self.store.add_account(member.account, name, [3; 32]);
+            self.store.add_device(member.account, member.device);
+        }
+    }
+
+    fn link_up(&mut self) -> Recipient {
+        let shard = self.rng.random_range(0..self.shards.len());
+        self.link_up_on(shard)
+    }
+
+    fn link_up_on(&mut self, shard: usize) -> Recipient {
+        let link = Recipient { shard: ShardId(shard as u16), link: LinkId(self.next_link) };
+        self.next_link += 1;
+        self.seen.insert(link, Seen::default());
+        self.shards[shard].handle_link_up(link.link, None, self.now);
+        self.settle();
+        link
+    }
+
+    fn nonce(&mut self, link: Recipient) -> Bytes {
+        match self.take(link).pop_front() {
+            Some(v1::SupernodeMessage { in_reply_to: 0, body: Some(Say::Challenge(challenge)) }) => challenge.nonce,
+            other => panic!("no challenge but {other:?}"),
+        }
+    }
+
+    /// A link that has proven itself; nothing is left to be seen on it.
+    fn sign_in(&mut self, member: &Member) -> Recipient {
+        let link = self.link_up();
+        let nonce = self.nonce(link);
+        let request = self.ask(link, Ask::Prove(member.prove(&nonce, None)));
+        assert!(matches!(self.reply(link, request), Say::Welcome(_)));
+        link
+    }
+
+    fn shard(&mut self, link: Recipient) -> &mut Exchange {
+        &mut self.shards[usize::from(link.shard.0)]
+    }
+
+    fn bytes(&mut self, link: Recipient, bytes: &[u8]) {
+        let now = self.now;
+        self.shard(link).handle_bytes(link.link, bytes, now);
+        self.settle();
+    }
+
+    fn send(&mut self, link: Recipient, request: u64, body: Option<Ask>) {
+        self.bytes(link, &frame::encode(&v1::ClientMessage { request, body }));
+    }
+
+    /// Sends a request without letting anything happen yet.
+    fn ask_quietly(&mut self, link: Recipient, body: Ask) -> u64 {
+        let (request, now) = (self.next_request, self.now);
+        self.next_request += 1;
+        let bytes = frame::encode(&v1::ClientMessage { request, body: Some(body) });
+        self.shard(link).handle_bytes(link.link, &bytes, now);
+        self.drain_outputs(usize::from(link.shard.0));
+        request
+    }
+
+    fn ask(&mut self, link: Recipient, body: Ask) -> u64 {
+        let request = self.ask_quietly(link, body);
+        self.settle();
+        request
+    }
+
+    /// Takes the one response to a request; events stay.
+    fn reply(&mut self, link: Recipient, request: u64) -> Say {
+        let messages = &mut self.seen.get_mut(&link).unwrap().messages;
+        let place = messages.iter().position(|message| message.in_reply_to == request);
+        let reply = messages.remove(place.expect("a request gets a response")).unwrap();
+        assert!(messages.iter().all(|message| message.in_reply_to != request), "two responses");
+        reply.body.unwrap()
+    }
+
+    fn request(&mut self, link: Recipient, body: Ask) -> Say {
+        let request = self.ask(link, body);
+        self.reply(link, request)
+    }
+
+    fn take(&mut self, link: Recipient) -> VecDeque<v1::SupernodeMessage> {
+        std::mem::take(&mut self.seen.get_mut(&link).unwrap().messages)
+    }
+
+    /// Takes the events of a link; there must be no response among them.
+    fn events(&mut self, link: Recipient) -> Vec<Say> {
+        let messages = self.take(link).into_iter();
+        messages.map(|message| (message.in_reply_to == 0).then_some(message.body.unwrap()).expect("an event")).collect()
+    }
+
+    fn closed(&self, link: Recipient) -> Option<v1::ErrorCode> {
+        self.seen[&link].closed
+    }
+
+    fn lose(&mut self, link: Recipient) {
+        let now = self.now;
+        self.lost.insert(link);
+        self.shard(link).handle_link_lost(link.link, now);
+        self.settle();
+    }
+
+    /// Moves time on, stopping at every timer; asserts that none of them spins.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now.instant + time;
+        for _ in 0..1000 {
+            let wake = |shard: &mut Exchange| match shard.poll_output() {
+                Output::Idle { wake } => wake,
+                other => panic!("not settled: {other:?}"),
+            };
+            let next = self.shards.iter_mut().filter_map(wake).map(|(at, _)| at).min().unwrap_or(end).min(end);
+            self.now.unix_ms += next.duration_since(self.now.instant).as_millis() as u64;
+            self.now.instant = next;
+            for shard in &mut self.shards {
+                shard.handle_timeout(self.now);
+            }
+            self.settle();
+            if next == end {
+                return;
+            }
+        }
+        panic!("a timer spins");
+    }
+
+    /// Lets everything happen, in an order that the seed decides: questions and trunks each keep theirs.
+    fn settle(&mut self) {
+        for _ in 0..100_000 {
+            for shard in 0..self.shards.len() {
+                self.drain_outputs(shard);
+            }
+            let mut ready: Vec<_> =
+                self.trunks.iter().filter(|(_, queue)| !queue.is_empty()).map(|(trunk, _)| Some(*trunk)).collect();
+            if !self.asked.is_empty() {
+                ready.push(None);
+            }
+            if ready.is_empty() {
+                return;
+            }
+            match ready[self.rng.random_range(0..ready.len())] {
+                Some(trunk) => {
+                    let message = self.trunks.get_mut(&trunk).unwrap().pop_front().unwrap();
+                    self.shards[usize::from(trunk.1.0)].handle_peer(trunk.0, message, self.now);
+                }
+                None => {
+                    let (shard, query, question) = self.asked.pop_front().unwrap();
+                    let answer =
+                        if self.store_fails { Err(StoreError::Unavailable) } else { Ok(self.store.answer(question)) };
+                    self.shards[usize::from(shard.0)].handle_answer(query, answer, self.now);
+                }
+            }
+        }
+        panic!("never settles");
+    }
+
+    fn drain_outputs(&mut self, shard: usize) {
+        let here = ShardId(shard as u16);
+        loop {
+            match self.shards[shard].poll_output() {
+                Output::Idle { .. } => return,
+                Output::Ask { query, question } => self.asked.push_back((here, query, question)),
+                Output::Tell { shard, message } => {
+                    assert_ne!(shard, here, "a message to oneself left the exchange");
+                    self.trunks.entry((here, shard)).or_default().push_back(message);
+                }
+                Output::Send { link, bytes } => {
+                    let link = Recipient { shard: here, link };
+                    assert!(!self.lost.contains(&link), "sent to a lost link");
+                    let seen = self.seen.get_mut(&link).unwrap();
+                    assert_eq!(seen.closed, None, "sent after close");
+                    seen.deframer.push(&bytes);
+                    while let Some(message) = seen.deframer.next(limits::MESSAGE_MAX).unwrap() {
+                        seen.messages.push_back(v1::SupernodeMessage::decode(message).unwrap());
+                    }
+                }
+                Output::Close { link, code } => {
+                    let seen = self.seen.get_mut(&Recipient { shard: here, link }).unwrap();
+                    assert_eq!(seen.closed.replace(code), None, "closed twice");
+                }
+            }
+        }
+    }
+
+    fn counters(&self, count: impl Fn(&Counters) -> u64) -> u64 {
+        self.shards.iter().map(|shard| count(shard.counters())).sum()
+    }
+
+    fn gauges(&self, gauge: impl Fn(Gauges) -> usize) -> usize {
+        self.shards.iter().map(|shard| gauge(shard.gauges())).sum()
+    }
+
+    /// Nothing of calls is left behind.
+    fn assert_no_calls(&self) {
+        assert_eq!(self.gauges(|g| g.calls + g.calls_answered + g.flows + g.timers), 0);
+    }
+}
+
+/// Runs a scenario on one to three shards, in many orders of arrival.
+fn in_all_orders(scenario: impl Fn(&mut Rig)) {
+    for (shards, seeds) in [(1, 1), (2, 20), (3, 40)] {
+        for seed in 0..seeds {
+            scenario(&mut Rig::new(shards, seed));
+        }
+    }
+}
+
+fn error_code(say: &Say) -> v1::ErrorCode {
+    match say {
+        Say::Error(error) => error.code(),
+        other => panic!("no error but {other:?}"),
+    }
+}
