@@ -1,6 +1,7 @@
 //! Proving oneself, every rule that closes a link, and one session a device.
 
 use super::*;
+use crate::session::Session;
 
 /// Sends one proof on a fresh link and says how the link was closed.
 fn proof_refused(change: impl Fn(&mut v1::Prove)) -> (v1::ErrorCode, Violation) {
@@ -328,5 +329,5 @@ fn a_drain_asks_sessions_to_go_and_refuses_links() {
 
 #[test]
 fn an_idle_session_costs_less_than_half_a_kibibyte() {
-    assert!(size_of::<crate::session::Session>() <= 512, "{}", size_of::<crate::session::Session>());
+    assert!(size_of::<Session>() <= 512, "{}", size_of::<Session>());
 }
