@@ -34,6 +34,9 @@ pub(crate) struct Counters {
     pub(crate) handover_dropped: u64,
 }
 
+/// Where a shard has the time from, so that tests can let it pass.
+pub(crate) type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
+
 /// Everything that one shard's thread owns.
 pub(crate) struct Shard {
     pub(crate) id: ShardId,
@@ -45,6 +48,7 @@ pub(crate) struct Shard {
     pub(crate) store: Store,
     pub(crate) published: Arc<Published>,
     pub(crate) counters: Counters,
+    pub(crate) clock: Clock,
     /// When the exchange wants to be woken.
     pub(crate) wake: Option<Instant>,
     /// Set by the order to end: when to wait no longer.
@@ -59,7 +63,7 @@ impl Shard {
     pub(crate) fn run(mut self) -> io::Result<()> {
         loop {
             self.quic.turn(self.deadline())?;
-            let now = moment();
+            let now = (self.clock)();
             self.take_inbox(now);
             self.take_link_events(now);
             if self.wake.is_some_and(|wake| wake <= now.instant) {
@@ -186,7 +190,8 @@ impl Shard {
     }
 }
 
-fn moment() -> Now {
+/// The time of this machine.
+pub(crate) fn moment() -> Now {
     let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     Now { instant: Instant::now(), unix_ms }
 }

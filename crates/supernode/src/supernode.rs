@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use crate::{
     inbox::{Inbox, Post, Reply},
     metrics::{Metrics, Published},
-    shard::{Counters, Shard},
+    shard::{self, Clock, Counters, Shard},
 };
 
 /// What a supernode is started with.
@@ -88,6 +88,10 @@ impl Supernode {
     /// # Errors
     /// When an address is taken or a thread can't be started.
     pub fn start(config: SupernodeConfig) -> Result<Self, StartError> {
+        Self::start_with_clock(config, Arc::new(shard::moment))
+    }
+
+    pub(crate) fn start_with_clock(config: SupernodeConfig, clock: Clock) -> Result<Self, StartError> {
         let cores = || thread::available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(256));
         let shards = config.shards.unwrap_or_else(|| cores().min(256));
         if !(1..=256).contains(&shards) {
@@ -112,37 +116,31 @@ impl Supernode {
         };
         for (number, (quic, inbox)) in (0..shards).zip(quic.into_iter().zip(inboxes)) {
             let exchange = Exchange::new(exchange_config(&config, id, ShardId(number), shards), rand::random());
-            supernode.spawn(ShardId(number), quic, inbox, exchange, &config.store)?;
+            supernode.spawn(Shard {
+                id: ShardId(number),
+                quic,
+                exchange,
+                inbox,
+                posts: supernode.posts.clone(),
+                store: config.store.clone(),
+                published: Arc::clone(&supernode.published[usize::from(number)]),
+                counters: Counters::default(),
+                clock: Arc::clone(&clock),
+                wake: None,
+                end: None,
+            })?;
         }
         Ok(supernode)
     }
 
-    fn spawn(
-        &mut self,
-        id: ShardId,
-        quic: QuicShard,
-        inbox: Inbox,
-        exchange: Exchange,
-        store: &Store,
-    ) -> Result<(), StartError> {
-        let shard = Shard {
-            id,
-            quic,
-            exchange,
-            inbox,
-            posts: self.posts.clone(),
-            store: store.clone(),
-            published: Arc::clone(&self.published[usize::from(id.0)]),
-            counters: Counters::default(),
-            wake: None,
-            end: None,
-        };
+    fn spawn(&mut self, shard: Shard) -> Result<(), StartError> {
+        let number = shard.id.0;
         let run = move || {
             if let Err(error) = shard.run() {
-                tracing::error!(shard = id.0, %error, "a shard has stopped");
+                tracing::error!(shard = number, %error, "a shard has stopped");
             }
         };
-        let thread = thread::Builder::new().name(format!("shard-{}", id.0)).spawn(run).map_err(StartError::Thread)?;
+        let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(run).map_err(StartError::Thread)?;
         self.threads.push(thread);
         Ok(())
     }

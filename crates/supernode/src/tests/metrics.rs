@@ -1,0 +1,3 @@
+//! Every metric is exported, documented and moves.
+
+use super::*;
