@@ -329,7 +329,8 @@ mod tests {
     #[test]
     fn an_address_is_found_in_every_form() {
         let address = Ipv4Addr::new(183, 214, 97, 58);
-        let piece = |bytes: &[u8]| Opened { pieces: [("x".to_owned(), vec![bytes.to_vec()])].into(), ..Opened::default() };
+        let piece =
+            |bytes: &[u8]| Opened { pieces: [("x".to_owned(), vec![bytes.to_vec()])].into(), ..Opened::default() };
         assert_eq!(piece(&[0, 183, 214, 97, 58, 9]).leaks(address)[0].form, "binary");
         assert_eq!(piece(&[58, 97, 214, 183]).leaks(address)[0].form, "binary, little-endian");
         assert_eq!(piece(b"at 183.214.97.58:99").leaks(address)[0].form, "text");

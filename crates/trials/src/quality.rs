@@ -34,11 +34,7 @@ const KBIT_MAX: f64 = 75.0;
 /// No impairment at all.
 pub const CLEAN: Condition = Condition {
     name: "loopback",
-    impairment: Impairment {
-        delay: std::time::Duration::ZERO,
-        jitter: std::time::Duration::ZERO,
-        loss: Loss::None,
-    },
+    impairment: Impairment { delay: std::time::Duration::ZERO, jitter: std::time::Duration::ZERO, loss: Loss::None },
     pesq_min: 4.2,
     playout_ms_max: f64::INFINITY,
     kbit_max: KBIT_MAX,
@@ -312,7 +308,9 @@ pub fn score(played: &Path, recorded: &Path) -> anyhow::Result<f64> {
         .args([played, recorded])
         .arg("--json")
         .output()
-        .with_context(|| format!("can't start {}: `cargo xtask test` makes it, or set AHOY_PYTHON", python.display()))?;
+        .with_context(|| {
+            format!("can't start {}: `cargo xtask test` makes it, or set AHOY_PYTHON", python.display())
+        })?;
     ensure!(output.status.success(), "the scorer failed: {}", String::from_utf8_lossy(&output.stderr));
     Ok(serde_json::from_slice::<Score>(&output.stdout)?.pesq_wb)
 }

@@ -11,7 +11,9 @@ use ahoy_proto::call_token::{self, CallTokenClaims, CallTokenKey};
 use ahoy_proto::document::{self, Confirmation, Credential, Jwk};
 use ahoy_proto::flow::FlowId;
 use ahoy_proto::frame::{self, Deframer};
-use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, Name, NetworkId, SupernodeId, UnixTime, limits, proof, v1};
+use ahoy_proto::{
+    AccountId, CallId, ConversationId, DeviceId, Name, NetworkId, SupernodeId, UnixTime, limits, proof, v1,
+};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use ed25519_dalek::{Signer as _, SigningKey};

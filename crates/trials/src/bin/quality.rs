@@ -32,12 +32,14 @@ fn main() -> anyhow::Result<()> {
     let trial = Trial::in_folder(folder.path(), Duration::from_secs(600));
     let daemon = Daemon::start(&trial, DaemonOptions::default())?;
     let conditions: Vec<Condition> = std::iter::once(CLEAN).chain(quality::impaired()).collect();
-    let wanted: Vec<_> = conditions.iter().flat_map(|condition| (1..=arguments.seeds).map(|seed| (*condition, seed))).collect();
+    let wanted: Vec<_> =
+        conditions.iter().flat_map(|condition| (1..=arguments.seeds).map(|seed| (*condition, seed))).collect();
     let heard = quality::calls(&trial, &daemon, &wanted, arguments.at_once)?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&heard)?);
     }
-    let summaries = conditions.iter().map(|condition| quality::summary(condition, &heard)).collect::<Result<Vec<_>, _>>()?;
+    let summaries =
+        conditions.iter().map(|condition| quality::summary(condition, &heard)).collect::<Result<Vec<_>, _>>()?;
     let table = quality::table(&summaries);
     if !arguments.json {
         print!("{table}");
@@ -45,7 +47,8 @@ fn main() -> anyhow::Result<()> {
     if let Some(file) = &arguments.write {
         bench::write_section(file, "quality", &table)?;
     }
-    let shortfalls: Vec<_> = conditions.iter().zip(&summaries).flat_map(|(condition, row)| row.shortfalls(condition)).collect();
+    let shortfalls: Vec<_> =
+        conditions.iter().zip(&summaries).flat_map(|(condition, row)| row.shortfalls(condition)).collect();
     if !shortfalls.is_empty() {
         bail!("not reached:\n  {}", shortfalls.join("\n  "));
     }

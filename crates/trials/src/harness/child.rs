@@ -153,7 +153,8 @@ pub fn cpu_time(process: u32) -> anyhow::Result<Duration> {
     let mut nanoseconds = 0;
     for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
         let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-        nanoseconds += text.split(' ').next().and_then(|time| time.parse::<u64>().ok()).context("schedstat has a time")?;
+        nanoseconds +=
+            text.split(' ').next().and_then(|time| time.parse::<u64>().ok()).context("schedstat has a time")?;
     }
     Ok(Duration::from_nanos(nanoseconds))
 }

@@ -140,13 +140,7 @@ impl Daemon {
     }
 }
 
-fn spawn(
-    trial: &Trial,
-    options: &DaemonOptions,
-    port: u16,
-    metrics: SocketAddr,
-    data: &Path,
-) -> anyhow::Result<Child> {
+fn spawn(trial: &Trial, options: &DaemonOptions, port: u16, metrics: SocketAddr, data: &Path) -> anyhow::Result<Child> {
     let ahoyd = binary("ahoyd")?.into_os_string();
     let mut words = options.prefix.iter().chain([&ahoyd]);
     let mut command = Command::new(words.next().expect("there is ahoyd at least"));

@@ -125,7 +125,8 @@ impl Person {
         names: [&str; N],
         daemon: &Daemon,
     ) -> anyhow::Result<[Self; N]> {
-        let people = names.iter().map(|name| Self::signed_up(trial, name, daemon)).collect::<anyhow::Result<Vec<_>>>()?;
+        let people =
+            names.iter().map(|name| Self::signed_up(trial, name, daemon)).collect::<anyhow::Result<Vec<_>>>()?;
         Ok(people.try_into().expect("as many people as names"))
     }
 

@@ -72,8 +72,8 @@ fn no_byte_that_a_client_receives_or_sends_is_the_others_address() {
         alice.sign_up(trial)?.succeeded()?;
         bob.sign_up(trial)?.succeeded()?;
         let voice = quality::speech("ru-female").into_os_string();
-        let mut listening =
-            bob.start(trial, ["listen".into(), "--auto-answer".into(), "--once".into(), "--play".into(), voice.clone()])?;
+        let mut listening = bob
+            .start(trial, ["listen".into(), "--auto-answer".into(), "--once".into(), "--play".into(), voice.clone()])?;
         listening.wait_for("listening")?;
         let call = ["call".into(), "bob".into(), "--for".into(), "5s".into(), "--play".into(), voice];
         alice.run(trial, call)?.succeeded()?;
@@ -82,7 +82,12 @@ fn no_byte_that_a_client_receives_or_sends_is_the_others_address() {
         for (capture, person, other) in [(captures.0, &alice, BOB[1]), (captures.1, &bob, ALICE[1])] {
             let opened = world.open(trial, capture, person.name())?;
             let name = person.name();
-            println!("{name}: {} frames, {} opened, {} sealed", opened.frames, opened.count("Decrypted"), opened.sealed);
+            println!(
+                "{name}: {} frames, {} opened, {} sealed",
+                opened.frames,
+                opened.count("Decrypted"),
+                opened.sealed
+            );
             // 5 s of voice are 250 packets each way; the name shows that sign-up and signalling have been read.
             ensure!(opened.count("Decrypted QUIC") > 500, "too little of {name}'s traffic could be opened");
             ensure!(opened.sealed == 0, "{} packets of {name} could not be opened", opened.sealed);

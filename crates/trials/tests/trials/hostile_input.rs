@@ -53,8 +53,16 @@ fn every_credential_that_is_not_good_is_refused_by_its_own_code() {
         thief.key = SigningKey::from_bytes(&rand::random());
         let cases = [
             (Identity::made(network, account, &forger), ErrorCode::CredentialForged, "credential_forged"),
-            (Identity::made_for(network, account, &keys.signing, expired), ErrorCode::CredentialExpired, "credential_expired"),
-            (Identity::made_for(network, account, &keys.signing, early), ErrorCode::CredentialExpired, "credential_expired"),
+            (
+                Identity::made_for(network, account, &keys.signing, expired),
+                ErrorCode::CredentialExpired,
+                "credential_expired",
+            ),
+            (
+                Identity::made_for(network, account, &keys.signing, early),
+                ErrorCode::CredentialExpired,
+                "credential_expired",
+            ),
             (Identity::made(abroad, account, &keys.signing), ErrorCode::WrongNetwork, "wrong_network"),
             (thief, ErrorCode::ProofInvalid, "proof_invalid"),
         ];
@@ -236,7 +244,8 @@ fn half_open_connections_cost_others_nothing_and_end() {
             tokio::time::sleep(MINUTE.saturating_sub(started.elapsed())).await;
             unharmed(&daemon, &keys, &mut witness).await?;
             tcp.set_read_timeout(Some(Duration::from_millis(100)))?;
-            let ended = !matches!(tcp.read(&mut [0; 1024]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
+            let ended =
+                !matches!(tcp.read(&mut [0; 1024]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
             ensure!(ended, "a request without an end is still waited for after a minute");
             Ok(())
         })?;

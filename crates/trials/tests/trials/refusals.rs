@@ -32,7 +32,11 @@ fn ensure_clear(outcome: &Outcome, code: i32, words: &[&str]) -> anyhow::Result<
         ensure!(said.to_lowercase().contains(word), "{word:?} is not said: {said}");
     }
     for word in ["panicked", "Error {", "Some(", "None"] {
-        ensure!(!said.contains(word) && !outcome.errors.contains(word), "a programmer's words: {said} {}", outcome.errors);
+        ensure!(
+            !said.contains(word) && !outcome.errors.contains(word),
+            "a programmer's words: {said} {}",
+            outcome.errors
+        );
     }
     Ok(())
 }
@@ -144,7 +148,10 @@ struct SmallDisk(std::path::PathBuf);
 impl SmallDisk {
     fn mount(folder: std::path::PathBuf) -> anyhow::Result<Self> {
         std::fs::create_dir(&folder)?;
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m,mode=700", "ahoy-trial"]).arg(&folder).status()?;
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=16m,mode=700", "ahoy-trial"])
+            .arg(&folder)
+            .status()?;
         ensure!(mounted.success(), "can't mount a small disk");
         Ok(Self(folder))
     }
@@ -189,7 +196,9 @@ pub(crate) fn skipped_for_want_of_root(name: &str) -> bool {
     let strict = std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
     let skipped = !capture::is_permitted() && !strict;
     if skipped {
-        eprintln!("\n*** SKIPPED {name}: it needs root (mounts, network namespaces); run the tests as root to include it ***\n");
+        eprintln!(
+            "\n*** SKIPPED {name}: it needs root (mounts, network namespaces); run the tests as root to include it ***\n"
+        );
     }
     skipped
 }

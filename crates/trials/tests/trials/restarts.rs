@@ -37,7 +37,8 @@ fn a_call_goes_on_after_kill_nine_of_its_supernode() {
         let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
         let [alice, bob] = Person::signed_up_all(trial, ["alice", "bob"], &daemon)?;
         let voice = quality::speech("it-male").into_os_string();
-        let mut listening = bob.start(trial, ["listen".into(), "--auto-answer".into(), "--play".into(), voice.clone()])?;
+        let mut listening =
+            bob.start(trial, ["listen".into(), "--auto-answer".into(), "--play".into(), voice.clone()])?;
         listening.wait_for("listening")?;
         let mut calling = alice.start(trial, ["call".into(), "bob".into(), "--play".into(), voice])?;
         calling.wait_for("voice")?;
@@ -53,7 +54,10 @@ fn a_call_goes_on_after_kill_nine_of_its_supernode() {
         listening.wait_for("ended")?;
         returns.sort_unstable();
         let p95 = returns[returns.len() * 95 / 100 - 1];
-        println!("voice after {KILLS} kills, ms from open port, both sides: median {}, p95 {p95}", returns[returns.len() / 2]);
+        println!(
+            "voice after {KILLS} kills, ms from open port, both sides: median {}, p95 {p95}",
+            returns[returns.len() / 2]
+        );
         ensure!(u128::from(p95) <= RETURN_MAX.as_millis(), "p95 is {p95} ms: {returns:?}");
         Ok(())
     });
@@ -79,7 +83,8 @@ fn what_was_acknowledged_is_there_after_kill_nine() {
         daemon.kill_and_restart(trial)?;
         daemon.wait_until_ready(trial)?;
         let after = carol.run(trial, ["verify", "dave"])?.succeeded()?;
-        let code = |outcome: &ahoy_trials::harness::Outcome| outcome.events.last().map(|event| event.text("code").to_owned());
+        let code =
+            |outcome: &ahoy_trials::harness::Outcome| outcome.events.last().map(|event| event.text("code").to_owned());
         ensure!(code(&before).is_some() && code(&before) == code(&after), "{before:?} became {after:?}");
         let mut listening = dave.start(trial, ["listen", "--auto-answer"])?;
         listening.wait_for("listening")?;

@@ -58,9 +58,11 @@ fn speech_stays_good_on_bad_networks() {
         let conditions = quality::impaired();
         let wanted: Vec<_> = conditions.iter().flat_map(|condition| SEEDS.map(|seed| (*condition, seed))).collect();
         let heard = quality::calls(trial, &daemon, &wanted, AT_ONCE)?;
-        let rows = conditions.iter().map(|condition| quality::summary(condition, &heard)).collect::<Result<Vec<_>, _>>()?;
+        let rows =
+            conditions.iter().map(|condition| quality::summary(condition, &heard)).collect::<Result<Vec<_>, _>>()?;
         println!("{}", quality::table(&rows));
-        let short: Vec<_> = conditions.iter().zip(&rows).flat_map(|(condition, row)| row.shortfalls(condition)).collect();
+        let short: Vec<_> =
+            conditions.iter().zip(&rows).flat_map(|(condition, row)| row.shortfalls(condition)).collect();
         ensure!(short.is_empty(), "{}\n{heard:#?}", short.join("\n"));
         Ok(())
     });
