@@ -4,10 +4,16 @@
 
 #[cfg(feature = "driver")]
 pub mod account;
+#[cfg(feature = "driver")]
+pub mod audio;
+#[cfg(feature = "driver")]
+pub mod driver;
 pub mod member;
 mod mls;
 #[cfg(feature = "driver")]
 pub mod profile;
+#[cfg(feature = "driver")]
+pub mod voice;
 
 /// Name and version of this program, as it introduces itself to authority and supernodes.
 pub const AGENT: &str = concat!("ahoy/", env!("CARGO_PKG_VERSION"));

@@ -14,6 +14,7 @@ use ahoy_voice::codec::CodecError;
 use ahoy_voice::{FRAME_SAMPLES, Receiver, Sender, level, payload};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::seal::{Opener, Sealer};
@@ -112,9 +113,18 @@ pub(crate) struct EngineHandle {
     commands: mpsc::Sender<Command>,
     pub(crate) events: mpsc::Receiver<EngineEvent>,
     statistics: watch::Receiver<CallStatistics>,
+    task: JoinHandle<()>,
 }
 
 impl EngineHandle {
+    /// Ends the engine, waits until the sink is closed, and gives the last word on how it was.
+    pub(crate) async fn stop(self) -> CallStatistics {
+        drop(self.commands);
+        // A panic in it has been reported already.
+        let _ = self.task.await;
+        *self.statistics.borrow()
+    }
+
     /// From now on voice goes over this link; `None`: over none.
     pub(crate) fn set_link(&self, link: Option<Arc<ClientLink>>) {
         self.send(Command::Link(link));
@@ -130,10 +140,6 @@ impl EngineHandle {
 
     pub(crate) fn peer_lost(&self, leg: LegId) {
         self.send(Command::PeerLost(leg));
-    }
-
-    pub(crate) fn statistics(&self) -> CallStatistics {
-        *self.statistics.borrow()
     }
 
     fn send(&self, command: Command) {
@@ -199,9 +205,9 @@ impl Engine {
         for leg in legs {
             engine.set_peer(leg)?;
         }
-        engine.state();
-        tokio::spawn(engine.run(inbox));
-        Ok(EngineHandle { commands, events: told, statistics })
+        engine.state_statistics();
+        let task = tokio::spawn(engine.run(inbox));
+        Ok(EngineHandle { commands, events: told, statistics, task })
     }
 
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
@@ -213,7 +219,7 @@ impl Engine {
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some(command) => self.handle(command),
-                    None => return self.state(),
+                    None => return self.state_statistics(),
                 },
                 datagram = next_datagram(link.as_deref()) => match datagram {
                     Some(datagram) => self.handle_datagram(&datagram, Instant::now()),
@@ -224,7 +230,7 @@ impl Engine {
                     self.tick(at.into_std());
                     count += 1;
                     if count.is_multiple_of(TICKS_PER_STATEMENT) {
-                        self.state();
+                        self.state_statistics();
                     }
                 }
             }
@@ -233,7 +239,8 @@ impl Engine {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Link(link) => self.link = link,
+            // The old leg is not attached to a new link: its flow would go nowhere.
+            Command::Link(link) => (self.link, self.sealer) = (link, None),
             Command::OwnLeg(own) => self.sealer = Some(Sealer::new(&own.key, own.flow)),
             Command::PeerLeg(leg) => {
                 if let Err(error) = self.set_peer(leg) {
@@ -331,7 +338,7 @@ impl Engine {
     }
 
     /// Brings the statistics up to date for whoever looks.
-    fn state(&mut self) {
+    fn state_statistics(&mut self) {
         if let Some(peer) = self.peers.first() {
             let statistics = peer.receiver.statistics();
             self.counts.loss = f64::from(statistics.loss_basis_points) / 10_000.0;

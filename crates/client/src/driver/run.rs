@@ -1,0 +1,666 @@
+//! The task behind a [`Client`](super::Client): waits for whatever comes next, tells the member, does what it says.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant, SystemTime};
+
+use ahoy_net::{ClientLink, LinkEnd};
+use ahoy_proto::document::RosterEntry;
+use ahoy_proto::limits::CALL_SILENCE;
+use ahoy_proto::{CallId, Name, UnixTime, frame, v1};
+use bytes::Bytes;
+use prost::Message;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
+
+use super::backoff::Backoff;
+use super::connect::{ConnectError, Route, Session, is_final};
+use super::renewal::{self, Asked};
+use super::{ClientError, ClientOptions, Command, Event, Online};
+use crate::account::AccountError;
+use crate::member::{self, CommandError, Member, Output, OwnLeg, PeerLeg, SignInError};
+use crate::profile::{Identity, Profile, State};
+use crate::voice::{CallStatistics, Engine, EngineEvent, EngineHandle, Speaker};
+
+/// How often the link of a call is listened at; an eighth of the silence that counts.
+const WATCH_EVERY: Duration = Duration::from_millis(100);
+
+/// How long closing waits for the supernode to answer what was asked, such as to hang up.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How long closing waits for the close itself to be heard.
+const LAST_WORD: Duration = Duration::from_millis(300);
+
+/// Comparisons, and settings, asked for and not answered yet.
+const QUESTIONS_MAX: usize = 16;
+
+type Connecting = Pin<Box<dyn Future<Output = Result<Session, ConnectError>> + Send>>;
+
+/// Everything that a running client owns.
+pub(super) struct Driver {
+    profile: Profile,
+    state: State,
+    identity: Identity,
+    member: Member,
+    options: ClientOptions,
+    events: mpsc::Sender<Event>,
+    statements: watch::Sender<CallStatistics>,
+    session: Option<Session>,
+    /// Unanswered requests of the session.
+    unanswered: usize,
+    connecting: Option<Connecting>,
+    retry_at: Option<Instant>,
+    backoff: Backoff,
+    /// The supernode used last, to be tried first.
+    favourite: Option<RosterEntry>,
+    silence: Silence,
+    /// `LinkLost` is out and `LinkUp` is not.
+    lost_told: bool,
+    refreshing: Option<JoinHandle<Result<Identity, AccountError>>>,
+    asked: Asked,
+    speech: Option<Speech>,
+    comparisons: Vec<(Name, oneshot::Sender<Result<String, ClientError>>)>,
+    settings: Vec<oneshot::Sender<Result<(), ClientError>>>,
+    wake: Option<Instant>,
+}
+
+/// The one call of this device, from this device's side.
+struct Speech {
+    call: CallId,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Not answered yet.
+    Waiting(Speaker),
+    Speaking(EngineHandle),
+}
+
+/// Since when nothing has come on the session's link.
+struct Silence {
+    packets: u64,
+    since: Instant,
+}
+
+enum Input {
+    Command(Option<Command>),
+    Message(Result<Bytes, LinkEnd>),
+    Connected(Result<Session, ConnectError>),
+    Refreshed(Result<Identity, AccountError>),
+    Voice(Option<EngineEvent>),
+    Wake,
+    Retry,
+    Watch,
+    Look,
+}
+
+impl Driver {
+    pub(super) async fn start(
+        profile: Profile,
+        options: ClientOptions,
+        events: mpsc::Sender<Event>,
+        statements: watch::Sender<CallStatistics>,
+    ) -> Result<Self, ClientError> {
+        let identity = profile.identity()?.ok_or(ClientError::NotSignedIn)?;
+        let identity = freshened(&profile, identity).await?;
+        let (identity, session) = first_session(&profile, identity, &options).await?;
+        let state = profile.state()?;
+        let mut member = Member::new(named(&identity)?, state.load()?, rand::random());
+        member.handle_session_up(Instant::now());
+        let favourite = Some(session.entry.clone());
+        let mut backoff = Backoff::default();
+        backoff.handle_up(Instant::now());
+        let mut driver = Self {
+            profile,
+            state,
+            identity,
+            member,
+            options,
+            events,
+            statements,
+            session: Some(session),
+            unanswered: 0,
+            connecting: None,
+            retry_at: None,
+            backoff,
+            favourite,
+            silence: Silence { packets: 0, since: Instant::now() },
+            lost_told: false,
+            refreshing: None,
+            asked: Asked::default(),
+            speech: None,
+            comparisons: Vec::new(),
+            settings: Vec::new(),
+            wake: None,
+        };
+        driver.look_at_roster();
+        Ok(driver)
+    }
+
+    pub(super) fn online(&self) -> Online {
+        self.session.as_ref().map_or_else(
+            || Online { address: String::new(), region: String::new(), round_trip: Duration::ZERO, skew_ms: 0 },
+            online,
+        )
+    }
+
+    /// Runs until all command senders are gone or nothing can go on.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let mut watch = ticking(WATCH_EVERY);
+        let mut look = ticking(renewal::LOOK_EVERY);
+        let ended = loop {
+            if let Err(error) = self.drain().await {
+                break Some(error);
+            }
+            match self.next_input(&mut inbox, &mut watch, &mut look).await {
+                Input::Command(None) => break None,
+                input => {
+                    if let Err(error) = self.handle(input) {
+                        break Some(error);
+                    }
+                }
+            }
+        };
+        self.say_goodbye().await;
+        if let Some(error) = ended {
+            self.tell(Event::Stopped(error));
+        }
+    }
+
+    async fn next_input(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Command>,
+        watch: &mut Interval,
+        look: &mut Interval,
+    ) -> Input {
+        let link = self.session.as_ref().map(|session| session.link.clone());
+        let speaking = matches!(&self.speech, Some(Speech { stage: Stage::Speaking(_), .. }));
+        tokio::select! {
+            command = inbox.recv() => Input::Command(command),
+            message = next_message(link.as_deref()) => Input::Message(message),
+            connected = done(&mut self.connecting) => Input::Connected(connected),
+            refreshed = refreshed(&mut self.refreshing) => Input::Refreshed(refreshed),
+            event = voice(&mut self.speech) => Input::Voice(event),
+            () = reached(self.wake) => Input::Wake,
+            () = reached(self.retry_at) => Input::Retry,
+            _ = watch.tick(), if speaking => Input::Watch,
+            _ = look.tick() => Input::Look,
+        }
+    }
+
+    fn handle(&mut self, input: Input) -> Result<(), ClientError> {
+        let now = Instant::now();
+        match input {
+            Input::Command(Some(command)) => self.handle_command(command, now),
+            Input::Command(None) => {}
+            Input::Message(Ok(bytes)) => self.handle_message(bytes, now),
+            Input::Message(Err(end)) => self.handle_link_end(&end, now),
+            Input::Connected(Ok(session)) => self.handle_session(session, now),
+            Input::Connected(Err(error)) => return self.handle_no_session(error, now),
+            Input::Refreshed(result) => return self.handle_refreshed(result),
+            Input::Voice(event) => self.handle_voice(event),
+            Input::Wake => {
+                self.wake = None;
+                self.member.handle_timeout(now);
+            }
+            Input::Retry => {
+                self.retry_at = None;
+                self.connecting.get_or_insert_with(|| Box::pin(route(&self.identity, &self.options, &self.favourite).connect()));
+            }
+            Input::Watch => self.listen_to_link(now),
+            Input::Look => self.look_at_credential(),
+        }
+        Ok(())
+    }
+
+    fn handle_command(&mut self, command: Command, now: Instant) {
+        // Whoever asked may have gone meanwhile: a reply that nobody takes is no error.
+        match command {
+            Command::Call { name, speaker, reply } => {
+                let called = self.member.call(&name, now);
+                if let Ok(call) = called {
+                    self.speech = Some(Speech { call, stage: Stage::Waiting(speaker) });
+                }
+                let _ = reply.send(called);
+            }
+            Command::Answer { call, speaker, reply } => {
+                let answered = self.member.answer(call, now);
+                if answered.is_ok() {
+                    self.speech = Some(Speech { call, stage: Stage::Waiting(speaker) });
+                }
+                let _ = reply.send(answered);
+            }
+            Command::Decline { call, cause, reply } => {
+                let _ = reply.send(self.member.decline(call, cause, now));
+            }
+            Command::HangUp { call, reply } => {
+                let _ = reply.send(self.member.hang_up(call, now));
+            }
+            Command::Verify { name, reply } => match self.member.verify(&name, now) {
+                Ok(()) if self.comparisons.len() < QUESTIONS_MAX => self.comparisons.push((name, reply)),
+                Ok(()) => {}
+                Err(error) => drop(reply.send(Err(error.into()))),
+            },
+            Command::AcceptKey { name, reply } => {
+                let _ = reply.send(self.member.accept_key(&name, now));
+            }
+            Command::SetCallsFrom { calls_from, reply } => match self.member.set_calls_from(calls_from, now) {
+                Ok(()) if self.settings.len() < QUESTIONS_MAX => self.settings.push(reply),
+                Ok(()) => {}
+                Err(error) => drop(reply.send(Err(error.into()))),
+            },
+        }
+    }
+
+    fn handle_message(&mut self, bytes: Bytes, now: Instant) {
+        let Ok(message) = v1::SupernodeMessage::decode(bytes) else {
+            return self.lose_session(now, "the supernode sends what is no message");
+        };
+        if message.in_reply_to != 0 {
+            self.unanswered = self.unanswered.saturating_sub(1);
+        }
+        match &message.body {
+            Some(v1::supernode_message::Body::GoAway(go_away)) => {
+                let spread = f64::from(go_away.spread_ms) * rand::random::<f64>();
+                let wait = f64::from(go_away.reconnect_in_ms) + spread;
+                self.retry_at = Some(now + Duration::from_secs_f64(wait / 1_000.0));
+                self.favourite = None;
+            }
+            Some(v1::supernode_message::Body::Error(error)) if message.in_reply_to == 0 => {
+                tracing::debug!(code = error.code, "the supernode ends the link");
+            }
+            _ => self.member.handle_message(&message, now),
+        }
+    }
+
+    fn handle_link_end(&mut self, end: &LinkEnd, now: Instant) {
+        self.lose_session(now, &end.to_string());
+    }
+
+    /// The session is gone: in a call dials at once, else waits a random while.
+    fn lose_session(&mut self, now: Instant, why: &str) {
+        tracing::debug!(why, "session lost");
+        let Some(session) = self.session.take() else { return };
+        drop(session);
+        self.member.handle_session_down(now);
+        self.tell_lost();
+        if let Some(Speech { stage: Stage::Speaking(engine), .. }) = &self.speech {
+            engine.set_link(None);
+        }
+        let wait = self.backoff.handle_failure(now, rand::random());
+        if self.speech.is_some() {
+            self.dial_in_call();
+        } else if self.connecting.is_none() && self.retry_at.is_none() {
+            self.retry_at = Some(now + wait);
+        }
+    }
+
+    fn dial_in_call(&mut self) {
+        self.retry_at = None;
+        // A leisurely attempt under way gives way to this one.
+        self.connecting = Some(Box::pin(route(&self.identity, &self.options, &self.favourite).reconnect()));
+    }
+
+    fn handle_session(&mut self, session: Session, now: Instant) {
+        if self.session.take().is_some() {
+            self.member.handle_session_down(now);
+        }
+        self.connecting = None;
+        self.retry_at = None;
+        self.unanswered = 0;
+        self.backoff.handle_up(now);
+        self.favourite = Some(session.entry.clone());
+        self.silence = Silence { packets: 0, since: now };
+        if let Some(Speech { stage: Stage::Speaking(engine), .. }) = &self.speech {
+            engine.set_link(Some(session.link.clone()));
+        }
+        let online = online(&session);
+        self.session = Some(session);
+        self.lost_told = false;
+        self.member.handle_session_up(now);
+        self.tell(Event::LinkUp(online));
+        self.look_at_roster();
+    }
+
+    fn handle_no_session(&mut self, error: ConnectError, now: Instant) -> Result<(), ClientError> {
+        tracing::debug!(%error, "no session");
+        self.connecting = None;
+        match &error {
+            ConnectError::SignIn(SignInError::Refused { code: v1::ErrorCode::CredentialExpired, .. }) => {
+                self.refresh(renewal::renewed);
+            }
+            ConnectError::SignIn(refusal) if is_final(refusal) => return Err(error.into()),
+            _ if self.asked.due(now) => self.refresh(renewal::with_newest_roster),
+            _ => {}
+        }
+        self.retry_at = Some(now + self.backoff.handle_failure(now, rand::random()));
+        Ok(())
+    }
+
+    /// In a call: whether anything still comes on the link. 800 ms without a packet start a parallel dial; the old link is
+    /// kept, and wins if it comes back to life first.
+    fn listen_to_link(&mut self, now: Instant) {
+        let Some(session) = &self.session else { return };
+        let packets = session.link.stats().packets_received;
+        if packets != self.silence.packets {
+            self.silence = Silence { packets, since: now };
+            if self.lost_told {
+                let online = online(session);
+                self.connecting = None;
+                self.lost_told = false;
+                self.tell(Event::LinkUp(online));
+            }
+        } else if now.saturating_duration_since(self.silence.since) >= CALL_SILENCE && !self.lost_told {
+            self.tell_lost();
+            self.dial_in_call();
+        }
+    }
+
+    fn look_at_credential(&mut self) {
+        if renewal::credential_is_due(&self.identity, wall_clock()) {
+            self.refresh(renewal::renewed);
+        }
+    }
+
+    /// Asks for the roster if the supernode knows a newer one.
+    fn look_at_roster(&mut self) {
+        let known = self.identity.network.verified_roster(wall_clock()).map_or(0, |roster| roster.serial);
+        if self.session.as_ref().is_some_and(|session| session.welcome.roster_serial > known) {
+            self.refresh(renewal::with_newest_roster);
+        }
+    }
+
+    fn refresh(&mut self, verb: fn(Identity) -> Result<Identity, AccountError>) {
+        if self.refreshing.is_none() {
+            let identity = self.identity.clone();
+            self.refreshing = Some(tokio::task::spawn_blocking(move || verb(identity)));
+        }
+    }
+
+    fn handle_refreshed(&mut self, result: Result<Identity, AccountError>) -> Result<(), ClientError> {
+        self.refreshing = None;
+        match result {
+            Ok(identity) => {
+                self.profile.keep(&identity)?;
+                self.identity = identity;
+                Ok(())
+            }
+            Err(error) if renewal::is_signed_out(&error) => Err(error.into()),
+            Err(error) => {
+                tracing::debug!(%error, "the authority was asked in vain");
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_voice(&mut self, event: Option<EngineEvent>) {
+        match event {
+            Some(EngineEvent::Heard { silent }) => self.tell(Event::Voice { silent }),
+            Some(EngineEvent::SourceEnded) => self.tell(Event::SourceEnded),
+            Some(EngineEvent::SinkFailed(error)) => self.tell(Event::SinkFailed(error)),
+            None => tracing::error!("the voice engine has ended by itself"),
+        }
+    }
+
+    /// Does what the member says, until it has nothing more to say.
+    async fn drain(&mut self) -> Result<(), ClientError> {
+        loop {
+            match self.member.poll_output() {
+                Output::Send(message) => self.send(&message),
+                Output::Persist(batch) => self.state.commit(&batch)?,
+                Output::Event(event) => self.handle_event(event).await,
+                Output::Idle { wake } => {
+                    self.wake = wake;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, message: &v1::ClientMessage) {
+        let Some(session) = &self.session else { return };
+        match session.link.send(frame::encode(message)) {
+            Ok(()) => self.unanswered += 1,
+            // It reads nothing any more, or has ended: the link's end is the next thing that is heard of it.
+            Err(_) => session.link.close(v1::ErrorCode::Unspecified),
+        }
+    }
+
+    async fn handle_event(&mut self, event: member::Event) {
+        match event {
+            member::Event::Ready => self.tell(Event::Ready),
+            member::Event::Ringing { call } => self.tell(Event::Ringing(call)),
+            member::Event::Incoming { call, from } => self.tell(Event::Incoming { call, from }),
+            member::Event::Connected { call, peer, own, legs } => {
+                self.begin_speech(call, &own, legs);
+                self.tell(Event::Connected { call, peer });
+            }
+            member::Event::OwnLegChanged { own, .. } => self.with_engine(|engine| engine.set_own_leg(own)),
+            member::Event::PeerLegChanged { leg, .. } => self.with_engine(|engine| engine.set_peer_leg(leg)),
+            member::Event::PeerLost { leg, .. } => {
+                self.with_engine(|engine| engine.peer_lost(leg));
+                self.tell(Event::PeerLost);
+            }
+            member::Event::Ended { call, ending } => {
+                let statistics = self.end_speech(call).await;
+                self.tell(Event::Ended { call, ending, statistics });
+            }
+            member::Event::AccountKeyChanged { name } => self.tell(Event::AccountKeyChanged(name)),
+            member::Event::Comparison { name, code } => {
+                if let Some(at) = self.comparisons.iter().position(|(asked, _)| *asked == name) {
+                    let (_, reply) = self.comparisons.swap_remove(at);
+                    let _ = reply.send(code.map_err(ClientError::from));
+                }
+            }
+            member::Event::CallsFromSet(result) => {
+                if !self.settings.is_empty() {
+                    let _ = self.settings.remove(0).send(result.map(|_| ()).map_err(ClientError::from));
+                }
+            }
+        }
+    }
+
+    fn begin_speech(&mut self, call: CallId, own: &OwnLeg, legs: Vec<PeerLeg>) {
+        let Some(Speech { stage: Stage::Waiting(speaker), .. }) = self.speech.take_if(|speech| speech.call == call) else {
+            return;
+        };
+        let link = self.session.as_ref().map(|session| session.link.clone());
+        self.silence = Silence { packets: 0, since: Instant::now() };
+        match Engine::start(speaker, link, own, legs, self.statements.clone()) {
+            Ok(engine) => self.speech = Some(Speech { call, stage: Stage::Speaking(engine) }),
+            Err(error) => {
+                tracing::error!(%error, "no voice");
+                let hung_up = self.member.hang_up(call, Instant::now());
+                debug_assert!(hung_up != Err(CommandError::InCall));
+            }
+        }
+    }
+
+    async fn end_speech(&mut self, call: CallId) -> Option<CallStatistics> {
+        let speech = self.speech.take_if(|speech| speech.call == call)?;
+        if self.connecting.take().is_some() {
+            // What was dialled for the call's sake goes on at the pace of a device without one.
+            let now = Instant::now();
+            self.retry_at = Some(now + self.backoff.handle_failure(now, rand::random()));
+            self.lose_session(now, "the call ended while its link was silent");
+        }
+        match speech.stage {
+            Stage::Waiting(_) => None,
+            Stage::Speaking(engine) => Some(engine.stop().await),
+        }
+    }
+
+    fn with_engine(&self, act: impl FnOnce(&EngineHandle)) {
+        if let Some(Speech { stage: Stage::Speaking(engine), .. }) = &self.speech {
+            act(engine);
+        }
+    }
+
+    fn tell_lost(&mut self) {
+        if !std::mem::replace(&mut self.lost_told, true) {
+            self.tell(Event::LinkLost);
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+            tracing::error!(?event, "nobody takes the client's events; one is lost");
+        }
+    }
+
+    /// Hangs up, waits until the supernode knows, and closes the link.
+    async fn say_goodbye(&mut self) {
+        if let Some(call) = self.speech.as_ref().map(|speech| speech.call) {
+            // It may have ended this very moment.
+            let _ = self.member.hang_up(call, Instant::now());
+        }
+        // Storage that fails is reported by whatever ended the client.
+        let _ = self.drain().await;
+        let _ = timeout(FAREWELL, self.hear_answers()).await;
+        if let Some(Speech { stage: Stage::Speaking(engine), .. }) = self.speech.take() {
+            engine.stop().await;
+        }
+        if let Some(session) = self.session.take() {
+            session.link.close(v1::ErrorCode::Unspecified);
+            let _ = timeout(LAST_WORD, session.link.flush_close()).await;
+        }
+    }
+
+    async fn hear_answers(&mut self) {
+        while self.unanswered > 0 {
+            let Some(link) = self.session.as_ref().map(|session| session.link.clone()) else { return };
+            let Ok(bytes) = link.next_message().await else { return };
+            self.handle_message(bytes, Instant::now());
+            if self.drain().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Roster and credential that are good now, asking the authority only where the kept ones are not.
+async fn freshened(profile: &Profile, identity: Identity) -> Result<Identity, ClientError> {
+    let now = wall_clock();
+    let verb = match (identity.network.verified_roster(now), identity.verified_credential(now)) {
+        (_, Err(_)) => renewal::renewed,
+        (Err(_), Ok(_)) => renewal::with_newest_roster,
+        (Ok(_), Ok(_)) => return Ok(identity),
+    };
+    let identity = blocking(move || verb(identity)).await?;
+    profile.keep(&identity)?;
+    Ok(identity)
+}
+
+/// The first session. Where none comes about, the authority is asked, because it knows best why: the roster may be out of
+/// date, or nothing at all may run there.
+async fn first_session(
+    profile: &Profile,
+    identity: Identity,
+    options: &ClientOptions,
+) -> Result<(Identity, Session), ClientError> {
+    let error = match route(&identity, options, &None).connect().await {
+        Ok(session) => return Ok((identity, session)),
+        Err(error) => error,
+    };
+    let verb = match &error {
+        ConnectError::SignIn(SignInError::Refused { code: v1::ErrorCode::CredentialExpired, .. }) => renewal::renewed,
+        ConnectError::SignIn(refusal) if is_final(refusal) => return Err(error.into()),
+        _ => renewal::with_newest_roster,
+    };
+    let before = (identity.network.roster.clone(), identity.credential.clone());
+    let identity = blocking(move || verb(identity)).await?;
+    if before == (identity.network.roster.clone(), identity.credential.clone()) {
+        return Err(error.into());
+    }
+    profile.keep(&identity)?;
+    let session = route(&identity, options, &None).connect().await?;
+    Ok((identity, session))
+}
+
+/// The way to a session: the roster's supernodes in order, the favourite first.
+fn route(identity: &Identity, options: &ClientOptions, favourite: &Option<RosterEntry>) -> Route {
+    let roster = identity.network.verified_roster(wall_clock());
+    let mut entries = roster.map(|roster| roster.supernodes).unwrap_or_default();
+    if let Some(favourite) = favourite {
+        entries.sort_by_key(|entry| entry.supernode != favourite.supernode);
+    }
+    if let Some(address) = &options.supernode {
+        for entry in &mut entries {
+            entry.addresses = vec![address.clone()];
+        }
+    }
+    Route {
+        identity: named(identity).expect("the binding was read when the client started"),
+        credential: identity.credential.clone(),
+        entries,
+        key_log: options.key_log,
+    }
+}
+
+fn named(identity: &Identity) -> Result<member::Identity, ClientError> {
+    identity.member().map_err(|_| ClientError::NotSignedIn)
+}
+
+fn online(session: &Session) -> Online {
+    Online {
+        address: session.link.remote_address().to_string(),
+        region: session.entry.region.clone(),
+        round_trip: session.link.rtt(),
+        skew_ms: session.skew_ms,
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    verb: impl FnOnce() -> Result<T, AccountError> + Send + 'static,
+) -> Result<T, ClientError> {
+    match tokio::task::spawn_blocking(verb).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(ClientError::Stopped),
+    }
+}
+
+async fn next_message(link: Option<&ClientLink>) -> Result<Bytes, LinkEnd> {
+    match link {
+        Some(link) => link.next_message().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn done(connecting: &mut Option<Connecting>) -> Result<Session, ConnectError> {
+    match connecting {
+        Some(connecting) => connecting.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn refreshed(refreshing: &mut Option<JoinHandle<Result<Identity, AccountError>>>) -> Result<Identity, AccountError> {
+    match refreshing {
+        Some(task) => task.await.unwrap_or(Err(AccountError::Nonsense("the question came to no end"))),
+        None => std::future::pending().await,
+    }
+}
+
+async fn voice(speech: &mut Option<Speech>) -> Option<EngineEvent> {
+    match speech {
+        Some(Speech { stage: Stage::Speaking(engine), .. }) => engine.events.recv().await,
+        _ => std::future::pending().await,
+    }
+}
+
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn ticking(every: Duration) -> Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
+fn wall_clock() -> UnixTime {
+    SystemTime::now().into()
+}
