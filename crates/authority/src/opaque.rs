@@ -89,7 +89,7 @@ impl OpaqueServer {
 }
 
 /// Secure randomness (seeded by the operating system) in the shape that OPAQUE's crate asks for.
-struct Rng;
+pub(crate) struct Rng;
 
 impl CryptoRng for Rng {}
 
