@@ -32,15 +32,15 @@ impl From<SocketAddr> for ListenAddress {
 /// share the port and each lose half of its packets.
 pub fn bind(addresses: &[ListenAddress], shards: u16) -> io::Result<Vec<Vec<UdpSocket>>> {
     let mut sets: Vec<Vec<UdpSocket>> = (0..shards).map(|_| Vec::with_capacity(addresses.len())).collect();
-    let mut port = None;
+    let mut port = 0;
     for listen in addresses {
         let mut listen = *listen;
         if listen.address.port() == 0 {
-            listen.address.set_port(port.unwrap_or(0));
+            listen.address.set_port(port);
         }
         let alone = socket(listen, false)?;
         listen.address = alone.local_addr()?;
-        port = port.or(Some(listen.address.port()));
+        port = listen.address.port();
         drop(alone);
         for set in &mut sets {
             set.push(socket(listen, true)?);

@@ -111,7 +111,7 @@ impl Link {
                     outcome.up = true;
                 }
                 Event::ConnectionLost { reason } => {
-                    outcome.lost = outcome.lost.or(Some(cause_of(&reason)));
+                    outcome.lost.get_or_insert_with(|| cause_of(&reason));
                 }
                 Event::Stream(event) if outcome.lost.is_none() => {
                     self.take_stream_event(event, events, &mut outcome, now);

@@ -26,7 +26,7 @@ use quinn_proto::{ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, Endpo
 pub use counters::Counters;
 pub use link::LostCause;
 use link::{Link, Phase};
-use socket::{Inbox, Sent, Socket};
+use socket::{Inbox, Socket};
 
 use crate::{ServerTls, connection_id, limits, timers::Timers, transport};
 
@@ -234,12 +234,14 @@ impl QuicShard {
             _ => {}
         }
         let now = Instant::now();
+        let mut resumes = false;
         for event in &self.ready {
             let Some(socket) = self.sockets.get_mut(event.token().0) else { continue };
             socket.readable |= event.is_readable();
-            if event.is_writable() && socket.is_stuck() && socket.unstick() {
-                self.dirty.append(&mut self.stalled);
-            }
+            resumes |= event.is_writable() && socket.is_stuck() && socket.unstick();
+        }
+        if resumes {
+            self.resume();
         }
         self.receive(now);
         self.handle_timeouts(now);
@@ -313,14 +315,18 @@ impl QuicShard {
 
     /// Links that are up or still deliver what was sent before their close.
     pub fn open_links(&self) -> usize {
-        let open = |link: &&Box<Link>| matches!(link.phase, Phase::Up | Phase::Closing(_));
-        self.links.iter().flatten().filter(open).count()
+        self.links.iter().flatten().filter(|link| matches!(link.phase, Phase::Up | Phase::Closing(_))).count()
     }
 
     /// Takes a packet that another shard received.
     pub fn handle_foreign(&mut self, packet: ForeignPacket) {
         self.counters.packets_taken_over += 1;
         self.handle_packet(packet, Instant::now());
+    }
+
+    /// A socket takes packets again.
+    fn resume(&mut self) {
+        self.dirty.append(&mut self.stalled);
     }
 
     fn waiting_time(&self, now: Instant, deadline: Option<Instant>) -> Option<Duration> {
@@ -546,9 +552,7 @@ impl QuicShard {
             packets.clear();
             let segments = socket.segments_max();
             let Some(transmit) = link.connection.poll_transmit(now, segments, &mut packets) else { break };
-            if socket.send(&transmit, &packets, &mut self.counters) == Sent::Stuck {
-                self.counters.sends_stalled += 1;
-            }
+            socket.send(&transmit, &packets, &mut self.counters);
         }
         self.scratch = packets;
     }

@@ -72,7 +72,8 @@ impl Socket {
                 Sent::Yes
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.stuck = Some((clone_of(transmit), bytes.to_vec()));
+                counters.sends_stalled += 1;
+                self.stick(transmit, bytes);
                 Sent::Stuck
             }
             Err(_) => {
@@ -85,9 +86,14 @@ impl Socket {
 
     /// Sends a packet that belongs to no connection; a full socket drops it.
     pub(super) fn respond(&mut self, transmit: &quinn_proto::Transmit, bytes: &[u8], counters: &mut Counters) {
-        if !self.is_stuck() && self.send(transmit, bytes, counters) == Sent::Stuck {
-            counters.sends_stalled += 1;
+        if !self.is_stuck() {
+            self.send(transmit, bytes, counters);
         }
+    }
+
+    /// Keeps the packet that was refused.
+    pub(super) fn stick(&mut self, transmit: &quinn_proto::Transmit, bytes: &[u8]) {
+        self.stuck = Some((clone_of(transmit), bytes.to_vec()));
     }
 
     /// Tries to send the packet that was refused. `true` when the socket takes packets again.

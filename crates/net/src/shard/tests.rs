@@ -19,7 +19,7 @@ use ahoy_proto::{
 use ed25519_dalek::SigningKey;
 use prost::Message as _;
 
-use super::*;
+use super::{socket::Sent, *};
 use crate::{
     client::{ClientLink, DialError, DialOptions, LinkEnd, dial},
     listen, tls,
@@ -390,4 +390,49 @@ fn under_load_an_address_must_be_shown_to_receive() {
     still.half_open();
     assert_eq!(still.shard.counters().retries_sent, 1);
     assert_eq!(still.shard.handshakes(), limits::HANDSHAKES_BEFORE_RETRY);
+}
+
+#[test]
+fn beyond_the_bound_no_handshake_is_begun() {
+    let mut still = Still::new();
+    still.shard.handshakes = limits::HANDSHAKES_MAX;
+    still.half_open();
+    assert_eq!(still.shard.counters().handshakes_refused, 1);
+    assert_eq!(still.shard.connections(), 0);
+}
+
+fn transmit(destination: SocketAddr, size: usize) -> quinn_proto::Transmit {
+    quinn_proto::Transmit { destination, ecn: None, size, segment_size: None, src_ip: None }
+}
+
+#[test]
+fn a_packet_that_can_not_be_sent_is_counted_and_forgotten() {
+    let mut still = Still::new();
+    let socket = &mut still.shard.sockets[0];
+    let mut counters = Counters::default();
+    // A socket of the loopback address reaches no other.
+    let elsewhere = SocketAddr::from(([192, 0, 2, 1], 9));
+    assert_eq!(socket.send(&transmit(elsewhere, 3), b"abc", &mut counters), Sent::Yes);
+    assert_eq!((counters.sends_failed, counters.packets_sent), (1, 0));
+    assert!(!socket.is_stuck());
+}
+
+#[test]
+fn a_full_socket_holds_packets_back_and_loses_none() {
+    let mut still = Still::new();
+    still.half_open();
+    let here = still.socket.local_addr().unwrap();
+    let sent = still.shard.counters().packets_sent;
+    still.shard.sockets[0].stick(&transmit(here, 3), b"abc");
+    still.shard.abort(0, ErrorCode::Unspecified, LostCause::Closed, Instant::now());
+    still.shard.flush(Instant::now());
+    assert_eq!(still.shard.counters().packets_sent, sent);
+
+    assert!(still.shard.sockets[0].unstick());
+    still.shard.resume();
+    still.shard.flush(Instant::now());
+    assert_eq!(still.shard.counters().packets_sent, sent + 1);
+    let mut packet = [0; 1500];
+    let lengths: Vec<_> = (0..=sent + 1).map(|_| still.socket.recv(&mut packet).unwrap()).collect();
+    assert_eq!(lengths[sent as usize], 3);
 }

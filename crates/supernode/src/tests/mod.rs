@@ -58,12 +58,38 @@ fn no_revocations() -> Revocations {
     Revocations { network: network(), serial: 1, devices: vec![], accounts: vec![], issued_at: now, expires }
 }
 
+/// The metrics of a supernode, as a scrape sees them.
+struct Scrape(Registry);
+
+impl Scrape {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.0).unwrap();
+        text
+    }
+
+    /// Every series: its metric's name and its number.
+    fn series(&self) -> Vec<(String, f64)> {
+        let series = |line: &str| {
+            let (series, number) = line.rsplit_once(' ')?;
+            let name = series.split('{').next()?.trim_end_matches("_total");
+            Some((name.to_owned(), number.parse().ok()?))
+        };
+        self.text().lines().filter(|line| !line.starts_with('#')).filter_map(series).collect()
+    }
+
+    /// The sum of a metric over its labels.
+    fn metric(&self, name: &str) -> f64 {
+        self.series().iter().filter(|(series, _)| series == name).map(|(_, number)| number).sum()
+    }
+}
+
 /// A supernode whose clock can be put forward.
 struct Rig {
     supernode: Supernode,
     store: Store,
     _folder: TempDir,
-    registry: Registry,
+    scrape: Scrape,
     ahead_ms: Arc<AtomicU64>,
 }
 
@@ -75,29 +101,31 @@ impl Rig {
     }
 
     fn on(store: Store, folder: TempDir, shards: u16, port: u16) -> Self {
-        let config = SupernodeConfig {
-            network: network(),
-            roster_key: roster_key(),
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], port)).into()],
-            shards: Some(shards),
-            call_token_key: CallTokenKey::new([3; 32]),
-            reset_key: [4; 32],
-            minimum_version: 1,
-            shard_links_max: 1_000,
-            key_log: false,
-            store: store.clone(),
-        };
+        Self::of(config(&store, shards, port), store, folder)
+    }
+
+    fn of(config: SupernodeConfig, store: Store, folder: TempDir) -> Self {
         let ahead_ms = Arc::new(AtomicU64::new(0));
         let ahead = Arc::clone(&ahead_ms);
         let clock = move || {
             let (now, ahead) = (shard::moment(), ahead.load(Ordering::SeqCst));
             Now { instant: now.instant + Duration::from_millis(ahead), unix_ms: now.unix_ms + ahead }
         };
-        let supernode = Supernode::start_with_clock(config, Arc::new(clock)).unwrap();
+        Self::with_clock(config, store, folder, Arc::new(clock), ahead_ms)
+    }
+
+    fn with_clock(
+        config: SupernodeConfig,
+        store: Store,
+        folder: TempDir,
+        clock: shard::Clock,
+        ahead_ms: Arc<AtomicU64>,
+    ) -> Self {
+        let supernode = Supernode::start_with_clock(config, clock).unwrap();
         supernode.update_keys(&[authority_key().verifying_key()], no_revocations(), 1);
         let mut registry = Registry::default();
         supernode.register(&mut registry);
-        Self { supernode, store, _folder: folder, registry, ahead_ms }
+        Self { supernode, store, _folder: folder, scrape: Scrape(registry), ahead_ms }
     }
 
     /// Lets time pass for the shards, and makes them look at it.
@@ -106,16 +134,10 @@ impl Rig {
         self.supernode.update_keys(&[authority_key().verifying_key()], no_revocations(), 1);
     }
 
-    /// The sum of a metric over its labels.
-    fn metric(&self, name: &str) -> f64 {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
-        let numbers = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-            let (series, number) = line.rsplit_once(' ')?;
-            let series = series.split('{').next()?;
-            (series.trim_end_matches("_total") == name).then(|| number.parse::<f64>().unwrap())
-        });
-        numbers.sum()
+    /// Stops without a word to the clients and gives the final numbers.
+    fn stop(self) -> Scrape {
+        drop(self.supernode);
+        self.scrape
     }
 
     async fn dial(&self) -> Client {
@@ -159,6 +181,21 @@ impl Rig {
             .await;
         assert!(matches!(made, Say::Conversations(_)), "{made:?}");
         (alice, bob)
+    }
+}
+
+fn config(store: &Store, shards: u16, port: u16) -> SupernodeConfig {
+    SupernodeConfig {
+        network: network(),
+        roster_key: roster_key(),
+        listen: vec![SocketAddr::from(([127, 0, 0, 1], port)).into()],
+        shards: Some(shards),
+        call_token_key: CallTokenKey::new([3; 32]),
+        reset_key: [4; 32],
+        minimum_version: 1,
+        shard_links_max: 1_000,
+        key_log: false,
+        store: store.clone(),
     }
 }
 
@@ -213,7 +250,7 @@ struct Client {
 }
 
 impl Client {
-    async fn next(&mut self) -> Result<v1::SupernodeMessage, LinkEnd> {
+    async fn next(&self) -> Result<v1::SupernodeMessage, LinkEnd> {
         Ok(v1::SupernodeMessage::decode(self.link.next_message().await?).unwrap())
     }
 
@@ -265,7 +302,7 @@ impl Client {
     }
 
     /// Reads on until the link ends.
-    async fn end(&mut self) -> LinkEnd {
+    async fn end(&self) -> LinkEnd {
         loop {
             if let Err(end) = self.next().await {
                 return end;

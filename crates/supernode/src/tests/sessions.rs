@@ -7,7 +7,7 @@ use super::*;
 #[tokio::test]
 async fn the_challenge_arrives_before_anything_is_asked() {
     let rig = Rig::start(1);
-    let mut client = rig.dial().await;
+    let client = rig.dial().await;
     let Some(Say::Challenge(challenge)) = client.next().await.unwrap().body else { panic!("no challenge") };
     assert_eq!(challenge.supernode, rig.supernode.id().to_bytes());
     assert_eq!(challenge.nonce.len(), 32);
@@ -28,7 +28,7 @@ async fn a_session_can_ask_the_store() {
 #[tokio::test]
 async fn a_link_that_does_not_prove_itself_in_time_is_closed() {
     let rig = Rig::start(1);
-    let mut client = rig.dial().await;
+    let client = rig.dial().await;
     client.next().await.unwrap();
     rig.pass(PROOF_TIMEOUT);
     assert_eq!(client.end().await, LinkEnd::Closed(ErrorCode::ProofTimeout));
@@ -49,7 +49,7 @@ async fn a_proof_by_another_key_is_refused_with_its_code() {
 async fn a_revoked_device_loses_its_session_and_gets_no_other() {
     let rig = Rig::start(2);
     let (alice, _) = rig.two_people().await;
-    let mut client = rig.sign_in(&alice).await;
+    let client = rig.sign_in(&alice).await;
     let mut revocations = no_revocations();
     revocations.serial = 2;
     revocations.devices.push(Revoked { id: alice.device, at: unix_now().plus(Duration::from_secs(1)) });
@@ -61,7 +61,7 @@ async fn a_revoked_device_loses_its_session_and_gets_no_other() {
 async fn a_device_that_signs_in_again_replaces_its_session() {
     let rig = Rig::start(2);
     let (alice, _) = rig.two_people().await;
-    let mut first = rig.sign_in(&alice).await;
+    let first = rig.sign_in(&alice).await;
     let mut second = rig.sign_in(&alice).await;
     assert_eq!(first.end().await, LinkEnd::Closed(ErrorCode::SessionReplaced));
     let listed = second.ask(Ask::ListConversations(v1::ListConversations::default())).await;
@@ -85,7 +85,7 @@ async fn a_drained_supernode_asks_its_sessions_to_go_and_takes_no_new_ones() {
     rig.supernode.drain(Duration::from_secs(2), Duration::from_secs(5));
     let asked = client.event(|event| if let Say::GoAway(asked) = event { Some(asked) } else { None }).await;
     assert_eq!((asked.reconnect_in_ms, asked.spread_ms), (2_000, 5_000));
-    let mut late = rig.dial().await;
+    let late = rig.dial().await;
     assert_eq!(late.end().await, LinkEnd::Closed(ErrorCode::ShuttingDown));
 }
 
