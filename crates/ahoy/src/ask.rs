@@ -1,7 +1,7 @@
 //! What is asked of the person at the terminal, and read from files where nobody sits there.
 
 use std::fs;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use ahoy_proto::sealing::RecoveryCode;
@@ -45,14 +45,6 @@ pub(crate) fn recovery_code(file: Option<&Path>) -> Result<RecoveryCode, Failure
             "It was shown at sign-up. Hyphens and case do not matter; every other character does.",
         )
     })
-}
-
-/// A visible question with a line as answer; `None` at the end of input.
-pub(crate) fn line(prompt: &str) -> Option<String> {
-    eprint!("{prompt}");
-    io::stderr().flush().ok()?;
-    let mut answer = String::new();
-    (io::stdin().lock().read_line(&mut answer).ok()? > 0).then(|| answer.trim().to_owned())
 }
 
 fn hidden(prompt: &str, option: &str) -> Result<String, Failure> {

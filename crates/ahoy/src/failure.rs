@@ -3,10 +3,13 @@
 use std::process::ExitCode;
 
 use ahoy_client::account::AccountError;
+use ahoy_client::driver::{ClientError, ConnectError};
+use ahoy_client::member::{CommandError, Refusal, SignInError};
 use ahoy_client::profile::ProfileError;
 use ahoy_proto::api::{ApiError, ApiErrorCode};
 use ahoy_proto::document::DocumentError;
 use ahoy_proto::name::InvalidName;
+use ahoy_proto::v1::ErrorCode;
 
 /// Exit codes, as `ahoy --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,7 @@ impl From<AccountError> for Failure {
                 Exit::Unreachable,
                 "tls",
                 text,
-                "Do not go on from a network that you do not trust. Otherwise check this machine's date, and tell the operator.",
+                "Do not go on from a network that you do not trust. Otherwise check this machine's clock, and tell the operator.",
             ),
             AccountError::NotAhoy(_) => Self::new(
                 Exit::Unreachable,
@@ -116,7 +119,7 @@ impl From<AccountError> for Failure {
 
 fn document(text: String, error: DocumentError) -> Failure {
     let advice = match error {
-        DocumentError::Expired => "Check this machine's date and time first. If they are right, tell the operator.",
+        DocumentError::Expired => "Check this machine's clock first: date and time. If they are right, tell the operator.",
         _ => "Somebody may stand in between. Try from another connection, and tell the operator.",
     };
     Failure::new(Exit::Refused, if error == DocumentError::Expired { "expired" } else { "forged" }, text, advice)
@@ -189,4 +192,86 @@ impl From<InvalidName> for Failure {
     fn from(error: InvalidName) -> Self {
         Self::new(Exit::Refused, "name-invalid", error.to_string(), "A name looks like alice or bob.smith_2.")
     }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let text = error.to_string();
+        match error {
+            ClientError::NotSignedIn => Self::not_signed_in(),
+            ClientError::Account(error) => error.into(),
+            ClientError::Profile(error) => error.into(),
+            ClientError::Connect(error) => no_session(&error),
+            ClientError::Refused(refusal) => refused_by_supernode(&refusal),
+            ClientError::Command(error) => not_taken_up(error),
+            _ => Self::new(Exit::Other, "stopped", text, "Try again; `ahoy status` checks the way to the network."),
+        }
+    }
+}
+
+fn no_session(error: &ConnectError) -> Failure {
+    let text = error.to_string();
+    let ConnectError::SignIn(sign_in) = error else {
+        return Failure::new(
+            Exit::Unreachable,
+            "supernode-not-reachable",
+            text,
+            "The network is there, but not by UDP on this port: a firewall may be in between. `ahoy status` looks at each hop.",
+        );
+    };
+    let (exit, code, advice) = match sign_in {
+        SignInError::ClockSkewed { .. } => (Exit::Refused, "clock-skewed", "Set this machine's clock, then try again."),
+        SignInError::VersionTooOld { .. } => (Exit::Refused, "version-too-old", "Update ahoy."),
+        SignInError::Refused { code, .. } => match code {
+            ErrorCode::CredentialRevoked | ErrorCode::CredentialForged | ErrorCode::ProofInvalid | ErrorCode::WrongNetwork => (
+                Exit::Refused,
+                "credential-refused",
+                "This device was signed out, or its profile is damaged: `ahoy sign-out`, then `ahoy sign-in NAME`.",
+            ),
+            ErrorCode::CredentialExpired => (
+                Exit::Refused,
+                "credential-expired",
+                "Check this machine's clock. If it is right: `ahoy sign-out`, then `ahoy sign-in NAME`.",
+            ),
+            ErrorCode::VersionTooOld => (Exit::Refused, "version-too-old", "Update ahoy."),
+            _ => (Exit::Unreachable, "supernode-refuses", "Try again in a minute."),
+        },
+        SignInError::WrongSupernode | SignInError::OutOfOrder => {
+            (Exit::Unreachable, "protocol", "Update ahoy; if that does not help, tell the operator.")
+        }
+    };
+    Failure::new(exit, code, text, advice)
+}
+
+fn refused_by_supernode(refusal: &Refusal) -> Failure {
+    let (exit, code, advice) = match refusal {
+        Refusal::NoSuchName => (Exit::Refused, "no-such-name", "Check the spelling."),
+        Refusal::AccountKeyChanged => (
+            Exit::Refused,
+            "account-key-changed",
+            "Compare keys by another way with `ahoy verify NAME`; if they are the same, `ahoy verify NAME --accept`.",
+        ),
+        Refusal::ConversationRefused => {
+            (Exit::Refused, "conversation-refused", "Ask the person by another way, and tell the operator.")
+        }
+        Refusal::SessionLost => {
+            (Exit::Unreachable, "session-lost", "Try again; `ahoy status` checks the way to the network.")
+        }
+        Refusal::Supernode { .. } => (Exit::Unreachable, "supernode-refuses", "Try again in a minute."),
+    };
+    Failure::new(exit, code, refusal.to_string(), advice)
+}
+
+fn not_taken_up(error: CommandError) -> Failure {
+    let (exit, code, advice) = match error {
+        CommandError::NotSignedIn => {
+            (Exit::Unreachable, "no-session", "Try again; `ahoy status` checks the way to the network.")
+        }
+        CommandError::InCall => (Exit::Other, "in-call", "Hang up first."),
+        CommandError::NoSuchCall => (Exit::Other, "no-such-call", "It ended just now."),
+        CommandError::OwnName => (Exit::Refused, "own-name", "Name somebody else; `ahoy whoami` shows who you are."),
+        CommandError::NothingToAccept => (Exit::Refused, "nothing-to-accept", "All is as it was: nothing has to be done."),
+        CommandError::NotSealed => (Exit::Other, "not-sealed", "Try again."),
+    };
+    Failure::new(exit, code, error.to_string(), advice)
 }

@@ -5,7 +5,11 @@
 mod ask;
 mod cli;
 mod failure;
+mod interrupt;
+mod online;
 mod place;
+mod sound;
+mod talk;
 mod tell;
 mod verb;
 
@@ -15,7 +19,6 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use cli::Cli;
-use failure::Failure;
 use tell::Tell;
 
 fn main() -> ExitCode {

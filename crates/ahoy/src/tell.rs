@@ -18,11 +18,6 @@ impl Tell {
         Self { json }
     }
 
-    /// Whether a program listens.
-    pub(crate) fn is_json(self) -> bool {
-        self.json
-    }
-
     /// Whether a line that changes in place can be shown: somebody looks at a terminal.
     pub(crate) fn is_live(self) -> bool {
         !self.json && io::stderr().is_terminal()
@@ -34,6 +29,13 @@ impl Tell {
             self.object(event, fields);
         } else if !text.is_empty() {
             self.line(text);
+        }
+    }
+
+    /// Something that only a person at the terminal needs.
+    pub(crate) fn note(self, text: &str) {
+        if !self.json {
+            eprintln!("{text}");
         }
     }
 

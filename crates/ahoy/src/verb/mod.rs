@@ -1,10 +1,15 @@
 //! The verbs, one file each.
 
+mod call;
+mod listen;
 mod password;
 mod recover;
+mod rings;
 mod sign_in;
 mod sign_out;
 mod sign_up;
+mod status;
+mod verify;
 mod whoami;
 
 use crate::cli::{Cli, Verb};
@@ -21,6 +26,10 @@ pub(crate) fn run(cli: &Cli, tell: &Tell) -> Result<(), Failure> {
         Verb::Whoami => whoami::run(common, *tell),
         Verb::Password(arguments) => password::run(common, arguments, *tell),
         Verb::Recover(arguments) => recover::run(common, arguments, *tell),
-        _ => Err(Failure::new(crate::failure::Exit::Other, "unfinished", "not built yet", "")),
+        Verb::Call(arguments) => call::run(common, arguments, *tell),
+        Verb::Listen(arguments) => listen::run(common, arguments, *tell),
+        Verb::Status => status::run(common, *tell),
+        Verb::Verify(arguments) => verify::run(common, arguments, *tell),
+        Verb::Rings(arguments) => rings::run(common, arguments, *tell),
     }
 }

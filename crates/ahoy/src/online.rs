@@ -1,0 +1,51 @@
+//! Verbs that need a session: the runtime, and the client with its session up.
+
+use std::future::Future;
+use std::time::Duration;
+
+use ahoy_client::driver::{Client, ClientOptions, Event, Events};
+use ahoy_client::profile::Profile;
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+use crate::cli::Common;
+use crate::failure::{Exit, Failure};
+
+/// How long taking in what is waiting may take before a verb goes on without it.
+const READY_WITHIN: Duration = Duration::from_secs(15);
+
+/// Runs a verb that waits for things.
+pub(crate) fn run(verb: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = Runtime::new().map_err(|error| Failure::new(Exit::Other, "runtime", error.to_string(), ""))?;
+    runtime.block_on(verb)
+}
+
+/// A client with its session up and everything that waited taken in.
+pub(crate) async fn ready(common: &Common, profile: Profile) -> Result<(Client, Events), Failure> {
+    let (client, mut events) = Client::start(profile, options(common)).await?;
+    let settled = timeout(READY_WITHIN, async {
+        loop {
+            match events.next().await {
+                Some(Event::Ready) => return Ok(()),
+                Some(Event::Stopped(error)) => return Err(error.into()),
+                Some(_) => {}
+                None => return Err(ahoy_client::driver::ClientError::Stopped.into()),
+            }
+        }
+    });
+    match settled.await {
+        Ok(Ok(())) => Ok((client, events)),
+        Ok(Err(failure)) => Err(failure),
+        Err(_) => Err(Failure::new(
+            Exit::Unreachable,
+            "not-ready",
+            "the supernode takes too long to say what is waiting",
+            "The network is overloaded or has a problem of its own. Try again later.",
+        )),
+    }
+}
+
+/// As the command line says.
+pub(crate) fn options(common: &Common) -> ClientOptions {
+    ClientOptions { supernode: common.supernode.clone(), key_log: std::env::var_os("SSLKEYLOGFILE").is_some() }
+}
