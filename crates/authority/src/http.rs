@@ -210,3 +210,19 @@ impl From<StoreError> for Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_full_or_behind_is_unavailable_for_a_second() {
+        for error in [StoreError::Full, StoreError::Busy, StoreError::Unavailable] {
+            let refusal = Refusal::from(error);
+            assert_eq!((refusal.error.code, refusal.error.retry_after_ms), (ApiErrorCode::Unavailable, Some(1000)));
+            let response = refusal.into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        }
+    }
+}

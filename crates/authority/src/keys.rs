@@ -175,7 +175,7 @@ fn create(folder: &Path) -> Result<(), KeysError> {
     sync(&draft)?;
     fs::rename(&draft, folder).map_err(io_error(folder))?;
     // A relative path of one component has the empty path as its parent.
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     sync(parent)
 }
 
@@ -226,7 +226,7 @@ impl Folder {
     }
 
     fn signing_key(&self, name: &str) -> Result<SigningKey, KeysError> {
-        Ok(SigningKey::from_bytes(&*Zeroizing::new(self.bytes(name)?)))
+        Ok(SigningKey::from_bytes(&Zeroizing::new(self.bytes(name)?)))
     }
 
     /// The root key's public half and the certificate of the signing key, renewed if it is old and the root key at hand.
@@ -278,3 +278,6 @@ impl Folder {
         sync(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,14 +111,14 @@ impl Buckets {
         let bucket = self.hasher.hash_one(key) as usize % BUCKETS;
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         // No later than an empty bucket's, or a clock that was put back would lock people out.
-        let full = full_at[bucket].clamp(now, now + empty) + self.rate.every;
-        match full.checked_sub(now + empty) {
-            Some(retry_after) if !retry_after.is_zero() => Err(TooMany { retry_after }),
-            _ => {
-                full_at[bucket] = full;
-                Ok(())
-            }
+        full_at[bucket] = full_at[bucket].clamp(now, now + empty);
+        let full = full_at[bucket] + self.rate.every;
+        let retry_after = full.saturating_sub(now + empty);
+        if !retry_after.is_zero() {
+            return Err(TooMany { retry_after });
         }
+        full_at[bucket] = full;
+        Ok(())
     }
 }
 
@@ -130,5 +130,41 @@ fn network(address: Option<IpAddr>) -> Option<u64> {
             Some(address) => Some(u64::from(address.to_bits())),
             None => Some((address.to_bits() >> 64) as u64),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { burst: 3, every: Duration::from_secs(10) };
+
+    fn wait(buckets: &Buckets, key: u32, now: u64) -> u64 {
+        buckets.take(key, UnixTime(now)).map_or_else(|refused| refused.retry_after.as_secs(), |()| 0)
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_one_at_a_time() {
+        let buckets = Buckets::new(RATE);
+        assert_eq!([1000, 1000, 1000, 1000].map(|now| wait(&buckets, 1, now)), [0, 0, 0, 10]);
+        assert_eq!([1004, 1010, 1010].map(|now| wait(&buckets, 1, now)), [6, 0, 10]);
+        assert_eq!(wait(&buckets, 2, 1010), 0, "another's bucket");
+        assert_eq!([2000; 4].map(|now| wait(&buckets, 1, now)), [0, 0, 0, 10], "full again, and no fuller");
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_locks_nobody_out_for_longer_than_a_burst() {
+        let buckets = Buckets::new(RATE);
+        assert_eq!([1_000_000; 3].map(|now| wait(&buckets, 1, now)), [0; 3]);
+        assert_eq!([1000, 1010].map(|now| wait(&buckets, 1, now)), [10, 0]);
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_share_a_bucket_and_others_do_not() {
+        let key = |text: &str| network(Some(text.parse().unwrap()));
+        assert_eq!(key("2001:db8:0:1::1"), key("2001:db8:0:1:ffff::2"));
+        assert_ne!(key("2001:db8:0:1::1"), key("2001:db8:0:2::1"));
+        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
     }
 }

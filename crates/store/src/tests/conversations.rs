@@ -66,7 +66,7 @@ fn of_many_who_make_it_at_once_one_does() {
         let reply = reply.clone();
         let (account, peer) = if id % 2 == 0 { (alice, bob) } else { (bob, alice) };
         let store = world.store.clone();
-        std::thread::spawn(move || reply.send(run(&store, create(account, peer, id, &[]))).unwrap());
+        thread::spawn(move || reply.send(run(&store, create(account, peer, id, &[]))).unwrap());
     }
     drop(reply);
     let made = answers.iter().filter(|answer| matches!(answer, Ok(Created::New { .. }))).count();

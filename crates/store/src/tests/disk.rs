@@ -102,7 +102,7 @@ impl<'a> Tmpfs<'a> {
 impl Drop for Tmpfs<'_> {
     fn drop(&mut self) {
         let unmounted = Command::new("umount").arg(self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+        assert!(unmounted.is_ok_and(|status| status.success()) || thread::panicking());
     }
 }
 
