@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use prometheus_client::registry::Registry;
 
 /// What `Content-Type` the text format of OpenMetrics has.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,19 +30,20 @@ impl Readiness {
     }
 }
 
-/// Gives all metrics as text.
-pub(crate) type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
-
 /// Answers for both.
-pub(crate) fn router(metrics: Metrics, readiness: Readiness) -> Router {
+pub(crate) fn router(metrics: Arc<Registry>, readiness: Readiness) -> Router {
     Router::new()
         .route("/metrics", get(show).with_state(metrics))
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready).with_state(readiness))
 }
 
-async fn show(State(metrics): State<Metrics>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, OPENMETRICS)], metrics())
+async fn show(State(metrics): State<Arc<Registry>>) -> impl IntoResponse {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &metrics) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 async fn ready(State(readiness): State<Readiness>) -> impl IntoResponse {

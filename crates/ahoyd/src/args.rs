@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -41,8 +40,8 @@ pub(crate) enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Make a code that lets one person sign up, where `sign_up` is "invite"
-    Invite(InviteArgs),
+    /// Make a code that lets one person sign up within a week, where `sign_up` is "invite"
+    Invite(ConfigArgs),
 }
 
 /// `ahoyd dev`
@@ -54,12 +53,6 @@ pub(crate) struct DevArgs {
     /// UDP and TCP, on 127.0.0.1 and ::1; metrics and health are on the next one
     #[arg(long, value_name = "N", default_value_t = 8080)]
     pub(crate) port: u16,
-    /// Listen here instead; may be repeated. Voice comes in by any address, accounts by loopback only
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(crate) listen: Vec<SocketAddr>,
-    /// Metrics and health here instead
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(crate) metrics: Option<SocketAddr>,
     /// Set a key of the configuration; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
@@ -112,14 +105,4 @@ pub(crate) enum ConfigCommand {
     Show(ConfigArgs),
     /// Print a file with every key, explained
     Sample,
-}
-
-/// `ahoyd invite`
-#[derive(clap::Args)]
-pub(crate) struct InviteArgs {
-    #[command(flatten)]
-    pub(crate) layers: ConfigArgs,
-    /// How long the code is good
-    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
-    pub(crate) days: u16,
 }

@@ -13,7 +13,6 @@ use std::path::PathBuf;
 use ahoy_proto::api::SignUpPolicy;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use check::private_key;
 pub(crate) use layers::{Layers, load};
 
 /// The sample, which is also the documentation and the defaults.
@@ -32,7 +31,7 @@ pub(crate) struct Config {
     pub(crate) region: String,
     pub(crate) shards: u16,
     pub(crate) sessions_max: u32,
-    pub(crate) drain_s: u16,
+    pub(crate) reconnect_spread_s: u16,
     pub(crate) tls: Tls,
     pub(crate) admin: Admin,
     pub(crate) log: Log,

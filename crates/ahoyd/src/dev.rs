@@ -18,30 +18,26 @@ pub(crate) fn config(args: &DevArgs) -> anyhow::Result<Config> {
         Some(data) => data.clone(),
         None => default_data()?,
     };
-    let preset = preset(&data, args)?;
-    let config = config::load(Layers { preset, file: None, environment: args::environment(), settings: &args.set })?;
+    let preset = preset(&data, args.port)?;
+    let mut config =
+        config::load(Layers { preset, file: None, environment: args::environment(), settings: &args.set })?;
+    let listen = config.listen.iter().map(SocketAddr::to_string).collect();
+    config.public.get_or_insert(listen);
     config.check()?;
     Ok(config)
 }
 
-fn preset(data: &Path, args: &DevArgs) -> anyhow::Result<Table> {
+fn preset(data: &Path, port: u16) -> anyhow::Result<Table> {
     let data = std::path::absolute(data)?;
     let data = data.to_str().context("the data folder's name is not text")?;
     let data = Value::from(data);
-    let port = args.port;
-    let listen: Vec<SocketAddr> = match args.listen.as_slice() {
-        [] => loopbacks().into_iter().map(|ip| SocketAddr::new(ip, port)).collect(),
-        listen => listen.to_vec(),
-    };
-    let listen: Vec<String> = listen.iter().map(SocketAddr::to_string).collect();
-    let next = SocketAddr::from((Ipv4Addr::LOCALHOST, port.checked_add(1).unwrap_or(port - 1)));
-    let admin = args.metrics.unwrap_or(next);
+    let listen: Vec<String> = loopbacks().into_iter().map(|ip| SocketAddr::new(ip, port).to_string()).collect();
+    let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, port.checked_add(1).unwrap_or(port - 1)));
     let preset = format!(
         r#"
         name = "localhost"
         data = {data}
         listen = {listen:?}
-        public = {listen:?}
         sign_up = "open"
         echo = "echo"
         admin.listen = ["{admin}"]

@@ -44,7 +44,7 @@ impl DataFolder {
 
     /// Where the network's secrets lie.
     pub(crate) fn keys(&self) -> PathBuf {
-        self.path.join("keys")
+        keys(&self.path)
     }
 
     /// Where the echo account's profile and password lie.
@@ -58,6 +58,11 @@ pub(crate) fn database(data: &Path) -> PathBuf {
     data.join("ahoy.sqlite")
 }
 
+/// The secrets of a data folder.
+pub(crate) fn keys(data: &Path) -> PathBuf {
+    data.join("keys")
+}
+
 /// Makes a folder that only we can look into; one that exists has to be like that.
 ///
 /// # Errors
@@ -69,8 +74,8 @@ pub(crate) fn make(path: &Path) -> anyhow::Result<()> {
         .create(path)
         .with_context(|| format!("can't make the folder {}", path.display()))?;
     let attributes = path.metadata().with_context(|| format!("can't look at {}", path.display()))?;
-    if attributes.mode() & 0o007 != 0 {
-        bail!("{} is open to everybody: run `chmod 700 {}`", path.display(), path.display());
+    if attributes.mode() & 0o077 != 0 {
+        bail!("{} is open to others: run `chmod 700 {}`", path.display(), path.display());
     }
     Ok(())
 }

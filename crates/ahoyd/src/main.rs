@@ -55,9 +55,9 @@ fn run(args: Args) -> Result<(), Failure> {
             daemon::run(&config, None).map_err(Failure::Running)
         }
         Command::Config(command) => configuration(&command).map_err(Failure::Usage),
-        Command::Invite(args) => {
-            let config = args.layers.checked().map_err(Failure::Usage)?;
-            invite::run(&config, args.days).map_err(Failure::Running)
+        Command::Invite(layers) => {
+            let config = layers.checked().map_err(Failure::Usage)?;
+            invite::run(&config).map_err(Failure::Running)
         }
     }
 }

@@ -1,5 +1,6 @@
 use std::io::Write as _;
 
+use super::check::private_key;
 use super::*;
 
 fn file(text: &str) -> tempfile::NamedTempFile {
@@ -70,7 +71,7 @@ fn an_unknown_key_is_refused_with_its_place() {
 
 #[test]
 fn a_value_of_the_wrong_type_is_refused_with_its_place() {
-    let error = from_file("drain_s = 1\nlisten = [\"everywhere\"]\n").unwrap_err().to_string();
+    let error = from_file("reconnect_spread_s = 1\nlisten = [\"everywhere\"]\n").unwrap_err().to_string();
     assert!(error.contains(":2:"), "{error}");
     let error = from_file("name = \n").unwrap_err().to_string();
     assert!(error.contains(":1:"), "{error}");
@@ -92,7 +93,7 @@ fn the_file_beats_the_defaults_the_environment_the_file_and_the_command_line_all
     })
     .unwrap();
     assert_eq!((config.shards, config.log.level.as_str(), config.region.as_str()), (2, "environment", "flag"));
-    assert_eq!(config.drain_s, 2);
+    assert_eq!(config.reconnect_spread_s, 5);
 }
 
 #[test]
