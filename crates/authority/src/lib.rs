@@ -1,7 +1,7 @@
 //! The authority: accounts, sign-in, credentials, roster, as an HTTP API.
 //!
 //! It never sees a password, a recovery code or the secret of an account key. It holds no state but the store's: what
-//! must be remembered between two steps travels with the client, sealed ([`sealed`]). It keeps and logs no address.
+//! must be remembered between two steps travels with the client, sealed (`sealed`). It keeps and logs no address.
 
 mod accounts;
 mod credentials;

@@ -226,7 +226,8 @@ pub struct AccountOpened {
     pub account_key: Jwk,
     /// Sealed under the export key, or under the recovery code in a response to [`Recover`].
     pub sealed_account_key: Base64Url,
-    /// Good for 10 minutes and for [`AddDevice`], [`StartPassword`] and [`FinishPassword`].
+    /// Good for 10 minutes and for [`AddDevice`], [`StartPassword`] and [`FinishPassword`]; the last only until the
+    /// password changes.
     pub ticket: Base64Url,
 }
 
