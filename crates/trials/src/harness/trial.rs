@@ -40,7 +40,7 @@ pub fn trial(limit: Duration, machine: Machine, body: impl FnOnce(&Trial) -> any
     drop(lock);
     let failure = match outcome {
         Ok(Ok(())) => return,
-        Ok(Err(error)) => format!("{error:?}"),
+        Ok(Err(error)) => format!("{error:#}"),
         Err(_) => "it panicked, see above".to_owned(),
     };
     eprintln!("{}", trial.logs());

@@ -91,7 +91,7 @@ fn every_broken_rule_closes_the_link_with_its_own_code() {
         let too_long = [&[0xff, 0xff, 0x7f][..], &[0; 100]].concat();
         let cases = [
             (request(1, find()), ErrorCode::OutOfOrder),
-            (request(0, find()), ErrorCode::OutOfOrder),
+            (request(0, find()), ErrorCode::RequestNumber),
             (too_long, ErrorCode::MessageTooLong),
             (vec![4, 0xff, 0xff, 0xff, 0xff], ErrorCode::Malformed),
         ];
