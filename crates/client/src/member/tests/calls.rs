@@ -1,0 +1,217 @@
+//! Calls from beginning to end, and what survives the loss of a link or a supernode.
+
+use super::*;
+
+#[test]
+fn strangers_who_call_for_the_first_time_are_connected() {
+    let (mut world, alice, bob) = World::of_two();
+    assert_eq!(world.events(alice), [Event::Ready]);
+    let call = world.connect(alice, bob);
+    world.hang_up(bob, call);
+    assert_eq!(world.events(alice), [ended(call, v1::Cause::HungUp)]);
+    assert_eq!(world.events(bob), [ended(call, v1::Cause::HungUp)]);
+}
+
+#[test]
+fn a_second_call_uses_the_conversation_and_other_keys() {
+    let (mut world, alice, bob) = World::of_two();
+    let first = world.connect(alice, bob);
+    world.hang_up(alice, first);
+    let second = world.connect(bob, alice);
+    assert_ne!(first, second);
+    assert_eq!(world.store.conversations(AccountId([1; 16])).len(), 1);
+}
+
+#[test]
+fn each_way_to_end_a_call_has_its_cause_on_both_sides() {
+    let (mut world, alice, bob) = World::of_two();
+    let now = world.now.instant;
+    let call = world.call(alice, "bob");
+    world.forget_events();
+    world.member(bob).decline(call, v1::Cause::Declined, now).unwrap();
+    world.settle();
+    assert_eq!(world.events(alice), [ended(call, v1::Cause::Declined)]);
+    assert_eq!(world.events(bob), [ended(call, v1::Cause::Declined)]);
+
+    let call = world.call(alice, "bob");
+    world.forget_events();
+    world.hang_up(alice, call);
+    assert_eq!(world.events(alice), [ended(call, v1::Cause::Cancelled)]);
+    assert_eq!(world.events(bob), [ended(call, v1::Cause::Cancelled)]);
+
+    let call = world.call(alice, "bob");
+    world.forget_events();
+    world.pass(limits::RING_TIMEOUT);
+    assert_eq!(world.events(alice), [ended(call, v1::Cause::NoAnswer)]);
+    assert_eq!(world.events(bob), [ended(call, v1::Cause::NoAnswer)]);
+
+    world.lose_link(bob);
+    let call = world.call(alice, "bob");
+    assert_eq!(world.events(alice), [ended(call, v1::Cause::Unreachable)]);
+}
+
+#[test]
+fn whoever_wants_no_calls_looks_absent() {
+    let (mut world, alice, bob) = World::of_two();
+    let now = world.now.instant;
+    world.member(bob).set_calls_from(v1::CallsFrom::Nobody, now).unwrap();
+    world.settle();
+    assert!(world.events(bob).contains(&Event::CallsFromSet(Ok(v1::CallsFrom::Nobody))));
+    world.forget_events();
+    let call = world.call(alice, "bob");
+    assert_eq!(world.events(alice), [ended(call, v1::Cause::Unreachable)]);
+    assert_eq!(world.events(bob), []);
+}
+
+#[test]
+fn a_third_is_told_busy_and_the_call_goes_on() {
+    let (mut world, alice, bob) = World::of_two();
+    let carol = world.newcomer(3, "carol", 31);
+    world.connect(alice, bob);
+    world.forget_events();
+    let call = world.call(carol, "bob");
+    assert_eq!(world.events(carol), [ended(call, v1::Cause::Busy)]);
+    assert_eq!(world.events(bob), []);
+}
+
+#[test]
+fn of_two_calls_that_cross_one_is_left() {
+    let (mut world, alice, bob) = World::of_two();
+    world.forget_events();
+    let now = world.now.instant;
+    let calls = [
+        world.member(alice).call(&name("bob"), now).unwrap(),
+        world.member(bob).call(&name("alice"), now).unwrap(),
+    ];
+    world.settle();
+    assert_eq!(world.store.conversations(AccountId([1; 16])).len(), 1, "the pair has one conversation");
+    let call = calls.into_iter().min().unwrap();
+    let (winner, loser) = if call == calls[0] { (alice, bob) } else { (bob, alice) };
+    world.answer(loser, call);
+    let (theirs, ours) = (world.events(winner), world.events(loser));
+    assert_keys_agree(&connected(&theirs, call), &connected(&ours, call));
+    assert!(ours.contains(&ended(calls.into_iter().max().unwrap(), v1::Cause::Busy)));
+}
+
+#[test]
+fn all_devices_ring_and_one_answers() {
+    let (mut world, alice, bob) = World::of_two();
+    let first = world.connect(alice, bob);
+    world.hang_up(alice, first);
+    let tablet = world.device(2, "bob", 22);
+    world.forget_events();
+    let call = world.call(alice, "bob");
+    let rings = |events: &[Event]| events.iter().any(|event| matches!(event, Event::Incoming { .. }));
+    assert!(rings(&world.events(bob)) && rings(&world.events(tablet)));
+    world.answer(tablet, call);
+    assert_eq!(world.events(bob), [ended(call, v1::Cause::AnsweredElsewhere)]);
+    let (theirs, ours) = (world.events(tablet), world.events(alice));
+    assert_keys_agree(&connected(&theirs, call), &connected(&ours, call));
+}
+
+#[test]
+fn a_leg_whose_link_is_lost_returns_with_a_fresh_key() {
+    let (mut world, alice, bob) = World::of_two();
+    let call = world.connect(alice, bob);
+    world.lose_link(alice);
+    assert!(matches!(world.events(bob)[..], [Event::PeerLost { .. }]));
+    world.pass(Duration::from_secs(5));
+    world.sign_in(alice);
+    let own = world.events(alice).into_iter().find_map(|event| match event {
+        Event::OwnLegChanged { call: of, own } if of == call => Some(own),
+        _ => None,
+    });
+    let [Event::PeerLegChanged { leg, .. }] = &world.events(bob)[..] else { panic!("the leg is not back") };
+    let own = own.expect("the leg is attached again");
+    assert_eq!((leg.leg, leg.flow), (own.leg, own.flow));
+    assert!(leg.key == own.key);
+}
+
+#[test]
+fn a_leg_that_stays_away_is_lost_for_both() {
+    let (mut world, alice, bob) = World::of_two();
+    let call = world.connect(alice, bob);
+    world.lose_link(alice);
+    world.pass(limits::LEG_RETURN);
+    assert!(world.events(bob).contains(&ended(call, v1::Cause::Lost)));
+    world.sign_in(alice);
+    assert!(world.events(alice).contains(&ended(call, v1::Cause::Lost)));
+}
+
+#[test]
+fn without_a_session_a_call_is_given_up_in_the_end() {
+    let (mut world, alice, bob) = World::of_two();
+    let call = world.connect(alice, bob);
+    world.lose_link(alice);
+    world.pass(Duration::from_secs(61));
+    assert_eq!(world.events(alice), [ended(call, v1::Cause::Lost)]);
+}
+
+#[test]
+fn a_call_outlives_its_supernode() {
+    let (mut world, alice, bob) = World::of_two();
+    let call = world.connect(alice, bob);
+    world.restart_supernode();
+    world.pass(Duration::from_secs(20));
+    world.forget_events();
+    world.sign_in(alice);
+    world.sign_in(bob);
+    let side = |events: Vec<Event>| {
+        let mut found = (None, Vec::new());
+        for event in events {
+            match event {
+                Event::OwnLegChanged { call: of, own } if of == call => found.0 = Some(own),
+                Event::PeerLegChanged { call: of, leg } if of == call => found.1.push(leg),
+                Event::Ready => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        Side { own: found.0.expect("attached again"), legs: found.1 }
+    };
+    let (ours, theirs) = (side(world.events(alice)), side(world.events(bob)));
+    assert_keys_agree(&ours, &theirs);
+    world.hang_up(alice, call);
+    assert_eq!(world.events(bob), [ended(call, v1::Cause::HungUp)]);
+}
+
+#[test]
+fn ringing_outlives_the_links_of_both() {
+    let (mut world, alice, bob) = World::of_two();
+    let call = world.call(alice, "bob");
+    world.forget_events();
+    world.lose_link(bob);
+    assert_eq!(world.events(bob), [ended(call, v1::Cause::Lost)]);
+    world.sign_in(bob);
+    assert!(matches!(world.events(bob)[..], [Event::Incoming { .. }, Event::Ready]));
+    world.lose_link(alice);
+    world.sign_in(alice);
+    world.answer(bob, call);
+    let (theirs, ours) = (world.events(bob), world.events(alice));
+    assert_keys_agree(&connected(&theirs, call), &connected(&ours, call));
+}
+
+#[test]
+fn a_call_hung_up_without_a_session_ends_for_the_other_too() {
+    let (mut world, alice, bob) = World::of_two();
+    let call = world.connect(alice, bob);
+    world.lose_link(alice);
+    world.hang_up(alice, call);
+    assert_eq!(world.events(alice), [ended(call, v1::Cause::HungUp)]);
+    world.sign_in(alice);
+    assert!(world.events(bob).contains(&ended(call, v1::Cause::HungUp)));
+}
+
+#[test]
+fn commands_that_make_no_sense_are_refused() {
+    let (mut world, alice, bob) = World::of_two();
+    let now = world.now.instant;
+    assert_eq!(world.member(alice).call(&name("alice"), now), Err(CommandError::OwnName));
+    assert_eq!(world.member(alice).answer(CallId([9; 16]), now), Err(CommandError::NoSuchCall));
+    assert_eq!(world.member(alice).hang_up(CallId([9; 16]), now), Err(CommandError::NoSuchCall));
+    world.connect(alice, bob);
+    assert_eq!(world.member(alice).call(&name("carol"), now), Err(CommandError::InCall));
+    world.lose_link(bob);
+    let (mut world, alice, _) = World::of_two();
+    world.lose_link(alice);
+    assert_eq!(world.member(alice).call(&name("bob"), now), Err(CommandError::NotSignedIn));
+}
