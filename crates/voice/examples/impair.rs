@@ -1,6 +1,6 @@
 //! Speech through `Sender` and `Receiver` over a modelled path, in virtual time, scored by PESQ-WB.
 //!
-//!     cargo run --release -p ahoy-voice --example impair -- PYTHON [SEEDS]
+//!     cargo run --release -p ahoy-voice --example impair -- PYTHON [SEEDS] [CONDITION]
 //!
 //! PYTHON is an interpreter that has scripts/requirements.txt. The path has 40 ms and exponential jitter of mean 10 ms, order kept, and
 //! loses packets at random or in bursts (Gilbert, mean length 3), both ways; reports travel back on it. Every call starts cold.
@@ -122,9 +122,6 @@ fn call(voice: &str, condition: &Condition, seed: u64, python: &Path) -> Result<
         }
         let frame = receiver.pull_frame(epoch + pull_at);
         concealed += u32::from(matches!(frame.origin, Origin::Concealed));
-        if std::env::var_os("TRACE").is_some() {
-            println!("{:?} {:?} {:?} {:?}", pull_at, frame.origin, receiver.statistics().delay, sender.protection());
-        }
         played.extend(frame.samples);
         let _ = other_receiver.pull_frame(epoch + pull_at);
         at += FRAME;

@@ -9,8 +9,11 @@ pub mod codec;
 pub mod level;
 pub mod payload;
 mod receiver;
+mod repair;
 mod sender;
 mod stretch;
+#[cfg(test)]
+mod tests;
 
 pub use receiver::{Frame, Origin, Receiver, Statistics};
 pub use sender::{Protection, Sender};

@@ -3,6 +3,8 @@
 //! Invariant: every payload that we make is [`PAYLOAD_BYTES`] long, whatever was said and whatever the loss, so that its length tells
 //! nothing; and no byte of a peer makes the parser panic or allocate more than the payload's own size.
 
+use crate::repair::half_length;
+
 /// Length of every payload that we make, in bytes.
 ///
 /// 80 bytes stand around it on the wire (UDP/IPv4 28, QUIC header and tag 24, DATAGRAM frame 3, ACK now and then 4, flow id 2,
@@ -12,25 +14,20 @@ pub const PAYLOAD_BYTES: usize = 104;
 /// Longest payload that we accept, in bytes: what fits a voice datagram.
 pub const PAYLOAD_BYTES_MAX: usize = 1_100;
 
-/// Earlier frames that one payload can repeat.
-pub const COPIES_MAX: usize = 3;
-
-/// Largest distance, in frames, of a copy from its payload's own frame: 300 ms, more delay than any call wants.
-pub const OFFSET_MAX: u8 = 15;
+/// Repairs that one payload can carry.
+pub const REPAIRS_MAX: usize = 4;
 
 /// Bytes of a [`Report`].
-pub(crate) const REPORT_BYTES: usize = 5;
+const REPORT_BYTES: usize = 4;
 
-/// Bytes before the frames: flags, timestamp, length of the primary.
-pub(crate) const HEADER_BYTES: usize = 4;
-
-/// Bytes that each copy adds beside the frame itself: offset and length.
-pub(crate) const COPY_HEADER_BYTES: usize = 2;
+/// Bytes left for the primary and the repairs: without flags, timestamp, window, length of the primary and a report,
+/// whose place is kept free in every payload so that all frames of a kind have one length.
+pub(crate) const FRAMES_BYTES: usize = PAYLOAD_BYTES - 5 - REPORT_BYTES;
 
 const VERSION: u8 = 0;
 const VERSION_SHIFT: u8 = 5;
 const REPORT_FLAG: u8 = 0b0001_0000;
-const COPIES_MASK: u8 = 0b0000_0011;
+const REPAIRS_MASK: u8 = 0b0000_0111;
 
 /// Why bytes are no payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,12 +42,15 @@ pub enum PayloadError {
     /// Longer than any that fits a datagram.
     #[error("payload is too long")]
     Long,
-    /// A copy's offset is 0 or above [`OFFSET_MAX`].
-    #[error("copy at offset {0} is out of range")]
-    Offset(u8),
+    /// More than [`REPAIRS_MAX`] repairs.
+    #[error("payload announces {0} repairs")]
+    Repairs(u8),
+    /// Repairs over no frames, or over frames yet to come.
+    #[error("window {0:#04x} is out of range")]
+    Window(u8),
 }
 
-/// What a receiver tells the sender of what it receives: counts over its last 5 s, and its delay.
+/// What a receiver tells the sender of what it receives: counts over its last 5 s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Report {
     /// Packets that should have come, at most 250; fewer only at the start.
@@ -61,17 +61,22 @@ pub struct Report {
     pub runs: u8,
     /// Arrival jitter, in ms: how late the latest 5 % are, against the fastest. 255 is "or more".
     pub jitter_ms: u8,
-    /// Playout delay, in units of 5 ms.
-    pub delay_5ms: u8,
 }
 
-/// An earlier frame, repeated.
+/// The frames that repairs are made of, counted back from the payload's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Copy<'a> {
-    /// Frames back from the payload's own.
-    pub offset: u8,
-    /// An Opus frame.
-    pub frame: &'a [u8],
+pub struct Window {
+    /// Distance of the newest, 1 to 15.
+    pub near: u8,
+    /// Distance of the oldest, `near` to 15.
+    pub far: u8,
+}
+
+impl Window {
+    /// Numbers of the frames, for the payload numbered `index`.
+    pub(crate) fn frames(self, index: i64) -> impl Iterator<Item = i64> {
+        (i64::from(self.near)..=i64::from(self.far)).map(move |distance| index - distance)
+    }
 }
 
 /// A payload, taken apart.
@@ -81,8 +86,10 @@ pub struct Payload<'a> {
     pub timestamp: u16,
     /// The Opus frame of this moment.
     pub primary: &'a [u8],
-    /// Earlier frames, at most [`COPIES_MAX`].
-    pub copies: Vec<Copy<'a>>,
+    /// What the repairs are made of; present if and only if there are any.
+    pub window: Option<Window>,
+    /// Sums of halves of earlier frames, each half as long as the primary, rounded up; at most [`REPAIRS_MAX`].
+    pub repairs: Vec<&'a [u8]>,
     /// The sender's report of what it receives from us.
     pub report: Option<Report>,
 }
@@ -103,45 +110,37 @@ impl<'a> Payload<'a> {
         }
         let timestamp = u16::from_be_bytes([rest.octet()?, rest.octet()?]);
         let report = if flags & REPORT_FLAG == 0 { None } else { Some(rest.report()?) };
-        let primary_length = rest.octet()?;
-        let mut heads = [(0, 0); COPIES_MAX];
-        let heads = &mut heads[..usize::from(flags & COPIES_MASK)];
-        for head in &mut *heads {
-            *head = (rest.octet()?, rest.octet()?);
-            if head.0 == 0 || head.0 > OFFSET_MAX {
-                return Err(PayloadError::Offset(head.0));
-            }
+        let count = flags & REPAIRS_MASK;
+        if usize::from(count) > REPAIRS_MAX {
+            return Err(PayloadError::Repairs(count));
         }
-        let primary = rest.take(primary_length.into())?;
-        let copies = heads
-            .iter()
-            .map(|&(offset, length)| Ok(Copy { offset, frame: rest.take(length.into())? }))
-            .collect::<Result<_, PayloadError>>()?;
-        Ok(Self { timestamp, primary, copies, report })
+        let window = if count == 0 { None } else { Some(rest.window()?) };
+        let length = usize::from(rest.octet()?);
+        let primary = rest.take(length)?;
+        let repairs = (0..count).map(|_| rest.take(half_length(length))).collect::<Result<_, _>>()?;
+        Ok(Self { timestamp, primary, window, repairs, report })
     }
 
     /// The bytes, padded with zeros to [`PAYLOAD_BYTES`].
     ///
     /// # Panics
-    /// When a frame is longer than 255 bytes or there are too many copies: a mistake of the caller.
+    /// When the primary is longer than 255 bytes or there are too many repairs: a mistake of the caller.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        assert!(self.copies.len() <= COPIES_MAX, "more copies than a payload can hold");
+        assert!(self.repairs.len() <= REPAIRS_MAX, "more repairs than a payload can hold");
         let mut bytes = Vec::with_capacity(PAYLOAD_BYTES);
         let report_flag = if self.report.is_some() { REPORT_FLAG } else { 0 };
-        bytes.push(VERSION << VERSION_SHIFT | report_flag | self.copies.len() as u8);
+        bytes.push(VERSION << VERSION_SHIFT | report_flag | self.repairs.len() as u8);
         bytes.extend(self.timestamp.to_be_bytes());
         if let Some(report) = self.report {
-            bytes.extend([report.expected, report.lost, report.runs, report.jitter_ms, report.delay_5ms]);
+            bytes.extend([report.expected, report.lost, report.runs, report.jitter_ms]);
         }
-        bytes.push(length_octet(self.primary));
-        for copy in &self.copies {
-            bytes.extend([copy.offset, length_octet(copy.frame)]);
+        if let Some(window) = self.window {
+            bytes.push(window.near << 4 | window.far);
         }
+        bytes.push(u8::try_from(self.primary.len()).expect("our frames are shorter than a payload"));
         bytes.extend(self.primary);
-        for copy in &self.copies {
-            bytes.extend(copy.frame);
-        }
+        bytes.extend(self.repairs.iter().copied().flatten());
         if bytes.len() < PAYLOAD_BYTES {
             bytes.resize(PAYLOAD_BYTES, 0);
         }
@@ -174,18 +173,17 @@ impl<'a> Rest<'a> {
     }
 
     fn report(&mut self) -> Result<Report, PayloadError> {
-        Ok(Report {
-            expected: self.octet()?,
-            lost: self.octet()?,
-            runs: self.octet()?,
-            jitter_ms: self.octet()?,
-            delay_5ms: self.octet()?,
-        })
+        Ok(Report { expected: self.octet()?, lost: self.octet()?, runs: self.octet()?, jitter_ms: self.octet()? })
     }
-}
 
-fn length_octet(frame: &[u8]) -> u8 {
-    u8::try_from(frame.len()).expect("our frames are shorter than a payload")
+    fn window(&mut self) -> Result<Window, PayloadError> {
+        let octet = self.octet()?;
+        let window = Window { near: octet >> 4, far: octet & 0x0f };
+        if window.near == 0 || window.far < window.near {
+            return Err(PayloadError::Window(octet));
+        }
+        Ok(window)
+    }
 }
 
 #[cfg(test)]
@@ -204,16 +202,16 @@ mod tests {
         fn what_is_written_is_read_back_and_every_length_is_the_same(
             timestamp: u16,
             primary in prop::collection::vec(any::<u8>(), 0..30),
-            copies in prop::collection::vec((1..=OFFSET_MAX, prop::collection::vec(any::<u8>(), 0..20)), 0..=COPIES_MAX),
-            report in prop::option::of(any::<[u8; 5]>()),
+            repairs in 0..=REPAIRS_MAX,
+            near in 1_u8..=15,
+            report in prop::option::of(any::<[u8; 4]>()),
         ) {
             let payload = Payload {
                 timestamp,
                 primary: &primary,
-                copies: copies.iter().map(|(offset, frame)| Copy { offset: *offset, frame }).collect(),
-                report: report.map(|[expected, lost, runs, jitter_ms, delay_5ms]| {
-                    Report { expected, lost, runs, jitter_ms, delay_5ms }
-                }),
+                window: (repairs > 0).then_some(Window { near, far: 15 }),
+                repairs: vec![&primary[..half_length(primary.len())]; repairs],
+                report: report.map(|[expected, lost, runs, jitter_ms]| Report { expected, lost, runs, jitter_ms }),
             };
             let bytes = payload.to_bytes();
             prop_assert_eq!(bytes.len(), PAYLOAD_BYTES);
@@ -227,8 +225,8 @@ mod tests {
         assert_eq!(Payload::parse(&[]), Err(PayloadError::Short));
         assert_eq!(Payload::parse(&[0b0010_0000, 0, 0, 0]), Err(PayloadError::Version(1)));
         assert_eq!(Payload::parse(&[0, 0, 0, 5, 1, 2]), Err(PayloadError::Short));
-        assert_eq!(Payload::parse(&[1, 0, 0, 0, 0, 0]), Err(PayloadError::Offset(0)));
-        assert_eq!(Payload::parse(&[1, 0, 0, 0, OFFSET_MAX + 1, 0]), Err(PayloadError::Offset(OFFSET_MAX + 1)));
+        assert_eq!(Payload::parse(&[5, 0, 0, 0x11, 0]), Err(PayloadError::Repairs(5)));
+        assert_eq!(Payload::parse(&[1, 0, 0, 0x21, 0]), Err(PayloadError::Window(0x21)));
         assert_eq!(Payload::parse(&[0; PAYLOAD_BYTES_MAX + 1]), Err(PayloadError::Long));
     }
 }

@@ -12,8 +12,9 @@ use crate::FRAME_SAMPLES;
 use crate::arrivals::{Arrivals, FRAME_MS, LossWindow};
 use crate::codec::{CodecError, Decoder, is_20_ms_frame};
 use crate::level::{SILENCE_DBOV, level};
-use crate::payload::{Payload, PayloadError, Report};
-use crate::stretch::{self, LAG_MAX, NEEDED};
+use crate::payload::{Payload, PayloadError, Report, Window};
+use crate::repair::Repairer;
+use crate::stretch::{self, LAG_MAX, OVERLAP};
 
 /// 20 ms to play.
 #[derive(Debug, Clone)]
@@ -29,8 +30,8 @@ pub struct Frame {
 pub enum Origin {
     /// Its own packet.
     Decoded,
-    /// A copy in a later packet.
-    Redundant,
+    /// Repaired from later packets.
+    Repaired,
     /// Invented from what came before.
     Concealed,
     /// Nothing to play: not begun, or nothing came for long.
@@ -48,8 +49,8 @@ pub struct Statistics {
     pub delay_mean: Duration,
     /// Frames played from their own packets.
     pub decoded: u64,
-    /// Frames played from copies.
-    pub redundant: u64,
+    /// Frames repaired.
+    pub repaired: u64,
     /// Frames invented.
     pub concealed: u64,
     /// Payloads that came after their frame was due and held nothing else of use.
@@ -66,6 +67,7 @@ pub struct Receiver {
     epoch: Option<Instant>,
     arrivals: Arrivals,
     losses: LossWindow,
+    repairer: Repairer,
     slots: BTreeMap<i64, Slot>,
     /// Highest frame number seen.
     newest: i64,
@@ -75,8 +77,12 @@ pub struct Receiver {
     /// Decoded and not yet played.
     pending: Vec<f32>,
     late_in_a_row: u32,
-    report_at: f64,
+    /// Frames in a row that are quiet against what was loud before.
+    pause_frames: u32,
+    /// Level of what is loud, falling slowly, -dBov.
+    loud: f32,
     counts: Statistics,
+    report_at: f64,
     delay_sum_ms: f64,
     delay_frames: u64,
 }
@@ -93,10 +99,10 @@ struct Playout {
     origin: Origin,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
-    primary: Option<Vec<u8>>,
-    copy: Option<Vec<u8>>,
+    frame: Vec<u8>,
+    origin: Origin,
 }
 
 impl Receiver {
@@ -110,14 +116,17 @@ impl Receiver {
             epoch: None,
             arrivals: Arrivals::new(),
             losses: LossWindow::default(),
+            repairer: Repairer::default(),
             slots: BTreeMap::new(),
             newest: 0,
             reach: 0,
             playout: None,
             pending: Vec::with_capacity(PENDING_MAX),
             late_in_a_row: 0,
-            report_at: 0.0,
+            pause_frames: 0,
+            loud: f32::from(SILENCE_DBOV),
             counts: Statistics { level: SILENCE_DBOV, ..Statistics::default() },
+            report_at: 0.0,
             delay_sum_ms: 0.0,
             delay_frames: 0,
         })
@@ -139,7 +148,7 @@ impl Receiver {
         let payload = Payload::parse(payload)?;
         let at = self.ms(now);
         let index = self.index_of(payload.timestamp);
-        let reach = payload.copies.iter().map(|copy| copy.offset).max().unwrap_or(0);
+        let reach = payload.window.map_or(0, |window| window.far);
         if self.jumped(index) {
             self.restart(index);
         }
@@ -148,11 +157,12 @@ impl Receiver {
         self.arrivals.record(index, at);
         self.losses.record(index);
         if self.playout.is_none() {
-            self.place_start(&payload, index);
+            self.playout = Some(Playout { next: index, begun: false, invented: 0, origin: Origin::Silence });
         }
-        let mut useful = self.store(index, payload.primary, false);
-        for copy in &payload.copies {
-            useful |= self.store(index - i64::from(copy.offset), copy.frame, true);
+        let mut useful = self.store(index, payload.primary, Origin::Decoded);
+        let window = payload.window.unwrap_or(Window { near: 1, far: 1 });
+        for (number, frame) in self.repairer.handle(index, payload.primary, window, &payload.repairs) {
+            useful |= self.store(number, &frame, Origin::Repaired);
         }
         self.counts.late += u64::from(!useful);
         Ok(payload.report)
@@ -166,7 +176,7 @@ impl Receiver {
         self.counts.level = level(&samples);
         match origin {
             Origin::Decoded => self.counts.decoded += 1,
-            Origin::Redundant => self.counts.redundant += 1,
+            Origin::Repaired => self.counts.repaired += 1,
             Origin::Concealed => self.counts.concealed += 1,
             Origin::Silence => {}
         }
@@ -182,8 +192,7 @@ impl Receiver {
         }
         self.report_at = at + REPORT_INTERVAL_MS;
         let jitter_ms = self.arrivals.quantile(0.95).min(255.0) as u8;
-        let delay_5ms = (self.counts.delay.as_millis() / 5).min(255) as u8;
-        Some(Report { jitter_ms, delay_5ms, ..report })
+        Some(Report { jitter_ms, ..report })
     }
 
     /// How it fares.
@@ -196,6 +205,11 @@ impl Receiver {
             delay_mean: Duration::from_secs_f64(mean.max(0.0) / 1_000.0),
             ..self.counts
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.slots.len() <= SLOTS_MAX && self.pending.len() <= PENDING_MAX
     }
 
     fn ms(&mut self, now: Instant) -> f64 {
@@ -222,54 +236,45 @@ impl Receiver {
 
     fn restart(&mut self, index: i64) {
         self.arrivals.restart();
+        self.repairer.clear();
         self.slots.clear();
         self.playout = None;
         self.newest = index;
         self.late_in_a_row = 0;
     }
 
-    /// Playout begins with the oldest frame in the first payload that is not past its time yet.
-    fn place_start(&mut self, payload: &Payload<'_>, index: i64) {
-        let reachable = (self.target_ms() / FRAME_MS) as u8;
-        let back = payload.copies.iter().map(|copy| copy.offset).filter(|&offset| offset <= reachable).max();
-        let next = index - i64::from(back.unwrap_or(0));
-        self.playout = Some(Playout { next, begun: false, invented: 0, origin: Origin::Silence });
-    }
-
     /// Keeps a frame for its time; says whether it is of use.
-    fn store(&mut self, index: i64, frame: &[u8], copy: bool) -> bool {
+    fn store(&mut self, index: i64, frame: &[u8], origin: Origin) -> bool {
         let Some(playout) = &mut self.playout else { return false };
-        if !playout.begun && !copy && index < playout.next {
+        if !playout.begun && index < playout.next {
             playout.next = index;
         }
         if index < playout.next {
-            if !copy {
+            if origin == Origin::Decoded {
                 self.late_in_a_row += 1;
             }
             return false;
         }
-        if !copy {
+        if origin == Origin::Decoded {
             self.late_in_a_row = 0;
         }
         if !is_20_ms_frame(frame) {
             return false;
         }
-        let slot = self.slots.entry(index).or_default();
-        let place = if copy { &mut slot.copy } else { &mut slot.primary };
-        let useful = place.is_none();
-        place.get_or_insert_with(|| frame.to_vec());
+        let known = self.slots.contains_key(&index);
+        self.slots.entry(index).or_insert_with(|| Slot { frame: frame.to_vec(), origin });
         while self.slots.len() > SLOTS_MAX {
             self.slots.pop_first();
         }
-        useful
+        !known
     }
 
     /// The delay that the path demands, in ms.
     fn target_ms(&self) -> f64 {
-        let patient = self.arrivals.quantile(PATIENT_SHARE) + MARGIN_MS;
+        let patient = self.arrivals.quantile(PATIENT_SHARE) + PATIENT_MARGIN_MS;
         if self.losses.lossy() || !self.losses.mature() {
             let reach = f64::from(self.reach) * FRAME_MS;
-            return patient.max(reach + self.arrivals.quantile(BRISK_SHARE) + MARGIN_MS).min(TARGET_MAX_MS);
+            return patient.max(reach + self.arrivals.quantile(BRISK_SHARE)).min(TARGET_MAX_MS);
         }
         patient.min(TARGET_MAX_MS)
     }
@@ -307,19 +312,19 @@ impl Receiver {
     fn decode_next(&mut self, playout: &mut Playout, early: bool) {
         let mut decoded = [0.0; FRAME_SAMPLES];
         let slot = self.slots.remove(&playout.next);
-        let (primary, copy) = slot.map_or((None, None), |slot| (slot.primary, slot.copy));
-        let origin = if primary.is_some_and(|frame| self.decoder.decode(&frame, &mut decoded).is_ok()) {
-            Origin::Decoded
-        } else if copy.is_some_and(|frame| self.decoder.decode(&frame, &mut decoded).is_ok()) {
-            Origin::Redundant
-        } else {
-            self.invent(playout, early, &mut decoded)
+        let origin = match slot {
+            Some(slot) if self.decoder.decode(&slot.frame, &mut decoded).is_ok() => slot.origin,
+            _ => self.invent(playout, early, &mut decoded),
         };
-        if matches!(origin, Origin::Decoded | Origin::Redundant) {
+        if matches!(origin, Origin::Decoded | Origin::Repaired) {
             playout.invented = 0;
             playout.next += 1;
         }
         playout.origin = origin;
+        let level = f32::from(level(&decoded));
+        self.loud = (self.loud + LOUD_FALL).min(level);
+        self.pause_frames =
+            if level > self.loud + PAUSE_BELOW_LOUD || level > PAUSE_LEVEL { self.pause_frames + 1 } else { 0 };
         self.pending.extend(decoded);
     }
 
@@ -347,8 +352,9 @@ impl Receiver {
 
     /// Brings the delay nearer to its target, where the sound allows; says whether it did.
     fn stretch(&mut self, playout: &mut Playout, delay: f64, target: f64) -> bool {
-        let excess = delay - target;
-        if excess.abs() < TOLERANCE_MS || playout.invented > 0 {
+        let excess = delay - target - (self.pending.len() % FRAME_SAMPLES) as f64 / SAMPLES_PER_MS;
+        let pause = self.pause_frames >= PAUSE_FRAMES;
+        if playout.invented > 0 || excess.abs() < if pause { TOLERANCE_MS } else { FAR_MS } {
             return false;
         }
         if excess > 0.0 {
@@ -360,15 +366,9 @@ impl Receiver {
                 self.decode_next(playout, false);
             }
         }
-        if self.pending.len() < NEEDED {
-            if !self.slots.contains_key(&playout.next) {
-                return false;
-            }
-            self.decode_next(playout, false);
-        }
-        let seam = stretch::find_seam(&self.pending, ((excess.abs() * SAMPLES_PER_MS) as usize).min(LAG_MAX));
-        let enough = if excess.abs() > FAR_MS { LIKENESS_FAR } else { LIKENESS_NEAR };
-        if seam.likeness < enough {
+        let lag_max = ((excess.abs() * SAMPLES_PER_MS) as usize).min(self.pending.len() - OVERLAP);
+        let seam = stretch::find_seam(&self.pending, lag_max);
+        if !pause && seam.likeness < LIKENESS_IN_SPEECH {
             return false;
         }
         if excess > 0.0 {
@@ -388,8 +388,8 @@ const PENDING_MAX: usize = 2 * FRAME_SAMPLES + 2 * LAG_MAX;
 
 const SAMPLES_PER_MS: f64 = 48.0;
 
-/// 200 ms: ten reports fit the window in which a burst should be answered twice.
-const REPORT_INTERVAL_MS: f64 = 200.0;
+/// A report's place is kept free in every payload, so reporting often costs nothing, and a lost report little.
+const REPORT_INTERVAL_MS: f64 = 40.0;
 
 /// A frame 2 s from the one due belongs to another time.
 const AHEAD_MAX: i64 = 100;
@@ -409,23 +409,30 @@ const HOLD_FRAMES_MAX: u32 = 10;
 /// Concealment fades between these counts of invented frames: 200 ms and 500 ms.
 const FADE_FRAMES: (u32, u32) = (10, 25);
 
-/// Share of packets to wait for where waiting costs nothing else: a late packet is a hole, and in a path that keeps order a late
-/// packet delays those behind it.
-const PATIENT_SHARE: f32 = 0.97;
+/// Share of packets to wait for on a clean path, and a margin in ms: a late packet is a hole that is heard, and a path that
+/// keeps order delays those behind it too.
+const PATIENT_SHARE: f32 = 0.99;
+const PATIENT_MARGIN_MS: f64 = 25.0;
 
-/// The same for the last copy of a lost packet: both chances failing is rare.
+/// Share of packets to wait for when they carry the last repair of a lost frame: both chances failing is rare.
 const BRISK_SHARE: f32 = 0.95;
-
-/// What a frame needs beyond its arrival: half the width of a histogram bin and the pace of `pull_frame`.
-const MARGIN_MS: f64 = 5.0;
 
 /// The largest delay aimed at.
 const TARGET_MAX_MS: f64 = 400.0;
 
-/// Deviations from the target that are left alone.
-const TOLERANCE_MS: f64 = 8.0;
+/// Deviations from the target that are left alone: each cut costs more than so little delay.
+const TOLERANCE_MS: f64 = 15.0;
 
-/// How alike both sides of a stretch must be, near the target and far from it.
-const LIKENESS_NEAR: f32 = 0.95;
-const LIKENESS_FAR: f32 = 0.85;
-const FAR_MS: f64 = 40.0;
+/// Deviations that don't wait for a pause, and how alike both sides of a cut must then be.
+const FAR_MS: f64 = 70.0;
+const LIKENESS_IN_SPEECH: f32 = 0.9;
+
+/// Quiet frames that make a pause, the best place to stretch: within speech even a whole pitch period is heard.
+const PAUSE_FRAMES: u32 = 3;
+
+/// A frame is quiet so many dB below what was loud of late, or below this level in -dBov.
+const PAUSE_BELOW_LOUD: f32 = 25.0;
+const PAUSE_LEVEL: f32 = 50.0;
+
+/// How fast the memory of what was loud falls, in dB a frame: 1 dB/s.
+const LOUD_FALL: f32 = 0.02;

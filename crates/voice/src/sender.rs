@@ -1,7 +1,7 @@
-//! The sender: one frame in, one payload out; how much it repeats follows the receiver's reports.
+//! The sender: one frame in, one payload out; how much of it is repair follows the receiver's reports.
 //!
-//! Two encoders hear the same frames. The primary gets the bytes that are left; the other makes small frames to be repeated in later
-//! payloads. Opus frames of 20 ms in SILK lean little on their predecessors, so a decoder can take either for any moment.
+//! What is repeated are the frames themselves, through an erasure code, not coarser copies: a repaired frame is the one that was lost,
+//! to the bit, so the decoder never sees a foreign state. All frames of one protection have one length.
 //!
 //! Invariant: every payload is [`PAYLOAD_BYTES`] long.
 
@@ -9,30 +9,32 @@ use std::collections::VecDeque;
 
 use crate::FRAME_SAMPLES;
 use crate::codec::{CodecError, Encoder};
-use crate::payload::{COPY_HEADER_BYTES, Copy, HEADER_BYTES, PAYLOAD_BYTES, Payload, REPORT_BYTES, Report};
+use crate::payload::{FRAMES_BYTES, Payload, Report, Window};
+use crate::repair;
 
-/// What a sender repeats.
+/// How a sender guards its frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protection {
-    /// Nothing is known yet: guard against short bursts, and be ready for both other cases.
-    Cautious,
-    /// Clean: one small copy a frame later.
+    /// Clean: half a frame of repair in each payload, the rest for quality.
     Light,
-    /// Single losses: two copies, close by, which cost little delay.
+    /// Nothing is known yet: as `Close`.
+    Cautious,
+    /// Single losses: a whole frame of repair over the last four.
     Close,
-    /// Bursts: two copies, far apart, so that one outlives the burst.
+    /// Many single losses: one and a half frames of repair over the last four.
+    Dense,
+    /// Bursts: the frame of 120 ms ago once more, so that it outlives the burst.
     Spaced,
 }
 
 impl Protection {
-    /// Offsets of the copies, in frames.
-    #[must_use]
-    pub const fn offsets(self) -> &'static [u8] {
+    /// How many repairs a payload carries, and over which frames.
+    const fn code(self) -> (usize, Window) {
         match self {
-            Self::Cautious => &[2, 4],
-            Self::Light => &[1],
-            Self::Close => &[1, 2],
-            Self::Spaced => &[3, 6],
+            Self::Light => (1, Window { near: 1, far: 4 }),
+            Self::Cautious | Self::Close => (2, Window { near: 1, far: 4 }),
+            Self::Dense => (3, Window { near: 1, far: 4 }),
+            Self::Spaced => (2, Window { near: 6, far: 6 }),
         }
     }
 }
@@ -40,10 +42,9 @@ impl Protection {
 /// Turns a microphone's frames into payloads.
 #[derive(Debug)]
 pub struct Sender {
-    primary: Encoder,
-    repeated: Encoder,
+    encoder: Encoder,
     timestamp: u16,
-    /// Small frames already sent as primaries, newest first, at most [`HISTORY_MAX`].
+    /// Frames already sent, newest first, at most [`HISTORY_MAX`].
     history: VecDeque<Vec<u8>>,
     protection: Protection,
 }
@@ -55,8 +56,7 @@ impl Sender {
     /// When memory is out.
     pub fn new() -> Result<Self, CodecError> {
         Ok(Self {
-            primary: Encoder::new()?,
-            repeated: Encoder::new()?,
+            encoder: Encoder::new()?,
             timestamp: 0,
             history: VecDeque::with_capacity(HISTORY_MAX + 1),
             protection: Protection::Cautious,
@@ -72,22 +72,26 @@ impl Sender {
         samples: &[f32; FRAME_SAMPLES],
         report: Option<Report>,
     ) -> Result<Vec<u8>, CodecError> {
-        let copies: Vec<Copy<'_>> = self
-            .protection
-            .offsets()
-            .iter()
-            .filter_map(|&offset| {
-                let frame = self.history.get(usize::from(offset) - 1)?;
-                Some(Copy { offset, frame })
+        let (count, window) = self.protection.code();
+        let length = primary_length(count);
+        if self.history.front().is_some_and(|frame| frame.len() != length) {
+            // A repair sums frames of one length only.
+            self.history.clear();
+        }
+        let primary = self.encoder.encode(samples, length)?;
+        let far = window.far.min(self.history.len() as u8);
+        let frames: Vec<(u16, &[u8])> = (window.near..=far)
+            .map(|distance| {
+                let number = self.timestamp.wrapping_sub(distance.into());
+                (number, self.history[usize::from(distance) - 1].as_slice())
             })
             .collect();
-        let spent = HEADER_BYTES
-            + if report.is_some() { REPORT_BYTES } else { 0 }
-            + copies.iter().map(|copy| COPY_HEADER_BYTES + copy.frame.len()).sum::<usize>();
-        let primary = self.primary.encode(samples, (PAYLOAD_BYTES - spent).min(PRIMARY_BYTES_MAX))?;
-        let payload = Payload { timestamp: self.timestamp, primary: &primary, copies, report }.to_bytes();
+        let (window, count) = if frames.is_empty() { (None, 0) } else { (Some(Window { far, ..window }), count) };
+        let repairs = repair::make(self.timestamp, &frames, count);
+        let repairs = repairs.iter().map(Vec::as_slice).collect();
+        let payload = Payload { timestamp: self.timestamp, primary: &primary, window, repairs, report }.to_bytes();
         self.timestamp = self.timestamp.wrapping_add(1);
-        self.history.push_front(self.repeated.encode(samples, REPEATED_BYTES)?);
+        self.history.push_front(primary);
         self.history.truncate(HISTORY_MAX);
         Ok(payload)
     }
@@ -97,34 +101,57 @@ impl Sender {
         self.protection = protection_for(report, self.protection);
     }
 
-    /// What is repeated at present.
+    /// As if so many frames had been sent.
+    #[cfg(test)]
+    pub(crate) fn skip(&mut self, frames: u16) {
+        self.timestamp = self.timestamp.wrapping_add(frames);
+        self.history.clear();
+    }
+
+    /// How frames are guarded at present.
     #[must_use]
     pub const fn protection(&self) -> Protection {
         self.protection
     }
 }
 
-/// Bytes of a small frame: 11.2 kbit/s. Three of them would leave the primary nothing, less is hard to understand.
-const REPEATED_BYTES: usize = 28;
+/// The longest primary that leaves room for `count` repairs of half its length each.
+const fn primary_length(count: usize) -> usize {
+    let length = FRAMES_BYTES * 2 / (2 + count);
+    // Halves are rounded up: one byte less where that does not fit.
+    if length + count * repair::half_length(length) > FRAMES_BYTES { length - 1 } else { length }
+}
 
-/// Bytes of the largest primary: 26 kbit/s, above which SILK gains nothing.
-const PRIMARY_BYTES_MAX: usize = 66;
-
-/// Small frames kept: as far back as the widest spacing reaches.
-const HISTORY_MAX: usize = 6;
+/// Frames kept: as far back as the widest window reaches.
+const HISTORY_MAX: usize = 8;
 
 /// Reported packets before a clean start is believed: 2 s.
 const CLEAN_START: u8 = 100;
+
+/// Loss up to which a path counts as clean.
+const LIGHT_UP_TO: f32 = 0.01;
+
+/// Loss from which one repair for each frame is too little: losses then come faster than they are solved.
+const DENSE_FROM: f32 = 0.14;
+
+/// Mean length of a run, in packets, from which losses are bursts. At 20 % of single losses it is 1.25.
+const BURSTS_FROM: f32 = 1.8;
 
 fn protection_for(report: &Report, current: Protection) -> Protection {
     let (expected, lost, runs) = (f32::from(report.expected), f32::from(report.lost), f32::from(report.runs));
     if report.expected < CLEAN_START && report.lost == 0 {
         return current;
     }
-    if lost <= 0.01 * expected {
+    if lost <= LIGHT_UP_TO * expected {
         return Protection::Light;
     }
     // One run of single loss is assumed, so that one unlucky run says little and a true burst enough.
     let burst = (lost + 1.0) / (runs + 1.0);
-    if burst >= 1.8 { Protection::Spaced } else { Protection::Close }
+    if burst >= BURSTS_FROM {
+        Protection::Spaced
+    } else if lost >= DENSE_FROM * expected {
+        Protection::Dense
+    } else {
+        Protection::Close
+    }
 }

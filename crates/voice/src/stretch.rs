@@ -9,10 +9,7 @@ const LAG_MIN: usize = 120;
 pub(crate) const LAG_MAX: usize = 720;
 
 /// Samples faded from one to the other, and compared to find the lag: 10 ms.
-const OVERLAP: usize = 480;
-
-/// Samples that a stretch needs in hand.
-pub(crate) const NEEDED: usize = LAG_MAX + OVERLAP;
+pub(crate) const OVERLAP: usize = 480;
 
 /// Coarse step of the search, in samples: 12 kHz is enough to find a period.
 const STEP: usize = 4;
@@ -28,11 +25,11 @@ pub(crate) struct Seam {
     pub(crate) likeness: f32,
 }
 
-/// Finds the best lag of at most `lag_max` samples at the start of `samples` (at least [`NEEDED`]).
+/// Finds the best lag of at most `lag_max` samples at the start of `samples`, which hold at least that many and [`OVERLAP`].
 pub(crate) fn find_seam(samples: &[f32], lag_max: usize) -> Seam {
     let lag_max = lag_max.clamp(LAG_MIN, LAG_MAX);
-    let energy: f32 = samples[..NEEDED].iter().map(|sample| sample * sample).sum();
-    if energy / (NEEDED as f32) < QUIET {
+    let energy: f32 = samples[..lag_max + OVERLAP].iter().map(|sample| sample * sample).sum();
+    if energy < QUIET * (lag_max + OVERLAP) as f32 {
         return Seam { lag: lag_max, likeness: 1.0 };
     }
     let coarse = best_of(samples, (LAG_MIN..=lag_max).step_by(STEP), STEP);
