@@ -77,7 +77,7 @@ pub(super) struct Link {
     /// Where the handshake arrived: a client never sees us change our address.
     pub(super) socket: usize,
     pub(super) connection: Connection,
-    /// Whether it stands in the shard's list of links to drive.
+    /// Whether it stands in the shard's list of links to flush.
     pub(super) dirty: bool,
     queue: VecDeque<Bytes>,
     queued: usize,
@@ -187,7 +187,7 @@ impl Link {
                 Ok(None) | Err(ReadError::Reset(_)) => break false,
             }
         };
-        // Whether flow control has news to send is found out by driving the connection, which follows in any case.
+        // Whether flow control has news to send is found out by sending, which follows in any case.
         let _ = chunks.finalize();
         goes_on
     }

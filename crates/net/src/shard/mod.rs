@@ -136,7 +136,7 @@ pub struct QuicShard {
     handshakes: usize,
     generation: u32,
     timers: Timers,
-    /// Links to drive before waiting again.
+    /// Links that something happened to and that are flushed before waiting again.
     dirty: Vec<usize>,
     /// Links that wait for a socket to take packets again.
     stalled: Vec<usize>,
@@ -245,7 +245,7 @@ impl QuicShard {
         }
         self.receive(now);
         self.handle_timeouts(now);
-        self.flush(now);
+        self.gather(now);
         Ok(())
     }
 
@@ -491,17 +491,29 @@ impl QuicShard {
         }
     }
 
-    /// Drives all links that something happened to.
-    fn flush(&mut self, now: Instant) {
-        for _ in 0..self.dirty.len() {
-            let Some(key) = self.dirty.pop() else { break };
-            self.drive(key, now);
+    /// Takes what happened on links that something happened to.
+    fn gather(&mut self, now: Instant) {
+        for index in 0..self.dirty.len() {
+            self.take_events(self.dirty[index], now);
         }
     }
 
-    fn drive(&mut self, key: usize, now: Instant) {
+    /// Sends what those links have to send. Between gathering and this, the caller has added what follows from the
+    /// events, so that an acknowledgement and a forwarded voice packet leave as one.
+    fn flush(&mut self, now: Instant) {
+        for _ in 0..self.dirty.len() {
+            let Some(key) = self.dirty.pop() else { break };
+            if let Some(link) = self.links.get_mut(key).and_then(Option::as_mut) {
+                link.dirty = false;
+                self.take_events(key, now);
+                self.transmit(key, now);
+                self.settle_with_endpoint(key);
+            }
+        }
+    }
+
+    fn take_events(&mut self, key: usize, now: Instant) {
         let Some(link) = self.links.get_mut(key).and_then(Option::as_mut) else { return };
-        link.dirty = false;
         let outcome = link.take_events(&mut self.events, now);
         if outcome.up {
             self.handshakes -= 1;
@@ -510,8 +522,6 @@ impl QuicShard {
         if let Some(cause) = outcome.lost {
             self.end(key, cause);
         }
-        self.transmit(key, now);
-        self.settle_with_endpoint(key);
     }
 
     /// Lets the connection and the endpoint exchange what they owe each other; forgets the connection when it is drained.

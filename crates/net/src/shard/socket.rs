@@ -54,7 +54,11 @@ impl Socket {
     /// Fills the inbox; gives the number of buffers filled.
     pub(super) fn receive(&mut self, inbox: &mut Inbox) -> usize {
         match inbox.fill(|buffers, metas| self.state.recv((&self.socket).into(), buffers, metas)) {
-            Ok(count) => count,
+            Ok(count) => {
+                // Fewer buffers than asked for: the socket is empty, and the next packet is announced.
+                self.readable = count == BATCH_SIZE;
+                count
+            }
             Err(error) => {
                 // Anything but an empty socket is a report about a packet sent earlier (ICMP); the next call goes on.
                 self.readable = error.kind() != io::ErrorKind::WouldBlock;
