@@ -73,7 +73,15 @@ pub(super) enum Distrust {
 impl Conversation {
     /// One that this device is not in yet.
     pub(super) fn outside(id: ConversationId, generation: u32, peer: Option<AccountId>) -> Self {
-        Self { id, record: Record::outside(generation, peer), values: None, known_head: 0, sync: Sync::Idle, failures: 0, refused: None }
+        Self {
+            id,
+            record: Record::outside(generation, peer),
+            values: None,
+            known_head: 0,
+            sync: Sync::Idle,
+            failures: 0,
+            refused: None,
+        }
     }
 
     /// As persisted.
@@ -140,7 +148,8 @@ impl Conversation {
 
     fn put(&mut self, values: Values, outbox: &mut Outbox) {
         let prefix = [GROUP_PREFIX, &self.id.0].concat();
-        outbox.write_values(&prefix, self.values.as_ref().unwrap_or(&Values::new()), &values);
+        let old = self.values.take().unwrap_or_default();
+        outbox.write_values(&prefix, &old, &values);
         self.values = Some(values);
     }
 

@@ -105,6 +105,8 @@ struct Session {
     listed: bool,
     /// The supernode has answered about key packages, or none were needed.
     stocked: bool,
+    /// Key packages are on their way.
+    publishing: bool,
     /// [`Event::Ready`] is out.
     ready: bool,
     /// Requests that failed for a reason that passes, for the length of pauses.
@@ -122,6 +124,8 @@ enum Timer {
     Publish,
     /// Try again to get into a conversation, or up to date.
     Conversation(ConversationId),
+    /// Ask again whose name an incoming call's offer holds.
+    Check,
     /// Try again to attach the leg.
     Attach,
     /// Give up on a call whose session did not come back.
@@ -197,8 +201,6 @@ impl Member {
         self.resume_call(now);
         self.fetch_inbox();
         self.list_conversations(Bytes::new());
-        self.restock();
-        self.check_ready();
     }
 
     /// The session is lost. A call in progress is kept for a while, to be taken up again with the next session.
@@ -248,6 +250,7 @@ impl Member {
                 Timer::List => self.list_conversations(Bytes::new()),
                 Timer::Publish => self.restock(),
                 Timer::Conversation(id) => self.retry_conversation(id, now),
+                Timer::Check => self.check_caller(),
                 Timer::Attach => self.resume_call(now),
                 Timer::GiveUp => self.end_call(Ending::Cause(v1::Cause::Lost), now),
             }

@@ -24,7 +24,10 @@ pub struct SignIn {
 
 impl std::fmt::Debug for SignIn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SignIn").field("supernode", &self.supernode).field("proven", &self.proven).finish_non_exhaustive()
+        f.debug_struct("SignIn")
+            .field("supernode", &self.supernode)
+            .field("proven", &self.proven)
+            .finish_non_exhaustive()
     }
 }
 
@@ -49,7 +52,10 @@ pub enum SignInError {
         behind: bool,
     },
     /// The supernode serves newer protocol versions only.
-    #[error("this program is too old for the network (it speaks version {}, at least {minimum} is needed): update it", ahoy_proto::VERSION)]
+    #[error(
+        "this program is too old for the network (it speaks version {}, at least {minimum} is needed): update it",
+        ahoy_proto::VERSION
+    )]
     VersionTooOld {
         /// Least version served.
         minimum: u32,

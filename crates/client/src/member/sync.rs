@@ -61,6 +61,7 @@ impl Member {
             return self.fetch_inbox();
         }
         session.inbox_read = true;
+        self.restock();
         self.advance_all(now);
     }
 
@@ -123,8 +124,7 @@ impl Member {
         let before = Record::outside(generation, peer);
         let record = Record::of(&group, &before, found, 0)?;
         let staged = Staged { record, values: group.close() };
-        let conversation =
-            self.conversations.entry(id).or_insert_with(|| Conversation::outside(id, generation, found));
+        let conversation = self.conversations.entry(id).or_insert_with(|| Conversation::outside(id, generation, found));
         conversation.adopt(staged, &mut self.outbox);
         Ok(())
     }
@@ -370,9 +370,12 @@ impl Member {
 
     /// Publishes key packages if the stock is low.
     pub(super) fn restock(&mut self) {
-        let Some(session) = &mut self.session else { return };
+        let Some(session) = self.session.as_mut().filter(|session| !session.publishing) else { return };
         match self.key_packages.restock(&self.mls, &mut self.outbox) {
-            Some(body) => self.ask(Request::PublishKeyPackages, body),
+            Some(body) => {
+                session.publishing = true;
+                self.ask(Request::PublishKeyPackages, body);
+            }
             None => session.stocked = true,
         }
     }
@@ -380,6 +383,7 @@ impl Member {
     pub(super) fn key_packages_published(&mut self, body: &Body, now: Instant) {
         if let Some(session) = &mut self.session {
             session.stocked = true;
+            session.publishing = false;
         }
         match body {
             Body::Done(_) => self.key_packages.restocked(&mut self.outbox),

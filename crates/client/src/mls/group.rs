@@ -1,11 +1,12 @@
 //! One MLS group, as of one snapshot of its values.
 
 use bytes::Bytes;
+use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{
     ContentType, GroupId, KeyPackage, LeafNodeParameters, MlsGroup, MlsMessageBodyIn, MlsMessageOut,
     ProcessedMessageContent, ProcessedWelcome, Proposal, ProtocolMessage, Sender, StagedCommit, StagedWelcome,
 };
-use openmls::prelude::tls_codec::Serialize as _;
+use openmls_traits::OpenMlsProvider as _;
 
 use super::provider::{Provider, Values};
 use super::{Leaf, Mls, MlsError, SUITE, capabilities, join_config, leaf, lifetime, message};
@@ -62,7 +63,7 @@ impl Mls {
             .padding_size(super::PADDING)
             .use_ratchet_tree_extension(true)
             .with_wire_format_policy(join_config().wire_format_policy())
-            .sender_ratchet_configuration(join_config().sender_ratchet_configuration().clone())
+            .sender_ratchet_configuration(*join_config().sender_ratchet_configuration())
             .build(&provider, &self.signer, self.credential.clone())
             .map_err(|_| MlsError::Malformed)?;
         let mut welcome = None;
@@ -109,14 +110,9 @@ impl Mls {
             .build_group(&provider, info, self.credential.clone())
             .map_err(|_| MlsError::Refused)?
             .leaf_node_parameters(parameters)
-            .load_psks(openmls_traits::OpenMlsProvider::storage(&provider))
+            .load_psks(provider.storage())
             .map_err(|_| MlsError::Refused)?
-            .build(
-                openmls_traits::OpenMlsProvider::rand(&provider),
-                openmls_traits::OpenMlsProvider::crypto(&provider),
-                &self.signer,
-                |_| true,
-            )
+            .build(provider.rand(), provider.crypto(), &self.signer, |_| true)
             .map_err(|_| MlsError::Refused)?
             .finalize(&provider)
             .map_err(|_| MlsError::Refused)?;
@@ -131,10 +127,7 @@ impl<'a> Group<'a> {
     /// The group that these values hold.
     pub(crate) fn open(mls: &'a Mls, id: &GroupId, values: &Values) -> Result<Self, MlsError> {
         let provider = Provider::open(mls, values);
-        let group = MlsGroup::load(openmls_traits::OpenMlsProvider::storage(&provider), id)
-            .ok()
-            .flatten()
-            .ok_or(MlsError::NoGroup)?;
+        let group = MlsGroup::load(provider.storage(), id).ok().flatten().ok_or(MlsError::NoGroup)?;
         Ok(Self { provider, group })
     }
 
@@ -158,7 +151,7 @@ impl<'a> Group<'a> {
 
     /// The secret that this epoch's voice keys are made from.
     pub(crate) fn voice_secret(&self) -> Result<[u8; 32], MlsError> {
-        let crypto = openmls_traits::OpenMlsProvider::crypto(&self.provider);
+        let crypto = self.provider.crypto();
         let secret = self.group.export_secret(crypto, VOICE_LABEL, &[], 32).map_err(|_| MlsError::NoGroup)?;
         secret.try_into().map_err(|_| MlsError::NoGroup)
     }
@@ -226,7 +219,7 @@ impl<'a> Group<'a> {
 
     /// GroupInfo with ratchet tree and external public key, for devices that come later.
     fn info(&self, mls: &Mls) -> Result<Bytes, MlsError> {
-        let crypto = openmls_traits::OpenMlsProvider::crypto(&self.provider);
+        let crypto = self.provider.crypto();
         let info = self.group.export_group_info(crypto, &mls.signer, true).map_err(|_| MlsError::NoGroup)?;
         encode(&info)
     }

@@ -15,13 +15,13 @@ pub(crate) use provider::Values;
 use ahoy_proto::{CallId, ConversationId, LegId, v1};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
+use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
 use openmls::prelude::{
     BasicCredential, Capabilities, Ciphersuite, CredentialWithKey, GroupId, KeyPackage, KeyPackageIn, Lifetime,
     MlsGroupJoinConfig, MlsMessageBodyIn, MlsMessageIn, ProtocolVersion, SenderRatchetConfiguration,
 };
 use openmls_rust_crypto::RustCrypto;
 use prost::Message;
-use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
 
 use provider::{DeviceSigner, Provider, Randomness};
 
@@ -124,8 +124,7 @@ impl Mls {
     }
 
     fn validate(&self, package: KeyPackageIn) -> Result<(KeyPackage, Leaf), MlsError> {
-        let package =
-            package.validate(&self.crypto, ProtocolVersion::Mls10).map_err(|_| MlsError::Refused)?;
+        let package = package.validate(&self.crypto, ProtocolVersion::Mls10).map_err(|_| MlsError::Refused)?;
         if package.ciphersuite() != SUITE {
             return Err(MlsError::Malformed);
         }

@@ -54,7 +54,7 @@ pub(super) struct Call {
     call_token: Bytes,
     /// [`Event::Connected`] is out.
     connected: bool,
-    /// Attempts to attach that failed.
+    /// Attempts to attach, or to make sure of the caller, that failed.
     failures: u32,
 }
 
@@ -247,6 +247,7 @@ impl Member {
         let Some(call) = self.call.take() else { return };
         self.timers.remove(&Timer::GiveUp);
         self.timers.remove(&Timer::Attach);
+        self.timers.remove(&Timer::Check);
         // Nobody has been told of a call that is still being checked.
         if !matches!(call.phase, Phase::Checking { .. }) {
             self.outbox.event(Event::Ended { call: call.id, ending });

@@ -110,8 +110,10 @@ impl Member {
                 packages.push(package);
             }
         }
-        let created =
-            self.mls.create(group_id(creating.id, FIRST_GENERATION), packages).map_err(|_| Refusal::ConversationRefused)?;
+        let created = self
+            .mls
+            .create(group_id(creating.id, FIRST_GENERATION), packages)
+            .map_err(|_| Refusal::ConversationRefused)?;
         let staged = |leaves: Vec<Leaf>| {
             vet(&leaves, &self.identity, Some(creating.peer), &self.people).map_err(|_| MlsError::Refused)?;
             Record::of(&created.group, &Record::outside(FIRST_GENERATION, None), Some(creating.peer), 0)
@@ -133,7 +135,11 @@ impl Member {
     /// A device under another account key than the pinned one stops the call.
     fn check_new_device(&mut self, leaf: &Leaf) -> Result<(), Refusal> {
         if leaf.account == self.identity.account {
-            return if leaf.account_key == self.identity.account_key { Ok(()) } else { Err(Refusal::ConversationRefused) };
+            return if leaf.account_key == self.identity.account_key {
+                Ok(())
+            } else {
+                Err(Refusal::ConversationRefused)
+            };
         }
         if self.people.standing(leaf.account, &leaf.account_key) == Standing::Pinned {
             return Ok(());

@@ -50,15 +50,17 @@ impl Member {
             Request::ClaimPeer(id, peer) => self.peer_claimed(id, peer, body, now),
             Request::ClaimOwn(id) => self.own_claimed(id, body, now),
             Request::CreateConversation(id) => self.conversation_created(id, body, now),
-            Request::StartCall(id) => {
-                if !matches!(body, Body::Done(_)) && self.call_mut(&id.0).is_some() {
-                    self.end_call(Ending::Refused(refusal(body)), now);
-                }
-            }
+            Request::StartCall(id) => self.started(id, body, now),
             Request::FindCaller(id) => self.caller_found(id, body, now),
             Request::AnswerCall(id) => self.answered(id, body, now),
             Request::AttachLeg(id) => self.attached(id, body, now),
             _ => {}
+        }
+    }
+
+    fn started(&mut self, id: CallId, body: &Body, now: Instant) {
+        if !matches!(body, Body::Done(_)) && self.call_mut(&id.0).is_some() {
+            self.end_call(Ending::Refused(refusal(body)), now);
         }
     }
 
@@ -103,8 +105,14 @@ impl Member {
         if self.people.find(&name).is_some_and(|(account, _)| account == caller) {
             self.ring(Person { account: caller, name });
         } else {
-            self.ask(Request::FindCaller(id), find(&name));
+            self.check_caller();
         }
+    }
+
+    pub(in crate::member) fn check_caller(&mut self) {
+        let Some(Call { id, phase: Phase::Checking { name, .. }, .. }) = &self.call else { return };
+        let (id, body) = (*id, find(name));
+        self.ask(Request::FindCaller(id), body);
     }
 
     fn remember(&mut self, call: CallId, opened: &Opened) {
@@ -119,6 +127,11 @@ impl Member {
         let Some(call) = self.call_mut(&id.0) else { return };
         let Phase::Checking { name, account_key } = &call.phase else { return };
         let (name, account_key) = (name.clone(), *account_key);
+        if passes(body) {
+            call.failures += 1;
+            let failures = call.failures;
+            return self.pause(Timer::Check, failures, body, now);
+        }
         let caller = call.offers.first().map(|offer| offer.account);
         let proven = match self.learn(&name, body) {
             Ok(account) => Some(account) == caller && self.is_pinned(account, &account_key),

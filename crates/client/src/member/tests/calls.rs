@@ -79,10 +79,8 @@ fn of_two_calls_that_cross_one_is_left() {
     let (mut world, alice, bob) = World::of_two();
     world.forget_events();
     let now = world.now.instant;
-    let calls = [
-        world.member(alice).call(&name("bob"), now).unwrap(),
-        world.member(bob).call(&name("alice"), now).unwrap(),
-    ];
+    let calls =
+        [world.member(alice).call(&name("bob"), now).unwrap(), world.member(bob).call(&name("alice"), now).unwrap()];
     world.settle();
     assert_eq!(world.store.conversations(AccountId([1; 16])).len(), 1, "the pair has one conversation");
     let call = calls.into_iter().min().unwrap();

@@ -65,6 +65,8 @@ struct Client {
     /// Outputs carried out so far, and after how many the device dies.
     outputs: usize,
     dies_after: Option<usize>,
+    /// Key packages that it has sent to be published.
+    published: usize,
     seed: u8,
 }
 
@@ -83,10 +85,7 @@ type Who = usize;
 impl World {
     fn new() -> Self {
         let now = Now { instant: origin(), unix_ms: START * 1000 };
-        let mut world =
-            Self { exchange: exchange(now, 0), store: MemoryStore::default(), now, clients: Vec::new(), next_link: 1 };
-        world.next_link = 1;
-        world
+        Self { exchange: exchange(now, 0), store: MemoryStore::default(), now, clients: Vec::new(), next_link: 1 }
     }
 
     /// Alice and Bob with a device each, signed in; neither has heard of the other.
@@ -126,6 +125,7 @@ impl World {
             tamper: None,
             outputs: 0,
             dies_after: None,
+            published: 0,
             seed: 0,
         });
         self.clients.len() - 1
@@ -359,6 +359,9 @@ impl World {
                 }
                 Output::Event(event) => client.events.push_back(event),
                 Output::Send(message) => {
+                    if let Some(Ask::PublishKeyPackages(publish)) = &message.body {
+                        client.published += publish.key_packages.len();
+                    }
                     if let Some(link) = client.link {
                         let bytes = frame::encode(&message);
                         assert!(message.encoded_len() <= limits::MESSAGE_MAX);
