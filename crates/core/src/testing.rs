@@ -17,7 +17,7 @@ pub fn origin() -> Instant {
 }
 
 /// What must last, in memory: answers in the order asked, and never fails.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     accounts: BTreeMap<AccountId, Account>,
     devices: BTreeMap<DeviceId, Device>,
@@ -25,14 +25,14 @@ pub struct MemoryStore {
     inbox_sequence: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Account {
     name: Name,
     account_key: [u8; 32],
     calls_from: v1::CallsFrom,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Device {
     account: AccountId,
     key_packages: VecDeque<Bytes>,
@@ -40,7 +40,7 @@ struct Device {
     inbox: VecDeque<v1::InboxEntry>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Conversation {
     members: [AccountId; 2],
     epoch: u64,
@@ -77,6 +77,11 @@ impl MemoryStore {
     /// What stands in a conversation's log.
     pub fn log(&self, conversation: ConversationId) -> &[v1::LogEntry] {
         self.conversations.get(&conversation).map_or(&[], |conversation| &conversation.log)
+    }
+
+    /// Whether there is such a conversation.
+    pub fn has_conversation(&self, conversation: ConversationId) -> bool {
+        self.conversations.contains_key(&conversation)
     }
 
     /// The conversations of an account.

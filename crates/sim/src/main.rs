@@ -1,0 +1,31 @@
+//! Replays one seed: `cargo run -p ahoy-sim -- --seed S`.
+
+use std::process::ExitCode;
+
+use ahoy_sim::{Plan, World};
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let seed = match (arguments.next().as_deref(), arguments.next().map(|seed| seed.parse())) {
+        (Some("--seed"), Some(Ok(seed))) => seed,
+        _ => {
+            eprintln!("usage: ahoy-sim --seed NUMBER");
+            return ExitCode::from(2);
+        }
+    };
+    let plan = Plan::of_seed(seed);
+    println!("{plan:#?}");
+    match World::run(plan) {
+        Ok(summary) => {
+            println!("{summary:#?}");
+            ExitCode::SUCCESS
+        }
+        Err(broken) => {
+            for line in &broken.chronicle {
+                println!("{line}");
+            }
+            println!("{broken}");
+            ExitCode::FAILURE
+        }
+    }
+}
