@@ -1,9 +1,9 @@
 //! The lists that the authority signs for everybody: roster and revocations.
 
 use ahoy_proto::UnixTime;
-use ahoy_proto::document::{self, Document, Revocations, Roster, RosterEntry};
+use ahoy_proto::document::{self, Document, KeyLogHead, Revocations, Roster, RosterEntry};
 use ahoy_proto::limits::{CLOCK_SKEW_MAX, CREDENTIAL_LIFE, ROSTER_LIFE};
-use ahoy_store::{PruneRevocations, SetRoster, Store, StoreError};
+use ahoy_store::{KeyLogHeadNow, PruneRevocations, SetRoster, Store, StoreError};
 
 use crate::Keys;
 
@@ -31,8 +31,11 @@ pub(crate) async fn roster(
 ) -> Result<Signed<Roster>, StoreError> {
     let supernodes = supernodes.to_vec();
     let serial = store.call(SetRoster { supernodes: supernodes.clone() }).await?;
+    let newest = store.call(KeyLogHeadNow).await?;
+    let key_log = KeyLogHead { length: newest.sequence, head: newest.head };
     let network = keys.network();
-    Ok(Signed::new(Roster { network, serial, supernodes, issued_at: now, expires: now.plus(ROSTER_LIFE) }, keys))
+    let expires = now.plus(ROSTER_LIFE);
+    Ok(Signed::new(Roster { network, serial, supernodes, key_log, issued_at: now, expires }, keys))
 }
 
 /// The revocation list as it stands.

@@ -3,7 +3,7 @@
 use ahoy_proto::api::{DeviceVerb, device_request_input};
 use ahoy_proto::call_token::{self, CallTokenClaims, CallTokenKey};
 use ahoy_proto::document::{
-    self, Confirmation, Credential, DocumentError, Jwk, Revocations, Revoked, Roster, RosterEntry,
+    self, Confirmation, Credential, DocumentError, Jwk, KeyLogHead, Revocations, Revoked, Roster, RosterEntry,
 };
 use ahoy_proto::flow::FlowId;
 use ahoy_proto::frame;
@@ -84,6 +84,7 @@ fn documents_are_compact_jws() {
             region: "local".into(),
             weight: 100,
         }],
+        key_log: KeyLogHead { length: 3, head: [0x11; 32] },
         issued_at: UnixTime(1_800_000_000),
         expires: UnixTime(1_800_604_800),
     };
