@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -18,7 +18,7 @@ impl DataFolder {
     /// Makes the folder if there is none, and claims it.
     ///
     /// # Errors
-    /// When it can't be made or written, others can look into it, or another process has it.
+    /// When it can't be made or written, or another process has it.
     pub(crate) fn claim(path: &Path) -> anyhow::Result<Self> {
         make(path)?;
         let lock_path = path.join("lock");
@@ -63,21 +63,16 @@ pub(crate) fn keys(data: &Path) -> PathBuf {
     data.join("keys")
 }
 
-/// Makes a folder that only we can look into; one that exists has to be like that.
+/// Makes a folder that only we can look into, if there is none. What lies in one that exists has modes of its own.
 ///
 /// # Errors
-/// When it can't be made, or is open to others.
+/// When it can't be made.
 pub(crate) fn make(path: &Path) -> anyhow::Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .with_context(|| format!("can't make the folder {}", path.display()))?;
-    let attributes = path.metadata().with_context(|| format!("can't look at {}", path.display()))?;
-    if attributes.mode() & 0o077 != 0 {
-        bail!("{} is open to others: run `chmod 700 {}`", path.display(), path.display());
-    }
-    Ok(())
+        .with_context(|| format!("can't make the folder {}", path.display()))
 }
 
 /// Writes a secret that only we can read, whole or not at all.
@@ -95,7 +90,7 @@ pub(crate) fn write_secret(path: &Path, secret: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
 
@@ -109,14 +104,6 @@ mod tests {
         assert!(error.contains("another ahoyd"), "{error}");
         drop(first);
         assert!(DataFolder::claim(&path).is_ok());
-    }
-
-    #[test]
-    fn a_folder_that_everybody_can_look_into_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let error = DataFolder::claim(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("chmod 700"), "{error}");
     }
 
     #[test]
