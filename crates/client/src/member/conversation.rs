@@ -23,6 +23,8 @@ pub(super) struct Conversation {
     values: Option<Values>,
     /// Newest log entry that the supernode spoke of.
     pub(super) known_head: u64,
+    /// Something was seen that the log may explain.
+    pub(super) doubt: bool,
     pub(super) sync: Sync,
     /// Attempts to get in or up to date that failed since the session came up.
     pub(super) failures: u32,
@@ -78,6 +80,7 @@ impl Conversation {
             record: Record::outside(generation, peer),
             values: None,
             known_head: 0,
+            doubt: false,
             sync: Sync::Idle,
             failures: 0,
             refused: None,
@@ -102,7 +105,12 @@ impl Conversation {
 
     /// Whether this device is in the group and has taken in all that it knows of.
     pub(super) fn is_current(&self) -> bool {
-        self.is_inside() && self.known_head <= self.record.head && matches!(self.sync, Sync::Idle)
+        self.is_inside() && !self.is_behind() && !self.doubt && matches!(self.sync, Sync::Idle)
+    }
+
+    /// Whether the supernode spoke of entries that this device has not taken in.
+    pub(super) fn is_behind(&self) -> bool {
+        self.known_head > self.record.head
     }
 
     /// Opens a transaction on the group.
@@ -142,6 +150,8 @@ impl Conversation {
     pub(super) fn leave(&mut self, generation: u32, outbox: &mut Outbox) {
         self.put(Values::new(), outbox);
         self.values = None;
+        self.known_head = 0;
+        self.doubt = false;
         self.record = Record::outside(generation, self.record.peer);
         outbox.remove([RECORD_PREFIX, &self.id.0].concat());
     }

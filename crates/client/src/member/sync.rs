@@ -238,6 +238,7 @@ impl Member {
     pub(super) fn log_fetched(&mut self, id: ConversationId, body: &Body, now: Instant) {
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         conversation.sync = Sync::Idle;
+        conversation.doubt = false;
         let Body::LogEntries(page) = body else { return self.fail(id, body, now) };
         let before = conversation.record.head;
         for entry in &page.entries {
@@ -250,7 +251,8 @@ impl Member {
             }
         }
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
-        if conversation.is_inside() && conversation.refused.is_none() && conversation.record.head == before {
+        let stuck = conversation.is_inside() && conversation.record.head == before && conversation.is_behind();
+        if stuck && conversation.refused.is_none() {
             // There is a gap that the supernode can't fill.
             conversation.leave(conversation.record.generation, &mut self.outbox);
         }

@@ -168,3 +168,15 @@ fn join_config() -> MlsGroupJoinConfig {
         .sender_ratchet_configuration(SenderRatchetConfiguration::new(OUT_OF_ORDER_MAX, FORWARD_DISTANCE_MAX))
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_voice_key_is_hkdf_expand_over_call_and_leg() {
+        // HMAC-SHA-256 with 32 bytes of 1 over 16 of 2, 16 of 3 and one 1, as computed elsewhere.
+        let expected = [0x79, 0xf5, 0x77, 0x04, 0x8e, 0x62, 0xbe, 0xb5, 0x64, 0xb9, 0xe3, 0x3e, 0x07, 0x71, 0x52, 0xaa];
+        assert_eq!(voice_key(&[1; 32], CallId([2; 16]), LegId([3; 16])), expected);
+    }
+}

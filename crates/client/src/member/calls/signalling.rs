@@ -166,11 +166,12 @@ impl Member {
         self.held.push(Held { conversation, body });
         let known = self.conversations.contains_key(&conversation);
         self.know(conversation, 0, None);
-        if let Some(entry) = self.conversations.get_mut(&conversation)
-            && entry.is_inside()
-        {
-            // It is of an epoch to come, so there is something in the log.
-            entry.known_head = entry.known_head.max(entry.record.head + 1);
+        if let Some(entry) = self.conversations.get_mut(&conversation) {
+            if entry.is_inside() && entry.group(&self.mls).is_err() {
+                entry.leave(entry.record.generation, &mut self.outbox);
+            }
+            // It may be of an epoch to come.
+            entry.doubt = entry.is_inside();
         }
         if known { self.advance(conversation, now) } else { self.fetch_inbox() }
     }

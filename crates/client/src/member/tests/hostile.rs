@@ -140,6 +140,42 @@ fn an_offer_does_not_ring_twice_nor_for_another_call() {
 }
 
 #[test]
+fn an_offer_that_claims_an_epoch_to_come_changes_nothing() {
+    let (mut world, alice, bob) = World::of_two();
+    let call = world.connect(alice, bob);
+    world.hang_up(alice, call);
+    world.clients[bob].tamper = Some(Box::new(|message| {
+        if let Some(Body::IncomingCall(incoming)) = &mut message.body {
+            // Version, wire format, group id with its length, then the epoch.
+            let mut sealed = incoming.sealed.to_vec();
+            sealed[25..33].copy_from_slice(&77u64.to_be_bytes());
+            incoming.sealed = sealed.into();
+        }
+    }));
+    let call = world.call(alice, "bob");
+    world.hang_up(alice, call);
+    world.clients[bob].tamper = None;
+    assert!(!rings(&mut world, bob));
+    let id = world.store.conversations(AccountId([1; 16]))[0];
+    assert!(world.store.log(id).is_empty(), "nobody entered anew");
+    world.connect(alice, bob);
+}
+
+#[test]
+fn a_log_that_is_said_to_be_longer_than_it_is_does_no_lasting_harm() {
+    let (mut world, alice, bob) = World::of_two();
+    let call = world.connect(alice, bob);
+    world.hang_up(alice, call);
+    let conversation = world.store.conversations(AccountId([1; 16]))[0];
+    let entry = v1::LogEntry { conversation: conversation.to_bytes(), sequence: u64::MAX, ..v1::LogEntry::default() };
+    let message = v1::SupernodeMessage { in_reply_to: 0, body: Some(Body::LogEntry(entry)) };
+    world.clients[bob].from_supernode.push_back(message);
+    world.settle();
+    assert_eq!(world.store.log(conversation).len(), 1, "Bob entered anew, once");
+    world.connect(alice, bob);
+}
+
+#[test]
 fn an_offer_counts_only_with_the_message_around_it() {
     let changes: [fn(&mut v1::IncomingCall); 3] = [
         |incoming| incoming.call = some_bytes(16),
