@@ -10,7 +10,7 @@ use crate::{shell, workspace};
 const CODE_LINES_MAX: usize = 800;
 
 /// Words that say nothing about what a thing is. In names of files, types, traits, modules and functions.
-const EMPTY_WORDS: [&str; 7] = ["manager", "helper", "helpers", "util", "utils", "misc", "info"];
+const EMPTY_WORDS: [&str; 6] = ["manager", "helper", "helpers", "util", "utils", "misc"];
 
 /// Starts of function names that say nothing.
 const EMPTY_STARTS: [&str; 2] = ["get_", "process_"];
