@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds everything in release and lets the trials crate measure it and write docs/benchmarks.md.
+//! `cargo xtask bench`: builds in release and lets the trials crate measure real processes and write docs/benchmarks.md.
 
 use std::process::Command;
 
@@ -7,10 +7,24 @@ use crate::{python, shell, test, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Handed to the bench, such as `--rounds 1` or `--help`
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    bench: Vec<String>,
+    /// Only this part
+    #[arg(value_enum)]
+    part: Option<Part>,
+    /// Handed to the program of that part; `-- --help` shows what it takes
+    #[arg(last = true, requires = "part")]
+    rest: Vec<String>,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// How a call sounds on good and bad networks
+    Quality,
+    /// What a supernode costs
+    Cost,
+}
+
+/// Where both parts have a section.
+const REPORT: &str = "docs/benchmarks.md";
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     needs::meet(&[Purpose::Build, Purpose::Score])?;
@@ -20,11 +34,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         shell::run(shell::cargo("build").args(["--release", "--bins"]).args(packages))
     })?;
     let binaries = workspace::target()?.join("release");
-    let part = |name: &str, more: &[String]| {
-        let mut part = Command::new(binaries.join(name));
-        part.current_dir(workspace::root()).args(["--write", "docs/benchmarks.md"]).args(more);
-        shell::step(name, || shell::run(test::with_parts(&mut part, &binaries, &python)))
-    };
-    part("quality", &[])?;
-    part("bench", &args.bench)
+    for (part, program) in [(Part::Quality, "quality"), (Part::Cost, "bench")] {
+        if args.part.is_some_and(|wanted| wanted != part) {
+            continue;
+        }
+        let mut command = Command::new(binaries.join(program));
+        command.current_dir(workspace::root()).args(["--write", REPORT]).args(&args.rest);
+        shell::step(program, || shell::run(test::with_parts(&mut command, &binaries, &python)))?;
+    }
+    Ok(())
 }

@@ -13,6 +13,8 @@ use crate::{python, shell};
 pub(crate) enum Purpose {
     /// Compiling Ahoy.
     Build,
+    /// Knowing which files belong to the repository.
+    Repository,
     /// Scoring speech in the trials.
     Score,
     /// Network namespaces, captures and wrong clocks in the trials.
@@ -33,6 +35,7 @@ const NEEDS: [Need; 11] = [
     Need { what: "the C library's headers", package: "libc6-dev", purpose: Purpose::Build, present: c_headers },
     Need { what: "make", package: "make", purpose: Purpose::Build, present: || shell::find("make").is_some() },
     Need { what: "cmake", package: "cmake", purpose: Purpose::Build, present: || shell::find("cmake").is_some() },
+    Need { what: "git", package: "git", purpose: Purpose::Repository, present: || shell::find("git").is_some() },
     Need { what: "Python with venv", package: "python3-venv", purpose: Purpose::Score, present: python::has_venv },
     Need { what: "Python's headers", package: "python3-dev", purpose: Purpose::Score, present: python::has_headers },
     Need { what: "ip", package: "iproute2", purpose: Purpose::Capture, present: || shell::find("ip").is_some() },
@@ -72,7 +75,7 @@ fn missing<'a>(needs: &[&'a Need]) -> Vec<&'a Need> {
 fn install(packages: &[&str]) -> anyhow::Result<()> {
     let apt = || {
         let mut command = Command::new("apt-get");
-        command.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet");
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(["-qq", "-o", "Dpkg::Use-Pty=0"]);
         command
     };
     shell::run(apt().arg("update"))?;
