@@ -30,7 +30,7 @@ struct Need {
 }
 
 #[rustfmt::skip]
-const NEEDS: [Need; 11] = [
+const NEEDS: &[Need] = &[
     Need { what: "a C compiler", package: "gcc", purpose: Purpose::Build, present: || shell::find("cc").is_some() },
     Need { what: "the C library's headers", package: "libc6-dev", purpose: Purpose::Build, present: c_headers },
     Need { what: "make", package: "make", purpose: Purpose::Build, present: || shell::find("make").is_some() },
