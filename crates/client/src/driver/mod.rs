@@ -104,7 +104,8 @@ pub enum Event {
         /// The other side.
         peer: Person,
     },
-    /// A voice packet opened after a pause of 200 ms or more; zero for the first of the call.
+    /// A voice packet opened: the first of the call (zero), the first since the other side attached anew, or one after a pause of
+    /// 200 ms or more.
     Voice {
         /// How long nothing came.
         silent: Duration,

@@ -92,7 +92,7 @@ pub struct CallStatistics {
 /// What the engine tells.
 #[derive(Debug)]
 pub(crate) enum EngineEvent {
-    /// A packet opened after a pause; zero for the first of the call.
+    /// The first packet of a leg opened, or one after a pause; zero for the first of the call.
     Heard { silent: Duration },
     /// The source has no more; silence is sent.
     SourceEnded,
@@ -169,6 +169,8 @@ pub(crate) struct Engine {
 struct Peer {
     device: DeviceId,
     leg: LegId,
+    /// Whether a packet of this leg has opened.
+    heard: bool,
     opener: Opener,
     receiver: Receiver,
 }
@@ -256,16 +258,18 @@ impl Engine {
     fn set_peer(&mut self, leg: PeerLeg) -> Result<(), CodecError> {
         let opener = Opener::new(&leg.key, leg.flow);
         if let Some(peer) = self.peers.iter_mut().find(|peer| peer.device == leg.device) {
+            peer.heard &= peer.leg == leg.leg;
             (peer.leg, peer.opener) = (leg.leg, opener);
         } else if self.peers.len() < LEGS_MAX {
-            self.peers.push(Peer { device: leg.device, leg: leg.leg, opener, receiver: Receiver::new()? });
+            let receiver = Receiver::new()?;
+            self.peers.push(Peer { device: leg.device, leg: leg.leg, heard: false, opener, receiver });
         }
         Ok(())
     }
 
     fn handle_datagram(&mut self, datagram: &[u8], now: Instant) {
-        let opened = self.peers.iter_mut().find_map(|peer| Some((peer.opener.open(datagram).ok()?, &mut peer.receiver)));
-        let Some((payload, receiver)) = opened else {
+        let opened = self.peers.iter_mut().find_map(|peer| Some((peer.opener.open(datagram).ok()?, peer)));
+        let Some((payload, peer)) = opened else {
             self.counts.refused += 1;
             return;
         };
@@ -273,8 +277,9 @@ impl Engine {
         self.counts.received_bytes += datagram.len() as u64;
         let silent = self.heard_at.map(|at| now.saturating_duration_since(at));
         self.heard_at = Some(now);
-        let report = receiver.handle_payload(&payload, now);
-        if silent.is_none_or(|silent| silent >= GAP) {
+        let report = peer.receiver.handle_payload(&payload, now);
+        let heard_before = std::mem::replace(&mut peer.heard, true);
+        if !heard_before || silent.is_none_or(|silent| silent >= GAP) {
             self.tell(EngineEvent::Heard { silent: silent.unwrap_or_default() });
         }
         match report {

@@ -201,7 +201,7 @@ impl Person {
             command.args(["--supernode", &supernode.to_string()]);
         }
         if let Some(keylog) = &self.keylog {
-            command.env("AHOY_KEYLOG", keylog);
+            command.env("SSLKEYLOGFILE", keylog);
         }
         let verb = arguments.first().map(|verb| verb.to_string_lossy().into_owned()).unwrap_or_default();
         command.args(arguments);
