@@ -1,5 +1,7 @@
 //! The real `ahoyd` from the outside: starting, refusing to start, ending, and what it leaves in its logs.
 
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
 mod harness;
 mod invites;
 mod logs;
