@@ -1,6 +1,6 @@
 //! Speech through `Sender` and `Receiver` over a modelled path, in virtual time, scored by PESQ-WB.
 //!
-//!     cargo run --release -p ahoy-voice --example impair -- PYTHON [SEEDS] [CONDITION]
+//!     cargo run -p ahoy-voice --example impair -- PYTHON [SEEDS] [CONDITION]
 //!
 //! PYTHON is an interpreter that has scripts/requirements.txt. The path has 40 ms and exponential jitter of mean 10 ms, order kept, and
 //! loses packets at random or in bursts (Gilbert, mean length 3), both ways; reports travel back on it. Every call starts cold.

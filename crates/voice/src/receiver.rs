@@ -1,7 +1,7 @@
 //! The receiver: payloads in, in any order and at any time; one frame out whenever asked.
 //!
-//! Every frame number has a slot; a payload fills the slot of its own frame and those of its copies. Playout walks the slots at a delay
-//! behind the fastest packets that jitter, and the reach of the copies while packets are lost, demand; the delay grows and shrinks by time-stretching.
+//! Every frame number has a slot; a payload fills the slot of its own frame and of those that it helps to repair. Playout walks the slots at a delay
+//! behind the fastest packets that jitter, and the reach of the repairs while packets are lost, demand; the delay grows and shrinks by time-stretching.
 //!
 //! Invariant: at most [`SLOTS_MAX`] slots and [`PENDING_MAX`] samples are held, and `pull_frame` always gives a whole frame.
 
@@ -71,7 +71,7 @@ pub struct Receiver {
     slots: BTreeMap<i64, Slot>,
     /// Highest frame number seen.
     newest: i64,
-    /// Reach of the copies in the payload that came last, in frames.
+    /// Reach of the repairs in the payload that came last, in frames.
     reach: u8,
     playout: Option<Playout>,
     /// Decoded and not yet played.
@@ -228,8 +228,7 @@ impl Receiver {
         let Some(playout) = self.playout else { return false };
         let ahead = index - playout.next;
         let starving = playout.begun && playout.invented > STARVING_FRAMES;
-        ahead > AHEAD_MAX
-            || ahead < -AHEAD_MAX
+        !(-AHEAD_MAX..=AHEAD_MAX).contains(&ahead)
             || (ahead < 0 && (starving || self.late_in_a_row > LATE_IN_A_ROW_MAX))
             || (starving && ahead > STARVED_AHEAD_MAX)
     }
@@ -283,7 +282,7 @@ impl Receiver {
         let (Some(mut playout), Some(base)) = (self.playout, self.arrivals.base()) else { return Origin::Silence };
         let target = self.target_ms();
         if !playout.begun {
-            if at - base - (playout.next as f64 * FRAME_MS) < target - FRAME_MS / 2.0 {
+            if at - base - (playout.next as f64 * FRAME_MS) < target - FRAME_MS {
                 return Origin::Silence;
             }
             playout.begun = true;
@@ -354,7 +353,12 @@ impl Receiver {
     fn stretch(&mut self, playout: &mut Playout, delay: f64, target: f64) -> bool {
         let excess = delay - target - (self.pending.len() % FRAME_SAMPLES) as f64 / SAMPLES_PER_MS;
         let pause = self.pause_frames >= PAUSE_FRAMES;
-        if playout.invented > 0 || excess.abs() < if pause { TOLERANCE_MS } else { FAR_MS } {
+        let tolerance = match pause {
+            false => FAR_MS,
+            true if excess < 0.0 && !self.losses.lossy() => PATIENT_MARGIN_MS,
+            true => TOLERANCE_MS,
+        };
+        if playout.invented > 0 || excess.abs() < tolerance {
             return false;
         }
         if excess > 0.0 {
@@ -380,7 +384,7 @@ impl Receiver {
     }
 }
 
-/// Frames kept for later: 2 s and the reach of the copies before them.
+/// Frames kept for later: 2 s, and the reach of the repairs before them.
 const SLOTS_MAX: usize = 120;
 
 /// Samples decoded ahead: a frame, a lag, and the frame that completes them.
@@ -415,12 +419,13 @@ const PATIENT_SHARE: f32 = 0.99;
 const PATIENT_MARGIN_MS: f64 = 25.0;
 
 /// Share of packets to wait for when they carry the last repair of a lost frame: both chances failing is rare.
-const BRISK_SHARE: f32 = 0.95;
+const BRISK_SHARE: f32 = 0.9;
 
 /// The largest delay aimed at.
 const TARGET_MAX_MS: f64 = 400.0;
 
-/// Deviations from the target that are left alone: each cut costs more than so little delay.
+/// Deviations from the target that are left alone: each cut costs more than so little delay. On a clean path the
+/// margin may be used up too before the delay grows.
 const TOLERANCE_MS: f64 = 15.0;
 
 /// Deviations that don't wait for a pause, and how alike both sides of a cut must then be.

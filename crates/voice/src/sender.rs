@@ -131,11 +131,11 @@ const CLEAN_START: u8 = 100;
 /// Loss up to which a path counts as clean.
 const LIGHT_UP_TO: f32 = 0.01;
 
-/// Loss from which one repair for each frame is too little: losses then come faster than they are solved.
-const DENSE_FROM: f32 = 0.14;
+/// Loss from which (to stay, to enter) one repair for each frame is too little: losses then come faster than they are solved.
+const DENSE_FROM: (f32, f32) = (0.12, 0.16);
 
-/// Mean length of a run, in packets, from which losses are bursts. At 20 % of single losses it is 1.25.
-const BURSTS_FROM: f32 = 1.8;
+/// Mean length of a run, in packets, from which (to stay, to enter) losses are bursts. At 20 % of single losses it is 1.25.
+const BURSTS_FROM: (f32, f32) = (1.5, 1.8);
 
 fn protection_for(report: &Report, current: Protection) -> Protection {
     let (expected, lost, runs) = (f32::from(report.expected), f32::from(report.lost), f32::from(report.runs));
@@ -145,11 +145,14 @@ fn protection_for(report: &Report, current: Protection) -> Protection {
     if lost <= LIGHT_UP_TO * expected {
         return Protection::Light;
     }
-    // One run of single loss is assumed, so that one unlucky run says little and a true burst enough.
-    let burst = (lost + 1.0) / (runs + 1.0);
-    if burst >= BURSTS_FROM {
+    // Two single losses are assumed, so that one unlucky run says little and a few true bursts enough. What is in force
+    // stays on weaker evidence: each change of length leaves the frames before it without repair.
+    let burst = (lost + 2.0) / (runs + 2.0);
+    let bursts_from = if current == Protection::Spaced { BURSTS_FROM.0 } else { BURSTS_FROM.1 };
+    let dense_from = if current == Protection::Dense { DENSE_FROM.0 } else { DENSE_FROM.1 };
+    if burst >= bursts_from {
         Protection::Spaced
-    } else if lost >= DENSE_FROM * expected {
+    } else if lost >= dense_from * expected {
         Protection::Dense
     } else {
         Protection::Close
