@@ -34,6 +34,11 @@ struct Story {
 }
 
 impl Stories {
+    /// A call rings; perhaps again, after a device that gave it up could not say so.
+    pub(crate) fn rang(&mut self, call: CallId, device: usize) {
+        self.0.entry(call).or_default().endings.remove(&device);
+    }
+
     pub(crate) fn connected(&mut self, call: CallId, device: usize) {
         self.0.entry(call).or_default().connected.insert(device);
     }
@@ -56,13 +61,12 @@ impl Stories {
     pub(crate) fn ended(&mut self, call: CallId, device: usize, at: Instant, ending: Ending) -> Result<(), Finding> {
         let story = self.0.entry(call).or_default();
         if let Some((_, before)) = story.endings.insert(device, (at, ending.clone())) {
-            // A device that dropped an incoming call with its link may be told of it again.
-            if before != Ending::Cause(v1::Cause::Lost) {
-                return Err((Checker::Calls, format!("{call} ended twice on a device: {before:?}, {ending:?}")));
-            }
+            return Err((Checker::Calls, format!("{call} ended twice on a device: {before:?}, {ending:?}")));
         }
-        let lost = ending == Ending::Cause(v1::Cause::Lost) && story.connected.contains(&device);
-        if lost && story.away < MUST_RETURN {
+        let lost = |ending: &Ending| *ending == Ending::Cause(v1::Cause::Lost);
+        // Whoever hangs up on a link that is dead is away for good.
+        let left = story.endings.iter().any(|(other, (_, theirs))| *other != device && !lost(theirs));
+        if lost(&ending) && story.connected.contains(&device) && !left && story.away < MUST_RETURN {
             return Err((
                 Checker::Calls,
                 format!("{call} was lost though its legs were away for {:?} only", story.away),
@@ -91,6 +95,10 @@ impl Story {
         let causes: BTreeSet<_> = self.endings.values().filter_map(|(_, ending)| cause(ending)).collect();
         let told: Vec<_> = causes.iter().filter(|cause| !elsewhere(cause)).collect();
         if told.len() < 2 || self.disturbed || self.acted_at_once() {
+            return Ok(());
+        }
+        // One hung up on a dead link and could not say so in time.
+        if told.contains(&&v1::Cause::Lost) && self.away >= MUST_RETURN {
             return Ok(());
         }
         Err((Checker::Calls, format!("the sides of {call} disagree: {told:?}")))

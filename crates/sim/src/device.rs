@@ -340,7 +340,10 @@ impl World {
         let this = &mut self.devices[device];
         match event {
             Event::Ready => this.ready = true,
-            Event::Incoming { call, .. } => this.talk = Some(Talk { call, stage: Stage::Incoming }),
+            Event::Incoming { call, .. } => {
+                this.talk = Some(Talk { call, stage: Stage::Incoming });
+                self.stories.rang(call, device);
+            }
             Event::Connected { call, own: OwnLeg { flow, .. }, legs, .. } => {
                 let peers = legs.iter().map(|leg| (leg.device, leg.flow)).collect();
                 let stage = Stage::Connected { flow, peers, heard: None };
