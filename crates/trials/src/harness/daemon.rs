@@ -81,16 +81,16 @@ impl Daemon {
     /// When it can't be started again.
     pub fn kill_and_restart(&mut self, trial: &Trial) -> anyhow::Result<()> {
         self.child.kill()?;
-        self.child = spawn(trial, &self.options, self.port, self.metrics, &self.data)?;
-        Ok(())
+        self.restart(trial)
     }
 
-    /// kill -9, for good.
+    /// Starts it again after its end, on the same port and data, without waiting until it is ready.
     ///
     /// # Errors
-    /// When the system refuses.
-    pub fn kill(mut self) -> anyhow::Result<()> {
-        self.child.kill()
+    /// When it can't be started again.
+    pub fn restart(&mut self, trial: &Trial) -> anyhow::Result<()> {
+        self.child = spawn(trial, &self.options, self.port, self.metrics, &self.data)?;
+        Ok(())
     }
 
     /// Its process.

@@ -15,9 +15,15 @@ const RETURN_MAX: Duration = Duration::from_millis(1500);
 /// Voice flows for this long between two kills, so that a session is no newer than a real one.
 const CALM: Duration = Duration::from_millis(1500);
 
+/// How long the daemon is away, in turn: a restart at once, by a service manager, and after something slow.
+const AWAY: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(300), Duration::from_millis(1000), Duration::from_millis(3500)];
+
 /// Milliseconds from the port being open again until each of the two heard the other.
-fn kill_once(trial: &Trial, daemon: &mut Daemon, verbs: &mut [Verb; 2]) -> anyhow::Result<[u64; 2]> {
-    daemon.kill_and_restart(trial)?;
+fn kill_once(trial: &Trial, daemon: &mut Daemon, away: Duration, verbs: &mut [Verb; 2]) -> anyhow::Result<[u64; 2]> {
+    daemon.child().kill()?;
+    std::thread::sleep(away);
+    daemon.restart(trial)?;
     trial.wait_for("the port to be open", || daemon.port_is_open().then_some(()))?;
     let open = unix_ms();
     let mut returned = [0; 2];
@@ -45,9 +51,11 @@ fn a_call_goes_on_after_kill_nine_of_its_supernode() {
         listening.wait_for("voice")?;
         let mut verbs = [calling, listening];
         let mut returns = Vec::new();
-        for _ in 0..KILLS {
+        for away in AWAY.iter().cycle().take(KILLS) {
             std::thread::sleep(CALM);
-            returns.extend(kill_once(trial, &mut daemon, &mut verbs)?);
+            let [alices, bobs] = kill_once(trial, &mut daemon, *away, &mut verbs)?;
+            println!("away for {away:?}: voice after {alices} and {bobs} ms");
+            returns.extend([alices, bobs]);
         }
         let [calling, mut listening] = verbs;
         calling.interrupt_and_finish()?.event("ended")?;
