@@ -84,7 +84,7 @@ pub struct Member {
     crossing: Option<v1::IncomingCall>,
     /// Offers of incoming calls that were opened lately.
     opened: VecDeque<(CallId, Opened)>,
-    /// A call hung up while there was no session.
+    /// A call hung up that the supernode may not have heard of.
     farewell: Option<CallId>,
     session: Option<Session>,
     timers: BTreeMap<Timer, Instant>,
@@ -218,6 +218,8 @@ impl Member {
                 Request::FindForVerify(name) => {
                     self.outbox.event(Event::Comparison { name, code: Err(Refusal::SessionLost) });
                 }
+                // The supernode may not have heard it: the peer would wait for this leg to return.
+                Request::HangUp(call) => self.farewell = Some(call),
                 Request::SetCallsFrom(_) => self.outbox.event(Event::CallsFromSet(Err(Refusal::SessionLost))),
                 _ => {}
             }
@@ -334,7 +336,7 @@ impl Member {
                 let result = if let Body::Done(_) = body { Ok(calls_from) } else { Err(refusal(body)) };
                 self.outbox.event(Event::CallsFromSet(result));
             }
-            Request::Unminded => {}
+            Request::HangUp(_) | Request::Unminded => {}
             request => self.handle_call_response(request, body, now),
         }
     }

@@ -26,6 +26,7 @@ pub(super) enum Request {
     StartCall(CallId),
     AnswerCall(CallId),
     AttachLeg(CallId),
+    HangUp(CallId),
     SetCallsFrom(v1::CallsFrom),
     /// Whatever comes back changes nothing.
     Unminded,

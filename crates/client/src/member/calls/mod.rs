@@ -235,7 +235,7 @@ impl Member {
         self.ask(request, body);
     }
 
-    /// Tells the supernode of a call that was hung up while there was no session.
+    /// Tells the supernode of a call that was hung up, if it has not heard of it.
     pub(super) fn say_farewell(&mut self) {
         if let Some(call) = self.farewell.take() {
             self.send_hang_up(call, v1::Cause::HungUp);
@@ -262,7 +262,7 @@ impl Member {
             self.farewell = Some(call);
         }
         let body = Ask::HangUp(v1::HangUp { call: call.to_bytes(), cause: cause.into() });
-        self.ask(Request::Unminded, body);
+        self.ask(Request::HangUp(call), body);
     }
 
     fn send_decline(&mut self, call: CallId, cause: v1::Cause) {
