@@ -12,11 +12,11 @@ pub(crate) const DEFAULT_NETWORK: &str = "http://localhost:8080";
 const EXAMPLES: &str = "\
 Examples:
   ahoy sign-up alice                        make an account on the network of this machine
-  ahoy --network https://voice.example.org sign-in alice
+  ahoy --network https://example.org sign-in alice
   ahoy call echo --for 10s                  hear yourself, sent back by the network
-  ahoy call bob --play hello.wav --record answer.wav
+  ahoy call bob --play hi.wav --record back.wav
   ahoy listen                               wait for calls and ask before answering
-  ahoy listen --auto-answer --play menu.wav answer every call: a bot
+  ahoy listen --auto-answer --play hi.wav   answer every call: a bot
   ahoy status                               is everything in order, and if not, what is not
 
 Exit codes:

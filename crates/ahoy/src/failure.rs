@@ -82,12 +82,9 @@ impl From<AccountError> for Failure {
                 text,
                 "Do not go on from a network that you do not trust. Otherwise check this machine's clock, and tell the operator.",
             ),
-            AccountError::NotAhoy(_) => Self::new(
-                Exit::Unreachable,
-                "not-ahoy",
-                text,
-                "Check the host and the port after --network.",
-            ),
+            AccountError::NotAhoy(_) => {
+                Self::new(Exit::Unreachable, "not-ahoy", text, "Check the host and the port after --network.")
+            }
             AccountError::NetworkChanged(_) => Self::new(
                 Exit::Refused,
                 "network-changed",
@@ -103,9 +100,12 @@ impl From<AccountError> for Failure {
                 text,
                 "Check both and try again. With a lost password: `ahoy recover NAME` and the recovery code.",
             ),
-            AccountError::PasswordLength => {
-                Self::new(Exit::Refused, "password-length", text, "Several words are easy to remember and hard to guess.")
-            }
+            AccountError::PasswordLength => Self::new(
+                Exit::Refused,
+                "password-length",
+                text,
+                "Several words are easy to remember and hard to guess.",
+            ),
             AccountError::AccountKey => Self::new(
                 Exit::Refused,
                 "account-key",
@@ -119,7 +119,9 @@ impl From<AccountError> for Failure {
 
 fn document(text: String, error: DocumentError) -> Failure {
     let advice = match error {
-        DocumentError::Expired => "Check this machine's clock first: date and time. If they are right, tell the operator.",
+        DocumentError::Expired => {
+            "Check this machine's clock first: date and time. If they are right, tell the operator."
+        }
         _ => "Somebody may stand in between. Try from another connection, and tell the operator.",
     };
     Failure::new(Exit::Refused, if error == DocumentError::Expired { "expired" } else { "forged" }, text, advice)
@@ -223,7 +225,10 @@ fn no_session(error: &ConnectError) -> Failure {
         SignInError::ClockSkewed { .. } => (Exit::Refused, "clock-skewed", "Set this machine's clock, then try again."),
         SignInError::VersionTooOld { .. } => (Exit::Refused, "version-too-old", "Update ahoy."),
         SignInError::Refused { code, .. } => match code {
-            ErrorCode::CredentialRevoked | ErrorCode::CredentialForged | ErrorCode::ProofInvalid | ErrorCode::WrongNetwork => (
+            ErrorCode::CredentialRevoked
+            | ErrorCode::CredentialForged
+            | ErrorCode::ProofInvalid
+            | ErrorCode::WrongNetwork => (
                 Exit::Refused,
                 "credential-refused",
                 "This device was signed out, or its profile is damaged: `ahoy sign-out`, then `ahoy sign-in NAME`.",
@@ -270,7 +275,9 @@ fn not_taken_up(error: CommandError) -> Failure {
         CommandError::InCall => (Exit::Other, "in-call", "Hang up first."),
         CommandError::NoSuchCall => (Exit::Other, "no-such-call", "It ended just now."),
         CommandError::OwnName => (Exit::Refused, "own-name", "Name somebody else; `ahoy whoami` shows who you are."),
-        CommandError::NothingToAccept => (Exit::Refused, "nothing-to-accept", "All is as it was: nothing has to be done."),
+        CommandError::NothingToAccept => {
+            (Exit::Refused, "nothing-to-accept", "All is as it was: nothing has to be done.")
+        }
         CommandError::NotSealed => (Exit::Other, "not-sealed", "Try again."),
     };
     Failure::new(exit, code, error.to_string(), advice)

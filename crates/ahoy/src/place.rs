@@ -20,7 +20,12 @@ pub(crate) fn folder(common: &Common) -> Result<PathBuf, Failure> {
     let data = env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let data = data.or_else(|| env::home_dir().map(|home| home.join(".local/share")));
     data.map(|data| data.join("ahoy/default")).ok_or_else(|| {
-        Failure::new(Exit::Other, "profile", "there is no home folder to keep a profile in", "Name one with --profile DIR.")
+        Failure::new(
+            Exit::Other,
+            "profile",
+            "there is no home folder to keep a profile in",
+            "Name one with --profile DIR.",
+        )
     })
 }
 

@@ -34,7 +34,9 @@ pub(crate) fn check(audio: &Audio) -> Result<(), Failure> {
 pub(crate) fn note(audio: &Audio) -> Option<&'static str> {
     match (&audio.play, &audio.record) {
         _ if cfg!(feature = "audio") => None,
-        (None, None) => Some("This ahoy is built without microphone and loudspeaker: you send silence and hear nothing. See --play and --record."),
+        (None, None) => Some(
+            "This ahoy is built without microphone and loudspeaker: you send silence and hear nothing. See --play and --record.",
+        ),
         (None, Some(_)) => Some("This ahoy is built without microphone: you send silence. See --play."),
         (Some(_), None) => Some("This ahoy is built without loudspeaker: you hear nothing. See --record."),
         (Some(_), Some(_)) => None,
@@ -50,7 +52,12 @@ fn recording(path: &Path, peer: &str) -> PathBuf {
 }
 
 fn unplayable(error: &WavError) -> Failure {
-    Failure::new(Exit::Other, "play", error.to_string(), "--play takes a WAV file, such as `ffmpeg -i IN OUT.wav` makes.")
+    Failure::new(
+        Exit::Other,
+        "play",
+        error.to_string(),
+        "--play takes a WAV file, such as `ffmpeg -i IN OUT.wav` makes.",
+    )
 }
 
 fn unrecordable(error: &WavError) -> Failure {
@@ -72,7 +79,12 @@ mod device {
     }
 
     fn failure(error: &DeviceError, option: &str) -> Failure {
-        Failure::new(Exit::Other, "device", error.to_string(), format!("Plug one in and make it the default, or use {option}."))
+        Failure::new(
+            Exit::Other,
+            "device",
+            error.to_string(),
+            format!("Plug one in and make it the default, or use {option}."),
+        )
     }
 }
 

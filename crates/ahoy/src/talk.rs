@@ -95,7 +95,11 @@ impl Talk<'_> {
             Event::PeerLost => self.say("peer-lost", &format!("{} has lost the connection; waiting …", self.peer)),
             Event::SourceEnded => self.say("played", "The file is played to its end; silence follows."),
             Event::SinkFailed(error) => {
-                tell.event("record-failed", &json!({ "text": error.to_string() }), &format!("Recording stopped: {error}"));
+                tell.event(
+                    "record-failed",
+                    &json!({ "text": error.to_string() }),
+                    &format!("Recording stopped: {error}"),
+                );
             }
             Event::AccountKeyChanged(name) => tell_key_change(tell, &name),
             _ => {}

@@ -49,16 +49,19 @@ fn outcome(ended: &Ended, peer: &Name) -> Result<(), Failure> {
         Ending::Cause(Cause::Busy | Cause::NoAnswer | Cause::Unreachable | Cause::Declined) => {
             (Exit::NotAnswered, "Try again later.".to_owned())
         }
-        Ending::Cause(Cause::Incompatible) => {
-            (Exit::NotAnswered, format!("Update ahoy on both sides; if that does not help, compare keys: `ahoy verify {peer}`."))
-        }
+        Ending::Cause(Cause::Incompatible) => (
+            Exit::NotAnswered,
+            format!("Update ahoy on both sides; if that does not help, compare keys: `ahoy verify {peer}`."),
+        ),
         Ending::Cause(_) | Ending::Refused(Refusal::SessionLost) => {
             (Exit::NotAnswered, "Call again; `ahoy status` checks the way to the network.".to_owned())
         }
         Ending::Refused(Refusal::NoSuchName) => (Exit::NotAnswered, "Check the spelling.".to_owned()),
         Ending::Refused(Refusal::AccountKeyChanged | Refusal::ConversationRefused) => (
             Exit::Refused,
-            format!("Compare keys by another way with `ahoy verify {peer}`; if they are the same, `ahoy verify {peer} --accept`."),
+            format!(
+                "Compare keys by another way with `ahoy verify {peer}`; if they are the same, `ahoy verify {peer} --accept`."
+            ),
         ),
         Ending::Refused(Refusal::Supernode { retry_after_ms, .. }) => {
             (Exit::NotAnswered, format!("Try again in {} s.", retry_after_ms.div_ceil(1_000).max(1)))

@@ -119,7 +119,9 @@ impl Listener<'_> {
         match self.client.answer(call, speaker).await {
             Ok(()) => {}
             // It was over before the answer: its end is told next.
-            Err(ClientError::Command(CommandError::NoSuchCall | CommandError::NotSignedIn)) => return Ok(After::NotAnswered),
+            Err(ClientError::Command(CommandError::NoSuchCall | CommandError::NotSignedIn)) => {
+                return Ok(After::NotAnswered);
+            }
             Err(error) => return Err(error.into()),
         }
         let talk = Talk {

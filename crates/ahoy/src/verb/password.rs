@@ -16,7 +16,10 @@ pub(crate) fn run(common: &Common, arguments: &Password, tell: Tell) -> Result<(
     tell.event(
         "password-changed",
         &json!({ "name": identity.name }),
-        &format!("The password of {} is changed. Devices that are signed in stay so, and the recovery code stays good.", identity.full_name()),
+        &format!(
+            "The password of {} is changed. Devices that are signed in stay so, and the recovery code stays good.",
+            identity.full_name()
+        ),
     );
     Ok(())
 }

@@ -22,9 +22,7 @@ pub(crate) fn run(common: &Common, tell: Tell) -> Result<(), Failure> {
 fn look(common: &Common, identity: Option<&Identity>, report: &mut Report) -> Result<(), Failure> {
     report.say("program", &format!("ahoy {}, protocol version {VERSION}", env!("CARGO_PKG_VERSION")));
     let reached = match identity {
-        Some(identity) => {
-            contact(&identity.network.url, Some(&identity.network), place::now()).map_err(Failure::from)
-        }
+        Some(identity) => contact(&identity.network.url, Some(&identity.network), place::now()).map_err(Failure::from),
         None => place::network(common),
     };
     match reached {
@@ -87,9 +85,17 @@ impl Report {
         self.fields.insert("region".to_owned(), json!(online.region));
         self.fields.insert("round_trip_ms".to_owned(), json!(round_trip_ms));
         self.fields.insert("clock_skew_ms".to_owned(), json!(online.skew_ms));
-        self.say("supernode", &format!("ok: {} ({}), round trip {round_trip_ms:.1} ms", online.address, online.region));
+        let region = if online.region.is_empty() { String::new() } else { format!(" ({})", online.region) };
+        self.say("supernode", &format!("ok: {}{region}, round trip {round_trip_ms:.1} ms", online.address));
         let skew = online.skew_ms as f64 / 1_000.0;
-        self.say("clock", &format!("ok: the network's is {:.1} s {} this machine's", skew.abs(), if skew < 0.0 { "behind" } else { "ahead of" }));
+        self.say(
+            "clock",
+            &format!(
+                "ok: the network's is {:.1} s {} this machine's",
+                skew.abs(),
+                if skew < 0.0 { "behind" } else { "ahead of" }
+            ),
+        );
     }
 
     fn broken(&mut self, hop: &str, failure: Failure) {

@@ -265,8 +265,8 @@ struct Opened {
 
 impl Opened {
     fn by(key: &SealingKey, said: AccountOpened) -> Result<Self, AccountError> {
-        let account_key = open_account_key(&said.sealed_account_key.0, said.account, key)
-            .map_err(|_| AccountError::AccountKey)?;
+        let account_key =
+            open_account_key(&said.sealed_account_key.0, said.account, key).map_err(|_| AccountError::AccountKey)?;
         if account_key.verifying_key().as_bytes() != said.account_key.bytes() {
             return Err(AccountError::AccountKey);
         }
@@ -286,8 +286,8 @@ fn set_password(
     new_code: Option<&RecoveryCode>,
 ) -> Result<(), AccountError> {
     let (registration, registration_request) = opaque::Registration::start(password)?;
-    let started: PasswordStarted = authority
-        .post("/v1/password/start", &StartPassword { ticket: opened.ticket.clone(), registration_request })?;
+    let started: PasswordStarted =
+        authority.post("/v1/password/start", &StartPassword { ticket: opened.ticket.clone(), registration_request })?;
     let registered = registration.finish(&started.registration_response)?;
     let Nothing {} = authority.post(
         "/v1/password/finish",

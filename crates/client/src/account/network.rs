@@ -53,12 +53,7 @@ pub fn contact(url: &NetworkUrl, pinned: Option<&Network>, now: UnixTime) -> Res
     Ok(Contact { network, sign_up: said.sign_up, echo: said.echo })
 }
 
-fn check(
-    url: &NetworkUrl,
-    said: WellKnown,
-    pinned: Option<&Network>,
-    now: UnixTime,
-) -> Result<Network, AccountError> {
+fn check(url: &NetworkUrl, said: WellKnown, pinned: Option<&Network>, now: UnixTime) -> Result<Network, AccountError> {
     let changed = pinned.is_some_and(|pinned| pinned.root_key != said.root_key);
     if changed {
         return Err(AccountError::NetworkChanged(url.clone()));

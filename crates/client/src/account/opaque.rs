@@ -40,10 +40,8 @@ impl Registration {
         let response = RegistrationResponse::deserialize(&response.0).map_err(nonsense)?;
         let stretching = key_stretching();
         let parameters = ClientRegistrationFinishParameters::new(Identifiers::default(), Some(&stretching));
-        let finished = self
-            .state
-            .finish(&mut Randomness, self.password.as_bytes(), response, parameters)
-            .map_err(nonsense)?;
+        let finished =
+            self.state.finish(&mut Randomness, self.password.as_bytes(), response, parameters).map_err(nonsense)?;
         Ok(Registered {
             upload: finished.message.serialize().as_slice().into(),
             sealing_key: SealingKey::of_export_key(&finished.export_key),
@@ -66,15 +64,14 @@ pub(super) fn sign_in(
     let response = CredentialResponse::deserialize(&answer.credential_response.0).map_err(nonsense)?;
     let stretching = key_stretching();
     let parameters = ClientLoginFinishParameters::new(None, Identifiers::default(), Some(&stretching));
-    let finished =
-        started.state.finish(&mut Randomness, password.as_bytes(), response, parameters).map_err(|error| match error {
+    let finished = started.state.finish(&mut Randomness, password.as_bytes(), response, parameters).map_err(
+        |error| match error {
             ProtocolError::InvalidLoginError => AccountError::WrongPassword,
             error => nonsense(error),
-        })?;
-    let finish = FinishSignIn {
-        state: answer.state,
-        credential_finalization: finished.message.serialize().as_slice().into(),
-    };
+        },
+    )?;
+    let finish =
+        FinishSignIn { state: answer.state, credential_finalization: finished.message.serialize().as_slice().into() };
     let opened = authority.post("/v1/sign-in/finish", &finish).map_err(|error| match error {
         AccountError::Refused(refusal) if refusal.code == ApiErrorCode::SignInRefused => AccountError::WrongPassword,
         error => error,

@@ -28,7 +28,7 @@ impl NetworkUrl {
     /// Says why it can't be used.
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         let shape = || InvalidUrl::Shape(text.to_owned());
-        let (scheme, rest) = text.trim().split_once("://").unwrap_or(("https", text.trim()));
+        let (scheme, rest) = text.trim().split_once("://").unwrap_or_else(|| ("https", text.trim()));
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let host = host_of(authority).ok_or_else(shape)?;
         match scheme.to_ascii_lowercase().as_str() {
@@ -115,7 +115,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for text in ["", "ftp://example.org", "https://", "https://a b", "https://a:99999", "https://a/path", "https://x@a"] {
+        for text in
+            ["", "ftp://example.org", "https://", "https://a b", "https://a:99999", "https://a/path", "https://x@a"]
+        {
             assert!(matches!(NetworkUrl::parse(text), Err(InvalidUrl::Shape(_))), "{text}");
         }
     }

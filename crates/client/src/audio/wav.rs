@@ -254,7 +254,10 @@ mod tests {
                     // Both ends of a cut tone ring; in between it must be the tone itself, at most a sample (0.029) off its place.
                     for (index, sample) in heard.iter().enumerate().take(22_000).skip(2_000) {
                         let wanted = 0.5 * (std::f32::consts::TAU * 440.0 * index as f32 / 48_000.0).sin();
-                        assert!((sample - wanted).abs() < 0.035, "{rate} Hz, {bits} bit, sample {index}: {sample} {wanted}");
+                        assert!(
+                            (sample - wanted).abs() < 0.035,
+                            "{rate} Hz, {bits} bit, sample {index}: {sample} {wanted}"
+                        );
                     }
                 }
             }

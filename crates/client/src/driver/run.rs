@@ -19,7 +19,7 @@ use super::connect::{ConnectError, Route, Session, is_final};
 use super::renewal::{self, Asked};
 use super::{ClientError, ClientOptions, Command, Event, Online};
 use crate::account::AccountError;
-use crate::member::{self, CommandError, Member, Output, OwnLeg, PeerLeg, SignInError};
+use crate::member::{self, Member, Output, OwnLeg, PeerLeg, SignInError};
 use crate::profile::{Identity, Profile, State};
 use crate::voice::{CallStatistics, Engine, EngineEvent, EngineHandle, Speaker};
 
@@ -87,7 +87,7 @@ enum Input {
     Command(Option<Command>),
     Message(Result<Bytes, LinkEnd>),
     Connected(Result<Session, ConnectError>),
-    Refreshed(Result<Identity, AccountError>),
+    Refreshed(Result<Box<Identity>, AccountError>),
     Voice(Option<EngineEvent>),
     Wake,
     Retry,
@@ -180,7 +180,7 @@ impl Driver {
             command = inbox.recv() => Input::Command(command),
             message = next_message(link.as_deref()) => Input::Message(message),
             connected = done(&mut self.connecting) => Input::Connected(connected),
-            refreshed = refreshed(&mut self.refreshing) => Input::Refreshed(refreshed),
+            refreshed = refreshed(&mut self.refreshing) => Input::Refreshed(refreshed.map(Box::new)),
             event = voice(&mut self.speech) => Input::Voice(event),
             () = reached(self.wake) => Input::Wake,
             () = reached(self.retry_at) => Input::Retry,
@@ -198,15 +198,16 @@ impl Driver {
             Input::Message(Err(end)) => self.handle_link_end(&end, now),
             Input::Connected(Ok(session)) => self.handle_session(session, now),
             Input::Connected(Err(error)) => return self.handle_no_session(error, now),
-            Input::Refreshed(result) => return self.handle_refreshed(result),
-            Input::Voice(event) => self.handle_voice(event),
+            Input::Refreshed(result) => return self.handle_refreshed(result.map(|identity| *identity)),
+            Input::Voice(event) => self.handle_voice(event, now),
             Input::Wake => {
                 self.wake = None;
                 self.member.handle_timeout(now);
             }
             Input::Retry => {
                 self.retry_at = None;
-                self.connecting.get_or_insert_with(|| Box::pin(route(&self.identity, &self.options, &self.favourite).connect()));
+                self.connecting
+                    .get_or_insert_with(|| Box::pin(route(&self.identity, &self.options, &self.favourite).connect()));
             }
             Input::Watch => self.listen_to_link(now),
             Input::Look => self.look_at_credential(),
@@ -394,12 +395,18 @@ impl Driver {
         }
     }
 
-    fn handle_voice(&mut self, event: Option<EngineEvent>) {
+    fn handle_voice(&mut self, event: Option<EngineEvent>, now: Instant) {
         match event {
             Some(EngineEvent::Heard { silent }) => self.tell(Event::Voice { silent }),
             Some(EngineEvent::SourceEnded) => self.tell(Event::SourceEnded),
             Some(EngineEvent::SinkFailed(error)) => self.tell(Event::SinkFailed(error)),
-            None => tracing::error!("the voice engine has ended by itself"),
+            None => {
+                tracing::error!("the voice engine has ended by itself");
+                if let Some(speech) = self.speech.take() {
+                    // The call may have ended this very moment.
+                    let _ = self.member.hang_up(speech.call, now);
+                }
+            }
         }
     }
 
@@ -462,7 +469,8 @@ impl Driver {
     }
 
     fn begin_speech(&mut self, call: CallId, own: &OwnLeg, legs: Vec<PeerLeg>) {
-        let Some(Speech { stage: Stage::Waiting(speaker), .. }) = self.speech.take_if(|speech| speech.call == call) else {
+        let Some(Speech { stage: Stage::Waiting(speaker), .. }) = self.speech.take_if(|speech| speech.call == call)
+        else {
             return;
         };
         let link = self.session.as_ref().map(|session| session.link.clone());
@@ -471,8 +479,8 @@ impl Driver {
             Ok(engine) => self.speech = Some(Speech { call, stage: Stage::Speaking(engine) }),
             Err(error) => {
                 tracing::error!(%error, "no voice");
-                let hung_up = self.member.hang_up(call, Instant::now());
-                debug_assert!(hung_up != Err(CommandError::InCall));
+                // The member said a moment ago that there is this call.
+                let _ = self.member.hang_up(call, Instant::now());
             }
         }
     }
@@ -634,7 +642,9 @@ async fn done(connecting: &mut Option<Connecting>) -> Result<Session, ConnectErr
     }
 }
 
-async fn refreshed(refreshing: &mut Option<JoinHandle<Result<Identity, AccountError>>>) -> Result<Identity, AccountError> {
+async fn refreshed(
+    refreshing: &mut Option<JoinHandle<Result<Identity, AccountError>>>,
+) -> Result<Identity, AccountError> {
     match refreshing {
         Some(task) => task.await.unwrap_or(Err(AccountError::Nonsense("the question came to no end"))),
         None => std::future::pending().await,

@@ -18,7 +18,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub use identity::{DeviceKey, Identity};
-pub use state::State;
+pub use state::{Pair, State};
 
 const IDENTITY: &str = "identity.json";
 const STATE: &str = "state.db";
@@ -118,7 +118,9 @@ impl Profile {
         for name in ["state.db-wal", "state.db-shm", STATE, IDENTITY] {
             let path = self.folder.join(name);
             match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(ProfileError::File { path, error }),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(ProfileError::File { path, error });
+                }
                 _ => {}
             }
         }
@@ -131,10 +133,12 @@ impl Profile {
     /// When the file can't be opened.
     pub fn state(&self) -> Result<State, ProfileError> {
         let path = self.folder.join(STATE);
-        private().create(true).truncate(false).write(true).open(&path).map_err(|error| ProfileError::File {
-            path: path.clone(),
-            error,
-        })?;
+        private()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| ProfileError::File { path: path.clone(), error })?;
         State::open(&path)
     }
 }
@@ -150,9 +154,7 @@ pub fn read_identity(folder: &Path) -> Result<Option<Identity>, ProfileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(ProfileError::File { path, error }),
     };
-    serde_json::from_slice(&json)
-        .map(Some)
-        .map_err(|error| ProfileError::Damaged { path, cause: error.to_string() })
+    serde_json::from_slice(&json).map(Some).map_err(|error| ProfileError::Damaged { path, cause: error.to_string() })
 }
 
 /// Replaces a file as a whole: after a crash at any moment it holds the old or the new bytes.

@@ -7,6 +7,9 @@ use rusqlite::Connection;
 use super::ProfileError;
 use crate::member::Batch;
 
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
 /// The member's store. A batch that [`commit`](Self::commit) has acknowledged is on the disk.
 #[derive(Debug)]
 pub struct State {
@@ -33,7 +36,7 @@ impl State {
     ///
     /// # Errors
     /// When the file can't be read.
-    pub fn load(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ProfileError> {
+    pub fn load(&self) -> Result<Vec<Pair>, ProfileError> {
         let read = || {
             let mut statement = self.connection.prepare("SELECT key, value FROM state ORDER BY key")?;
             let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -98,9 +98,8 @@ impl Opener {
         let (prefix, frame) = datagram.split_at(prefix);
         let frame = EncryptedFrameView::try_with_meta_data(frame, prefix).map_err(|_| NotOpened::Refused)?;
         let mut opened = Vec::with_capacity(datagram.len());
-        let opened = frame
-            .validated_decrypt_into(&self.key, &mut opened, &mut self.replay)
-            .map_err(|_| NotOpened::Refused)?;
+        let opened =
+            frame.validated_decrypt_into(&self.key, &mut opened, &mut self.replay).map_err(|_| NotOpened::Refused)?;
         Ok(opened.payload().to_vec())
     }
 }
