@@ -105,9 +105,8 @@ impl Calls {
     pub(crate) fn start(&mut self, new: NewCall, now: Now, outbox: &mut Outbox) {
         let NewCall { call: id, conversation, caller, request, leg, sealed, callee, allowed } = new;
         if let Some(call) = self.calls.get(&id) {
-            let (of, device) = (call.legs[CALLER].account, call.legs[CALLER].device);
-            if (of, device) == (caller.account, caller.device) {
-                return self.start_again(id, caller, request, Leg::of(caller, leg, sealed, 0), outbox);
+            if let Some(index) = call.place_of(caller) {
+                return self.start_again(id, index, Leg::of(caller, leg, sealed, 0), caller, request, outbox);
             }
             if !call.legs.iter().any(|leg| leg.account == caller.account) {
                 outbox.tell_account(caller.account, Peer::Disengage { call: id, account: caller.account });
@@ -132,9 +131,9 @@ impl Calls {
         outbox.tell_account(callee, Peer::Reach { call: id, caller: caller.account, callee, allowed });
     }
 
-    fn start_again(&mut self, id: CallId, caller: Party, request: u64, leg: Leg, outbox: &mut Outbox) {
+    fn start_again(&mut self, id: CallId, index: usize, leg: Leg, caller: Party, request: u64, outbox: &mut Outbox) {
         outbox.respond(caller.link, request, Body::Done(v1::Done {}));
-        self.take_up(id, CALLER, leg, caller, outbox);
+        self.take_up(id, index, leg, caller, outbox);
         let rings = matches!(&self.calls[&id].phase, Phase::Ringing(Ringing { until: Some(_), .. }));
         if rings {
             outbox.event(caller.link, Body::CallRinging(v1::CallRinging { call: id.to_bytes() }));
@@ -191,8 +190,9 @@ impl Calls {
             }
             return outbox.refuse(party.link, request, NO_CALL);
         };
-        let Some(until) = ringing.until else { return outbox.refuse(party.link, request, NO_CALL) };
-        self.timers.clear(until, Due::Ring(id));
+        if let Some(until) = ringing.until {
+            self.timers.clear(until, Due::Ring(id));
+        }
         let devices = std::mem::take(&mut ringing.devices);
         let tokens_due = now.instant + limits::CALL_TOKEN_LIFE / 2;
         call.phase = Phase::Answered(Answered { at: now.unix(), tokens_due });
@@ -256,13 +256,20 @@ impl Calls {
 
     /// A leg returns with its call token, to this supernode or to the successor of one that is gone.
     pub(crate) fn attach(&mut self, join: JoinCall, claims: CallTokenClaims, now: Now, outbox: &mut Outbox) {
-        let JoinCall { call: id, party, request, leg, sealed } = join;
-        let leg = Leg::of(party, leg, sealed, request);
+        let JoinCall { call: id, party, request, .. } = join;
         if let Some(call) = self.calls.get(&id) {
-            let place = call.legs.iter().position(|leg| (leg.account, leg.device) == (party.account, party.device));
-            let Some(index) = place.filter(|_| matches!(call.phase, Phase::Answered(_))) else {
+            let caller = &call.legs[CALLER];
+            // The caller had not heard of the answer when the supernode died, and has started the call again.
+            let answered_before = matches!(call.phase, Phase::Ringing(_))
+                && call.legs[CALLEE].account == party.account
+                && claims.peers == [(caller.account, caller.device)];
+            if answered_before {
+                return self.answer(join, now, outbox);
+            }
+            let Some(index) = call.place_of(party).filter(|_| matches!(call.phase, Phase::Answered(_))) else {
                 return outbox.refuse(party.link, request, NO_CALL);
             };
+            let leg = Leg::of(party, join.leg, join.sealed, request);
             return self.take_up(id, index, leg, party, outbox);
         }
         if self.ended.tell(id, party, now.instant, outbox) {
@@ -277,6 +284,7 @@ impl Calls {
         let tokens_due = now.instant + limits::CALL_TOKEN_LIFE / 2;
         let away = Leg { device, attachment: Attachment::Away { until }, ..Leg::vacant(peer) };
         let phase = Phase::Answered(Answered { at: claims.answered_at, tokens_due });
+        let leg = Leg::of(party, join.leg, join.sealed, request);
         let call = Call { conversation: claims.conversation, legs: [leg, away], phase };
         call.answered(id, outbox);
         self.timers.set(until, Due::LegReturn(id, CALLEE as u8));
@@ -459,6 +467,11 @@ impl Calls {
 }
 
 impl Call {
+    /// Which leg is this device's.
+    fn place_of(&self, party: Party) -> Option<usize> {
+        self.legs.iter().position(|leg| (leg.account, leg.device) == (party.account, party.device))
+    }
+
     fn incoming(&self, id: CallId) -> Bytes {
         let caller = &self.legs[CALLER];
         let incoming = v1::IncomingCall {

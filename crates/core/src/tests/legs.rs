@@ -333,6 +333,37 @@ fn a_caller_that_is_away_when_the_call_is_answered_still_gets_it() {
 }
 
 #[test]
+fn a_caller_that_never_heard_of_the_answer_finds_it_after_a_restart() {
+    in_all_orders(|rig| {
+        let Talk { call, members, attached, .. } = talk(rig);
+        rig.restart();
+        let links = [0, 1].map(|side: usize| rig.sign_in(&members[side]));
+        // It has no call token, and the callee has one: they arrive in any order.
+        let mut asks = [(links[0], start(call, 5)), (links[1], attach(&attached[1].call_token, 6))];
+        if rig.rng.random() {
+            asks.reverse();
+        }
+        let requests = asks.map(|(link, body)| {
+            let request = rig.ask_quietly(link, body);
+            if rig.rng.random() {
+                rig.settle();
+            }
+            (link, request)
+        });
+        rig.settle();
+        for (link, request) in requests {
+            assert!(matches!(rig.reply(link, request), Say::Done(_) | Say::LegAttached(_)));
+        }
+        assert_eq!((rig.gauges(|g| g.calls_answered), rig.gauges(|g| g.flows)), (1, 2));
+        for link in links {
+            assert!(matches!(rig.events(link).last(), Some(Say::LegUp(_))));
+        }
+        rig.pass(limits::RING_TIMEOUT);
+        assert_eq!(rig.gauges(|g| g.calls_answered), 1);
+    });
+}
+
+#[test]
 fn a_caller_that_does_not_return_loses_the_call() {
     in_all_orders(|rig| {
         let People { alice, bob, .. } = people(rig);
