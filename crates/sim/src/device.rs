@@ -49,7 +49,7 @@ pub(crate) struct DeviceLink {
 
 #[derive(Debug)]
 enum Phase {
-    SigningIn(SignIn),
+    SigningIn(Box<SignIn>),
     Online,
 }
 
@@ -182,7 +182,7 @@ impl World {
         let sign_in = SignIn::new(&this.identity, this.credential.clone(), SUPERNODE, None, agent);
         self.chronicle(&format!("device {device} dials link {}", id.0));
         let this = &mut self.devices[device];
-        this.link = Some(DeviceLink { id, deframer: Deframer::default(), phase: Phase::SigningIn(sign_in) });
+        this.link = Some(DeviceLink { id, deframer: Deframer::default(), phase: Phase::SigningIn(Box::new(sign_in)) });
         // A handshake is a round trip and a half.
         let handshake = one_way(&self.plan, &mut self.rng) * 3;
         self.agenda.after(handshake, Happening::LinkUp(id));

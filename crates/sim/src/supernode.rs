@@ -309,8 +309,8 @@ impl World {
 
     /// What a relay would do that looks flows up and does not ask whose they are.
     fn forward_as_owner(&mut self, shard: ShardId, flow: FlowId, datagram: &[u8]) -> Vec<Recipient> {
-        let owners = self.flows.given().filter(|(_, given, _)| *given == flow.number());
-        let Some((owner, ..)) = owners.last() else { return Vec::new() };
+        let owner = self.flows.given().rfind(|(_, given, _)| *given == flow.number());
+        let Some((owner, ..)) = owner else { return Vec::new() };
         let now = self.agenda.now();
         match self.exchange(shard).forward(owner, datagram, now) {
             Forward::To(recipients) => recipients.to_vec(),

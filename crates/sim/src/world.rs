@@ -271,8 +271,8 @@ impl World {
 
     /// No call leaves anything behind.
     fn check_quiet(&self) -> Result<(), Finding> {
-        for device in self.devices.iter().filter(|device| device.talk.is_some()) {
-            return Err((Checker::Calls, format!("{:?} goes on after it was hung up", device.talk)));
+        if let Some(talk) = self.devices.iter().find_map(|device| device.talk.as_ref()) {
+            return Err((Checker::Calls, format!("{talk:?} goes on after it was hung up")));
         }
         let gauges: Vec<_> = self.supernode.shards.iter().map(Exchange::gauges).collect();
         let left: usize = gauges.iter().map(|g| g.calls + g.calls_answered + g.flows + g.queries + g.half_open).sum();

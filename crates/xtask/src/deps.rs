@@ -48,6 +48,9 @@ const IMPURE: [&str; 13] = [
 /// Calls that read a clock or wait for one: never written in a pure crate.
 const CLOCKS: [&str; 4] = ["Instant::now", "SystemTime::now", "thread::sleep", "std::net::UdpSocket"];
 
+/// Virtual time starts somewhere, and an instant can't be made from nothing: the one reading, for tests and the simulator.
+const ORIGIN: &str = "core/src/testing.rs";
+
 /// Pure crates all of whose source is pure; the client's driver is behind a feature and may read the clock.
 const CLOCKLESS: [&str; 4] = ["proto", "core", "voice", "sim"];
 
@@ -122,6 +125,9 @@ fn clocks(folder: &Path) -> anyhow::Result<Vec<String>> {
         }
         if path.is_dir() {
             broken.extend(clocks(&path)?);
+            continue;
+        }
+        if path.ends_with(ORIGIN) {
             continue;
         }
         let text = std::fs::read_to_string(&path)?;
