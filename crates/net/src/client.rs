@@ -28,9 +28,6 @@ use crate::{limits, tls, transport};
 pub struct DialOptions {
     /// How long dialling may take altogether; [`limits::DIAL_TIMEOUT`] by default.
     pub timeout: Duration,
-    /// Starts a fresh attempt this often until one succeeds, in place of waiting for QUIC's doubling retransmits. For a client
-    /// in a call whose supernode restarts: it finds the port open again within this time. `None` by default.
-    pub retry_every: Option<Duration>,
     /// How often an idle link sends something; `ahoy_proto::limits::KEEPALIVE` when `None`.
     pub keepalive: Option<Duration>,
     /// Writes the link's TLS secrets to the file that `SSLKEYLOGFILE` names.
@@ -39,7 +36,7 @@ pub struct DialOptions {
 
 impl Default for DialOptions {
     fn default() -> Self {
-        Self { timeout: limits::DIAL_TIMEOUT, retry_every: None, keepalive: None, key_log: false }
+        Self { timeout: limits::DIAL_TIMEOUT, keepalive: None, key_log: false }
     }
 }
 
@@ -297,30 +294,25 @@ pub async fn dial(entry: &RosterEntry, options: &DialOptions) -> Result<ClientLi
 
     let mut attempts = JoinSet::new();
     let mut failure = DialError::NoAnswer;
-    let mut started = 0;
+    let mut next = addresses.into_iter().take(limits::ATTEMPTS_MAX).peekable();
     let mut start_next = Instant::now();
     loop {
-        let more = started < addresses.len() || options.retry_every.is_some();
-        if !more && attempts.is_empty() {
+        if next.peek().is_none() && attempts.is_empty() {
             return Err(failure);
         }
         tokio::select! {
             () = sleep_until(deadline) => return Err(failure),
-            () = sleep_until(start_next), if more && attempts.len() < limits::ATTEMPTS_MAX => {
-                attempts.spawn(attempt(addresses[started % addresses.len()], config.clone()));
-                started += 1;
-                let pause = if started < addresses.len() { None } else { options.retry_every };
-                start_next = Instant::now() + pause.unwrap_or(limits::ADDRESS_HEAD_START);
+            () = sleep_until(start_next), if next.peek().is_some() => {
+                attempts.extend(next.next().map(|address| attempt(address, config.clone())));
+                start_next = Instant::now() + limits::ADDRESS_HEAD_START;
             }
             Some(ended) = attempts.join_next() => match ended {
                 Ok(Ok(link)) => return Ok(link),
                 Ok(Err(error)) => {
                     failure = more_telling(failure, error);
-                    if started < addresses.len() {
-                        start_next = Instant::now();
-                    }
+                    start_next = Instant::now();
                 }
-                Err(_) => {}
+                Err(panic) => failure = more_telling(failure, DialError::Local(panic.to_string())),
             },
         }
     }

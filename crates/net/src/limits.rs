@@ -17,12 +17,10 @@ pub const DATAGRAM_SEND_BUFFER: usize = limits::DATAGRAM_MAX + 64;
 /// buffers from one peer.
 pub const DATAGRAM_RECEIVE_BUFFER: usize = 32 * 1024;
 
-/// What a peer may have sent on one stream without our reading it. Everything is read at once, so this need only cover
-/// one round trip of signalling.
-pub const STREAM_RECEIVE_WINDOW: u32 = 64 * 1024;
-
-/// The same for a whole connection: the one stream that is used, and as much again for streams that get refused.
-pub const CONNECTION_RECEIVE_WINDOW: u32 = 2 * STREAM_RECEIVE_WINDOW;
+/// What a peer may have sent without our reading it, on one stream and altogether. Everything in order is read at once, so an
+/// honest peer has a round trip's worth under way; one that leaves a gap makes us hold this much, so that 4,096 links that have
+/// not proven themselves hold at most 128 MB.
+pub const RECEIVE_WINDOW: u32 = 32 * 1024;
 
 /// Bytes that were handed to a connection and are not acknowledged yet; what exceeds it waits in the link's own queue,
 /// which `ahoy_proto::limits::OUTBOUND_QUEUE_MAX` bounds.
@@ -64,7 +62,7 @@ pub const ADDRESS_HEAD_START: Duration = Duration::from_millis(250);
 /// How long dialling may take altogether.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Attempts of one dial that run at the same time.
+/// Addresses of one supernode that are tried: two of each family, on two networks.
 pub const ATTEMPTS_MAX: usize = 8;
 
 /// Messages of a client that wait to be written: with `REQUESTS_IN_FLIGHT_MAX` a well-behaved one never has more than 32.

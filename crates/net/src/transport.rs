@@ -29,8 +29,8 @@ fn common() -> TransportConfig {
     let idle = IdleTimeout::try_from(IDLE_TIMEOUT).expect("a minute is far below QUIC's largest timeout");
     config
         .max_idle_timeout(Some(idle))
-        .stream_receive_window(VarInt::from_u32(limits::STREAM_RECEIVE_WINDOW))
-        .receive_window(VarInt::from_u32(limits::CONNECTION_RECEIVE_WINDOW))
+        .stream_receive_window(VarInt::from_u32(limits::RECEIVE_WINDOW))
+        .receive_window(VarInt::from_u32(limits::RECEIVE_WINDOW))
         .send_window(limits::SEND_WINDOW)
         .initial_rtt(limits::INITIAL_RTT)
         .mtu_discovery_config(None)

@@ -52,8 +52,9 @@ impl std::fmt::Debug for SupernodeConfig {
     }
 }
 
-/// Links of one shard that have not proven themselves, at most. Each holds at most 4 KiB of input for 10 s, so 40 MB.
-const HALF_OPEN_MAX: usize = 10_000;
+/// Links of one shard that have not proven themselves, at most. Each holds at most 4 KiB of a message and
+/// [`ahoy_net::limits::RECEIVE_WINDOW`] of a stream with gaps, for 10 s: 148 MB. An honest one takes a round trip.
+const HALF_OPEN_MAX: usize = 4_096;
 
 /// Why a supernode does not start.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,6 @@
 //! One UDP socket of a shard: batched receiving, sending with segmentation offload, and what to do when it is full.
+//!
+//! Packets to different clients leave one call each: `sendmmsg` saves a tenth of a call (0.9 µs), which its bookkeeping eats up.
 
 use std::{
     io::{self, IoSliceMut},
