@@ -67,3 +67,11 @@ pub const ATTEMPTS_MAX: usize = 8;
 
 /// Messages of a client that wait to be written: with `REQUESTS_IN_FLIGHT_MAX` a well-behaved one never has more than 32.
 pub const CLIENT_QUEUE_MAX: usize = 64;
+
+/// Packets that may come before one is acknowledged: 200 ms of voice. At 180 bytes each, 1.8 KB of the congestion window's
+/// floor of 32 KB wait for their acknowledgement.
+pub const ACK_PACKETS_MAX: u32 = 9;
+
+/// How long an acknowledgement may wait; QUIC takes the round trip instead where that is less (but 25 ms at least). It comes on top
+/// of the time after which lost signalling is sent again.
+pub const ACK_DELAY_MAX: Duration = Duration::from_millis(100);

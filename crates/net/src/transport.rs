@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ahoy_proto::limits::{IDLE_TIMEOUT, KEEPALIVE};
-use quinn_proto::{IdleTimeout, TransportConfig, VarInt};
+use quinn_proto::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
 
 use crate::{floor::FloorConfig, limits};
 
@@ -37,6 +37,18 @@ fn common() -> TransportConfig {
         .allow_spin(false)
         .datagram_receive_buffer_size(Some(limits::DATAGRAM_RECEIVE_BUFFER))
         .datagram_send_buffer_size(limits::DATAGRAM_SEND_BUFFER)
+        .ack_frequency_config(Some(acknowledgements()))
         .congestion_controller_factory(Arc::new(FloorConfig::new()));
+    config
+}
+
+/// What each end asks of the other: acknowledgements that can wait for a packet of voice, every 20 ms, to ride on. By default
+/// every second packet, and every one after a loss, brings a packet of its own: 7 kbit/s at 20 % loss.
+fn acknowledgements() -> AckFrequencyConfig {
+    let mut config = AckFrequencyConfig::default();
+    config
+        .ack_eliciting_threshold(VarInt::from_u32(limits::ACK_PACKETS_MAX))
+        .max_ack_delay(Some(limits::ACK_DELAY_MAX))
+        .reordering_threshold(VarInt::from_u32(0));
     config
 }
