@@ -114,7 +114,8 @@ impl Talk<'_> {
     fn tell_end(&self, ending: &Ending, statistics: Option<CallStatistics>) {
         let cause = cause_name(ending);
         let mut fields = json!({ "cause": cause, "peer": self.peer, "answered": statistics.is_some() });
-        let mut text = format!("{}.", ending_text(ending, self.peer));
+        // Of a call that was not answered, its verb says more.
+        let mut text = String::new();
         if let Some(end) = statistics {
             fields["seconds"] = json!(seconds(end.elapsed));
             fields["sent"] = json!(end.sent);
@@ -126,15 +127,16 @@ impl Talk<'_> {
             fields["concealed"] = json!(end.concealed);
             fields["playout_delay_ms"] = json!(millis(end.delay_mean));
             fields["round_trip_ms"] = json!(millis_exact(end.round_trip));
-            text.push_str(&format!(
-                " {}, round trip {} ms, loss {:.1} %, playout delay {} ms, {} packets sent, {} received.",
+            text = format!(
+                "{}. {}, round trip {} ms, loss {:.1} %, playout delay {} ms, {} packets sent, {} received.",
+                ending_text(ending, self.peer),
                 clock(end.elapsed),
                 millis(end.round_trip),
                 end.loss * 100.0,
                 millis(end.delay_mean),
                 end.sent,
                 end.received,
-            ));
+            );
         }
         self.tell.event("ended", &fields, &text);
     }
@@ -206,6 +208,16 @@ pub(crate) fn cause_name(ending: &Ending) -> &'static str {
             Refusal::SessionLost => "session-lost",
             Refusal::Supernode { .. } => "refused",
         },
+    }
+}
+
+/// An incoming call that was not answered here, for people.
+pub(crate) fn missed_text(ending: &Ending, caller: &Name) -> String {
+    match ending {
+        Ending::Cause(Cause::Cancelled) => format!("{caller} has given up."),
+        Ending::Cause(Cause::NoAnswer) => format!("You missed a call from {caller}."),
+        Ending::Cause(Cause::Declined) => format!("You declined the call from {caller}."),
+        ending => format!("{}.", ending_text(ending, caller)),
     }
 }
 

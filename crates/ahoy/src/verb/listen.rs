@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use ahoy_client::driver::{Client, ClientError, Event, Events};
-use ahoy_client::member::{CommandError, Person};
+use ahoy_client::member::{CommandError, Ending, Person};
 use ahoy_client::voice::Speaker;
 use ahoy_proto::CallId;
 use ahoy_proto::v1::Cause;
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::cli::{Common, Listen};
 use crate::failure::Failure;
 use crate::interrupt::Interrupts;
-use crate::talk::{Talk, cause_name, ending_text, tell_key_change};
+use crate::talk::{Talk, cause_name, missed_text, tell_key_change};
 use crate::tell::Tell;
 use crate::{online, place, sound};
 
@@ -105,8 +105,10 @@ impl Listener<'_> {
                 self.talk(call, from, speaker).await
             }
             Decision::Decline => {
-                // It may have ended this very moment; then its end is told next.
-                let _ = self.client.decline(call, Cause::Declined).await;
+                // It may have ended this very moment, for another reason.
+                if self.client.decline(call, Cause::Declined).await.is_ok() {
+                    self.tell_missed(&Ending::Cause(Cause::Declined), from);
+                }
                 Ok(After::NotAnswered)
             }
             Decision::Over => Ok(After::NotAnswered),
@@ -118,8 +120,9 @@ impl Listener<'_> {
     async fn talk(&mut self, call: CallId, from: &Person, speaker: Speaker) -> Result<After, Failure> {
         match self.client.answer(call, speaker).await {
             Ok(()) => {}
-            // It was over before the answer: its end is told next.
+            // It was over before the answer.
             Err(ClientError::Command(CommandError::NoSuchCall | CommandError::NotSignedIn)) => {
+                self.tell_missed(&Ending::Cause(Cause::Cancelled), from);
                 return Ok(After::NotAnswered);
             }
             Err(error) => return Err(error.into()),
@@ -135,7 +138,15 @@ impl Listener<'_> {
         };
         let ended = talk.follow().await?;
         self.interrupts.settle();
+        if !ended.answered {
+            self.tell.note(&missed_text(&ended.ending, &from.name));
+        }
         Ok(if ended.answered { After::Answered } else { After::NotAnswered })
+    }
+
+    fn tell_missed(&self, ending: &Ending, from: &Person) {
+        let fields = json!({ "cause": cause_name(ending), "peer": from.name, "answered": false });
+        self.tell.event("ended", &fields, &missed_text(ending, &from.name));
     }
 
     /// Asks at the terminal until there is an answer or the caller gives up.
@@ -154,8 +165,7 @@ impl Listener<'_> {
                 },
                 event = self.events.next() => match event {
                     Some(Event::Ended { call: ended, ending, .. }) if ended == call => {
-                        let fields = json!({ "cause": cause_name(&ending), "peer": from.name, "answered": false });
-                        self.tell.event("ended", &fields, &format!("{}.", ending_text(&ending, &from.name)));
+                        self.tell_missed(&ending, from);
                         return Ok(Decision::Over);
                     }
                     Some(Event::Stopped(error)) => return Err(error.into()),
