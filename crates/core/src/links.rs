@@ -154,17 +154,12 @@ impl Links {
                 self.welcome(link, request, online, now.instant, outbox);
                 Ok(())
             }
-            (Phase::Online(online), Some(body)) => {
-                let Some(kind) = Kind::of(&body) else { return Err(Violation::OutOfOrder) };
+            (Phase::Online(online), body) => {
+                let Some(kind) = Kind::of(body.as_ref()) else { return Err(Violation::OutOfOrder) };
                 online.begin(request)?;
                 if let Err(refusal) = self.serve(link, request, kind, body, now, outbox) {
                     self.deliver(link, request, framed(request, refusal.body()), outbox);
                 }
-                Ok(())
-            }
-            (Phase::Online(online), None) => {
-                online.begin(request)?;
-                self.deliver(link, request, framed(request, UNIMPLEMENTED.body()), outbox);
                 Ok(())
             }
             (Phase::Proving(_), _) => Err(Violation::OutOfOrder),
@@ -302,7 +297,7 @@ impl Links {
         link: LinkId,
         request: u64,
         kind: Kind,
-        body: v1::client_message::Body,
+        body: Option<v1::client_message::Body>,
         now: Now,
         outbox: &mut Outbox,
     ) -> Result<(), Refusal> {
@@ -312,8 +307,7 @@ impl Links {
             return Err(Refusal { retry_after_ms: millis(wait).max(1), ..RATE_LIMITED });
         }
         let party = online.party(link, outbox);
-        let Some(checked) = requests::check(body, party.account, party.device)? else { return Err(UNIMPLEMENTED) };
-        match checked {
+        match requests::check(body, party.account, party.device)? {
             Request::Ask(question) => self.ask(Query { party, request, start: None }, question, outbox)?,
             Request::StartCall { call, conversation, leg, sealed } => {
                 let start = Some(Box::new(Start { call, conversation, leg, sealed }));
@@ -537,7 +531,6 @@ fn millis(duration: Duration) -> u32 {
 }
 
 const SHUTTING_DOWN: &str = "this supernode goes down: sign in elsewhere";
-const UNIMPLEMENTED: Refusal = Refusal::new(v1::ErrorCode::Unimplemented, "this supernode does not know that request");
 const RATE_LIMITED: Refusal = Refusal::new(v1::ErrorCode::RateLimited, "too many requests of this kind");
 const CALL_TOKEN_REFUSED: Refusal = Refusal::new(
     v1::ErrorCode::CallTokenRefused,

@@ -146,6 +146,10 @@ fn an_unknown_request_is_unimplemented_and_the_link_goes_on() {
     // Field 500, which no schema has yet, beside the number of the request.
     rig.bytes(link, &[6, 0x08, 5, 0xa2, 0x1f, 1, 0]);
     assert_eq!(error_code(&rig.reply(link, 5)), v1::ErrorCode::Unimplemented);
+    for request in 6..100 {
+        rig.send(link, request, None);
+    }
+    assert_eq!(error_code(&rig.reply(link, 99)), v1::ErrorCode::RateLimited);
     assert_eq!(rig.closed(link), None);
 }
 
