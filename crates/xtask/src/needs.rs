@@ -2,6 +2,7 @@
 //!
 //! The table is the whole truth: docs and scripts point here. Nothing is installed that is there already.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::bail;
@@ -15,6 +16,8 @@ pub(crate) enum Purpose {
     Build,
     /// Knowing which files belong to the repository.
     Repository,
+    /// Compiling with the feature `audio`.
+    Audio,
     /// Scoring speech in the trials.
     Score,
     /// Network namespaces, captures and wrong clocks in the trials.
@@ -36,6 +39,8 @@ const NEEDS: &[Need] = &[
     Need { what: "make", package: "make", purpose: Purpose::Build, present: || shell::find("make").is_some() },
     Need { what: "cmake", package: "cmake", purpose: Purpose::Build, present: || shell::find("cmake").is_some() },
     Need { what: "git", package: "git", purpose: Purpose::Repository, present: || shell::find("git").is_some() },
+    Need { what: "pkg-config", package: "pkg-config", purpose: Purpose::Audio, present: || shell::find("pkg-config").is_some() },
+    Need { what: "ALSA's headers", package: "libasound2-dev", purpose: Purpose::Audio, present: alsa_headers },
     Need { what: "Python with venv", package: "python3-venv", purpose: Purpose::Score, present: python::has_venv },
     Need { what: "Python's headers", package: "python3-dev", purpose: Purpose::Score, present: python::has_headers },
     Need { what: "ip", package: "iproute2", purpose: Purpose::Capture, present: || shell::find("ip").is_some() },
@@ -87,5 +92,9 @@ fn is_root() -> bool {
 }
 
 fn c_headers() -> bool {
-    ["/usr/include/stdio.h", "/usr/local/include/stdio.h"].iter().any(|file| std::path::Path::new(file).exists())
+    Path::new("/usr/include/stdio.h").exists()
+}
+
+fn alsa_headers() -> bool {
+    Path::new("/usr/include/alsa/asoundlib.h").exists()
 }

@@ -31,7 +31,7 @@ const DENY: Tool = Tool { subcommand: "deny", package: "cargo-deny", version: "0
 const HACK: Tool = Tool { subcommand: "hack", package: "cargo-hack", version: "0.6.46" };
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    needs::meet(&[Purpose::Build, Purpose::Score, Purpose::Capture])?;
+    needs::meet(&[Purpose::Build, Purpose::Audio])?;
     step(&format!("simulator, {} seeds", args.seeds), || simulate(args.seeds))?;
     step("fuzz", || fuzz(args.fuzz_seconds))?;
     step("features", || {

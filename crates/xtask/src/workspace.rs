@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
-use cargo_metadata::{Metadata, MetadataCommand};
+use cargo_metadata::{CargoOpt, Metadata, MetadataCommand};
 
 use crate::shell;
 
@@ -14,10 +14,11 @@ pub(crate) fn root() -> PathBuf {
     here.ancestors().nth(2).map(Path::to_path_buf).expect("xtask lies two folders below the root")
 }
 
-/// All packages and how they depend on each other, dependencies of one platform only.
+/// All packages that any feature brings in, dependencies of one platform only.
 pub(crate) fn metadata() -> anyhow::Result<Metadata> {
     MetadataCommand::new()
         .current_dir(root())
+        .features(CargoOpt::AllFeatures)
         .other_options(["--locked".to_owned(), "--filter-platform".to_owned(), "x86_64-unknown-linux-gnu".to_owned()])
         .exec()
         .context("cargo metadata")
