@@ -15,6 +15,14 @@ const AT_ONCE: Duration = Duration::from_secs(6);
 /// A leg that was away for less than this must not be lost: `LEG_RETURN`, less the granularity of the world's clock.
 const MUST_RETURN: Duration = limits::LEG_RETURN.saturating_sub(Duration::from_millis(10));
 
+/// What a person did about a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    Answered,
+    Declined,
+    HungUp,
+}
+
 /// All calls of a world.
 #[derive(Debug, Default)]
 pub(crate) struct Stories(BTreeMap<CallId, Story>);
@@ -26,7 +34,7 @@ struct Story {
     connected: BTreeSet<usize>,
     endings: BTreeMap<usize, (Instant, Ending)>,
     /// When people answered, declined or hung up.
-    acts: Vec<(Instant, usize)>,
+    acts: Vec<(Instant, usize, Act)>,
     /// Somebody's link or process, or the supernode, failed meanwhile.
     disturbed: bool,
     /// The longest time for which a leg was without a link.
@@ -43,8 +51,19 @@ impl Stories {
         self.0.entry(call).or_default().connected.insert(device);
     }
 
-    pub(crate) fn acted(&mut self, call: CallId, device: usize, at: Instant) {
-        self.0.entry(call).or_default().acts.push((at, device));
+    pub(crate) fn acted(&mut self, call: CallId, device: usize, act: Act, at: Instant) {
+        self.0.entry(call).or_default().acts.push((at, device, act));
+    }
+
+    /// A device can't be heard from now on; what it has just done may not have been. A hang-up is said again when the
+    /// device is back; an answer is, too; a decline is not, because the call rings again.
+    pub(crate) fn unheard(&mut self, device: usize, dead: bool, at: Instant) {
+        for story in self.0.values_mut() {
+            let lost = |act: &(Instant, usize, Act)| {
+                act.1 == device && at.duration_since(act.0) < AT_ONCE && (dead || act.2 == Act::Declined)
+            };
+            story.disturbed |= story.acts.iter().any(lost);
+        }
     }
 
     pub(crate) fn disturbed(&mut self, call: CallId) {
@@ -113,8 +132,9 @@ impl Story {
         };
         let ends =
             self.endings.iter().filter(|(_, (_, ending))| unasked(ending)).map(|(device, (at, _))| (*at, *device));
-        let moments: Vec<_> = self.acts.iter().copied().chain(ends).collect();
-        let crossed = |(at, device): &(Instant, usize)| {
+        let acts = self.acts.iter().map(|(at, device, _)| (*at, *device));
+        let moments: Vec<_> = acts.chain(ends).collect();
+        let crossed = |(at, device, _): &(Instant, usize, Act)| {
             moments.iter().any(|(other_at, other)| other != device && near(*at, *other_at))
         };
         self.acts.iter().any(crossed)

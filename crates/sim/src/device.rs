@@ -15,6 +15,7 @@ use prost::Message;
 use rand::{Rng, RngExt};
 
 use crate::agenda::{Happening, START_MS};
+use crate::calls::Act;
 use crate::checkers::{Checker, Finding};
 use crate::network::{Way, between, one_way};
 use crate::supernode::{NETWORK, SUPERNODE, authority_key};
@@ -144,6 +145,7 @@ impl World {
     pub(crate) fn device_dies(&mut self, device: usize) {
         self.chronicle(&format!("device {device} dies"));
         self.mark_away(device);
+        self.stories.unheard(device, true, self.agenda.now().instant);
         let this = &mut self.devices[device];
         (this.member, this.wake, this.ready) = (None, None, false);
         this.life += 1;
@@ -218,6 +220,7 @@ impl World {
         if let Some(talk) = &this.talk {
             self.stories.disturbed(talk.call);
         }
+        self.stories.unheard(device, false, now);
     }
 
     fn mark_back(&mut self, device: usize) {
@@ -426,32 +429,27 @@ impl World {
     }
 
     pub(crate) fn answer(&mut self, device: usize) {
-        self.command(device, Some(Stage::Answering), |member, call, now| member.answer(call, now).is_ok());
+        self.command(device, Act::Answered, |member, call, now| member.answer(call, now).is_ok());
     }
 
     fn decline(&mut self, device: usize) {
-        self.command(device, None, |member, call, now| member.decline(call, v1::Cause::Declined, now).is_ok());
+        self.command(device, Act::Declined, |member, call, now| member.decline(call, v1::Cause::Declined, now).is_ok());
     }
 
     pub(crate) fn hang_up(&mut self, device: usize) {
-        self.command(device, None, |member, call, now| member.hang_up(call, now).is_ok());
+        self.command(device, Act::HungUp, |member, call, now| member.hang_up(call, now).is_ok());
     }
 
-    fn command(
-        &mut self,
-        device: usize,
-        stage: Option<Stage>,
-        command: impl FnOnce(&mut Member, CallId, Instant) -> bool,
-    ) {
+    fn command(&mut self, device: usize, act: Act, command: impl FnOnce(&mut Member, CallId, Instant) -> bool) {
         let now = self.agenda.now().instant;
         let this = &mut self.devices[device];
         let (Some(member), Some(talk)) = (&mut this.member, &mut this.talk) else { return };
         let call = talk.call;
         if command(member, call, now) {
-            if let Some(stage) = stage {
-                talk.stage = stage;
+            if act == Act::Answered {
+                talk.stage = Stage::Answering;
             }
-            self.stories.acted(call, device, now);
+            self.stories.acted(call, device, act, now);
         }
         self.drain_member(device);
     }

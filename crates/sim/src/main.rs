@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use ahoy_sim::{Plan, World};
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    let seed = match (arguments.next().as_deref(), arguments.next().map(|seed| seed.parse())) {
-        (Some("--seed"), Some(Ok(seed))) => seed,
-        _ => {
-            eprintln!("usage: ahoy-sim --seed NUMBER");
-            return ExitCode::from(2);
-        }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let seed = match &arguments[..] {
+        [flag, seed] if flag == "--seed" => seed.parse().ok(),
+        _ => None,
+    };
+    let Some(seed) = seed else {
+        eprintln!("usage: ahoy-sim --seed NUMBER");
+        return ExitCode::from(2);
     };
     let plan = Plan::of_seed(seed);
     println!("{plan:#?}");

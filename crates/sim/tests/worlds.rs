@@ -30,7 +30,7 @@ fn play(seeds: u64, plan: impl Fn(u64) -> Plan + Sync) -> Vec<Result<Summary, Br
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        workers.into_iter().flat_map(|worker| worker.join().expect("a world does not panic")).collect()
     })
 }
 
