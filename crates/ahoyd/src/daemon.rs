@@ -10,7 +10,7 @@ use ahoy_authority::{Authority, AuthorityConfig, Keys, Rate, RateLimits, Signed,
 use ahoy_proto::document::{Jwk, Revocations, Roster, RosterEntry};
 use ahoy_proto::{Name, SupernodeId};
 use ahoy_store::Store;
-use ahoy_supernode::{StartError, Supernode, SupernodeConfig};
+use ahoy_supernode::{CredentialKeys, StartError, Supernode, SupernodeConfig};
 use anyhow::{Context as _, bail};
 use ed25519_dalek::VerifyingKey;
 use prometheus_client::registry::Registry;
@@ -119,9 +119,10 @@ impl Parts {
         let listeners = http::bind(&config.api_addresses())?;
         let admin = http::bind(&config.admin.listen).context("`admin.listen`")?;
 
-        let supernode = Supernode::start(supernode_config).map_err(|error| unstarted(config, error))?;
         let (roster, revocations) = (authority.roster(), authority.revocations());
-        update_keys(&supernode, &signing_keys, &roster, &revocations);
+        let credential_keys = credential_keys(&signing_keys, &roster, &revocations);
+        let supernode =
+            Supernode::start(supernode_config, credential_keys).map_err(|error| unstarted(config, error))?;
         let front = http::serve(listeners, &authority.router(), certificate.as_ref())?;
         let readiness = Readiness::default();
         serve_admin(&mut tasks, admin, &supernode, readiness.clone())?;
@@ -152,7 +153,7 @@ impl Parts {
                     continue;
                 }
             }
-            update_keys(&self.supernode, &self.signing_keys, &self.roster, &self.revocations);
+            self.supernode.update_keys(credential_keys(&self.signing_keys, &self.roster, &self.revocations));
         }
     }
 
@@ -206,15 +207,17 @@ fn unstarted(config: &Config, error: StartError) -> anyhow::Error {
     }
 }
 
-fn update_keys(
-    supernode: &Supernode,
+/// The newest of what the authority has signed.
+fn credential_keys(
     signing_keys: &[VerifyingKey],
     roster: &watch::Receiver<Arc<Signed<Roster>>>,
     revocations: &watch::Receiver<Arc<Signed<Revocations>>>,
-) {
-    let revocations = revocations.borrow().document.clone();
-    let serial = roster.borrow().document.serial;
-    supernode.update_keys(signing_keys, revocations, serial);
+) -> CredentialKeys {
+    CredentialKeys {
+        signing_keys: signing_keys.to_vec(),
+        revocations: revocations.borrow().document.clone(),
+        roster_serial: roster.borrow().document.serial,
+    }
 }
 
 /// Reads the certificate, if there is to be one, and follows it.

@@ -12,4 +12,4 @@ mod supernode;
 #[cfg(test)]
 mod tests;
 
-pub use supernode::{StartError, Supernode, SupernodeConfig};
+pub use supernode::{CredentialKeys, StartError, Supernode, SupernodeConfig};

@@ -45,6 +45,17 @@ pub struct SupernodeConfig {
     pub store: Store,
 }
 
+/// What credentials are checked against, and what clients are told of the roster.
+#[derive(Debug, Clone)]
+pub struct CredentialKeys {
+    /// The authority's.
+    pub signing_keys: Vec<VerifyingKey>,
+    /// The newest list.
+    pub revocations: Revocations,
+    /// Of the newest roster.
+    pub roster_serial: u64,
+}
+
 impl std::fmt::Debug for SupernodeConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { listen, shards, .. } = self;
@@ -84,15 +95,19 @@ pub struct Supernode {
 }
 
 impl Supernode {
-    /// Binds the sockets and starts one thread a shard. Nobody can sign in before the first [`Supernode::update_keys`].
+    /// Binds the sockets and starts one thread a shard. The first packet is answered with these keys.
     ///
     /// # Errors
     /// When an address is taken or a thread can't be started.
-    pub fn start(config: SupernodeConfig) -> Result<Self, StartError> {
-        Self::start_with_clock(config, Arc::new(shard::moment))
+    pub fn start(config: SupernodeConfig, keys: CredentialKeys) -> Result<Self, StartError> {
+        Self::start_with_clock(config, keys, Arc::new(shard::moment))
     }
 
-    pub(crate) fn start_with_clock(config: SupernodeConfig, clock: Clock) -> Result<Self, StartError> {
+    pub(crate) fn start_with_clock(
+        config: SupernodeConfig,
+        keys: CredentialKeys,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
         let cores = || thread::available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(256));
         let shards = config.shards.unwrap_or_else(|| cores().min(256));
         if !(1..=256).contains(&shards) {
@@ -116,7 +131,11 @@ impl Supernode {
             threads: Vec::with_capacity(quic.len()),
         };
         for (number, (quic, inbox)) in (0..shards).zip(quic.into_iter().zip(inboxes)) {
-            let exchange = Exchange::new(exchange_config(&config, id, ShardId(number), shards), rand::random());
+            let mut exchange = Exchange::new(exchange_config(&config, id, ShardId(number), shards), rand::random());
+            // Before the thread starts: clients that wait for a restart are here within milliseconds, and an exchange that
+            // knows no keys would call their credentials forged.
+            let CredentialKeys { signing_keys, revocations, roster_serial } = keys.clone();
+            exchange.handle_keys(signing_keys, &revocations, roster_serial, clock());
             supernode.spawn(Shard {
                 id: ShardId(number),
                 quic,
@@ -161,11 +180,12 @@ impl Supernode {
         self.threads.iter().all(|thread| !thread.is_finished())
     }
 
-    /// The keys that credentials are checked with, what is revoked, and the serial number of the newest roster.
-    pub fn update_keys(&self, signing_keys: &[VerifyingKey], revocations: Revocations, roster_serial: u64) {
+    /// Credentials are checked against these from now on; sessions that are revoked end.
+    pub fn update_keys(&self, keys: CredentialKeys) {
+        let CredentialKeys { signing_keys, revocations, roster_serial } = keys;
         let revocations = Arc::new(revocations);
         for post in &self.posts {
-            let (signing_keys, revocations) = (signing_keys.to_vec(), Arc::clone(&revocations));
+            let (signing_keys, revocations) = (signing_keys.clone(), Arc::clone(&revocations));
             post.reply(Reply::Keys { signing_keys, revocations, roster_serial });
         }
     }

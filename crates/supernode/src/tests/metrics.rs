@@ -161,7 +161,7 @@ async fn restart(rig: Rig, alice: &Person, bob: &Person, moved: &mut Moved) -> R
     let mut revocations = no_revocations();
     revocations.serial = 2;
     revocations.devices.push(Revoked { id: alice.device, at: unix_now().plus(Duration::from_secs(1)) });
-    rig.supernode.update_keys(&[authority_key().verifying_key()], revocations, 1);
+    rig.supernode.update_keys(keys(revocations));
     assert_eq!(caller.end().await, LinkEnd::Closed(ErrorCode::CredentialRevoked));
     moved.look(&rig.scrape);
     rig

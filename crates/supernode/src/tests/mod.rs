@@ -30,7 +30,7 @@ use prometheus_client::registry::Registry;
 use prost::Message;
 use tempfile::TempDir;
 
-use crate::{Supernode, SupernodeConfig, shard};
+use crate::{CredentialKeys, Supernode, SupernodeConfig, shard};
 
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
@@ -121,8 +121,7 @@ impl Rig {
         clock: shard::Clock,
         ahead_ms: Arc<AtomicU64>,
     ) -> Self {
-        let supernode = Supernode::start_with_clock(config, clock).unwrap();
-        supernode.update_keys(&[authority_key().verifying_key()], no_revocations(), 1);
+        let supernode = Supernode::start_with_clock(config, keys(no_revocations()), clock).unwrap();
         let mut registry = Registry::default();
         supernode.register(&mut registry);
         Self { supernode, store, _folder: folder, scrape: Scrape(registry), ahead_ms }
@@ -131,7 +130,7 @@ impl Rig {
     /// Lets time pass for the shards, and makes them look at it.
     fn pass(&self, time: Duration) {
         self.ahead_ms.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
-        self.supernode.update_keys(&[authority_key().verifying_key()], no_revocations(), 1);
+        self.supernode.update_keys(keys(no_revocations()));
     }
 
     /// Stops without a word to the clients and gives the final numbers.
@@ -197,6 +196,10 @@ fn config(store: &Store, shards: u16, port: u16) -> SupernodeConfig {
         key_log: false,
         store: store.clone(),
     }
+}
+
+fn keys(revocations: Revocations) -> CredentialKeys {
+    CredentialKeys { signing_keys: vec![authority_key().verifying_key()], revocations, roster_serial: 1 }
 }
 
 const CONVERSATION: ConversationId = ConversationId([9; 16]);

@@ -53,7 +53,7 @@ async fn a_revoked_device_loses_its_session_and_gets_no_other() {
     let mut revocations = no_revocations();
     revocations.serial = 2;
     revocations.devices.push(Revoked { id: alice.device, at: unix_now().plus(Duration::from_secs(1)) });
-    rig.supernode.update_keys(&[authority_key().verifying_key()], revocations, 1);
+    rig.supernode.update_keys(keys(revocations));
     assert_eq!(client.end().await, LinkEnd::Closed(ErrorCode::CredentialRevoked));
 }
 
