@@ -179,7 +179,11 @@ fn a_full_disk_is_said_and_loses_nothing() {
         let refused = Person::new(trial, "bob", &daemon.network())?.sign_up(trial)?;
         // A stranger learns that it is not his fault; the operator learns which.
         ensure_clear(&refused, UNREACHABLE, &["problem of its own", "try again"])?;
-        ensure!(daemon.child().errors().contains("disk is full"), "the log does not name it: {}", daemon.child().errors());
+        ensure!(
+            daemon.child().errors().contains("disk is full"),
+            "the log does not name it: {}",
+            daemon.child().errors()
+        );
         // What needs no store goes on; what is there can be read.
         unharmed(trial, &mut daemon, &[&alice])?;
         std::fs::remove_file(&ballast)?;
