@@ -2,6 +2,7 @@
 """Score a recording against what was played: PESQ wide-band (ITU-T P.862.2), whole file.
 
     pesq_score.py played.wav recorded.wav [--json]
+    pesq_score.py --pairs    (one line on stdin for each pair, a tab between the two; one score on stdout)
 
 Both files may have any sample rate and channel count; the recording may start with unknown silence or delay. The recording is
 shifted by one constant lag (cross-correlation of the whole signals), never cut to its best part or stretched: what is missing at either end
@@ -72,13 +73,20 @@ def score(played_path: str, recorded_path: str) -> dict:
 def main() -> int:
     """Reads the arguments, prints one line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("played", help="WAV that was played")
-    parser.add_argument("recorded", help="WAV that was recorded")
+    parser.add_argument("played", nargs="?", help="WAV that was played")
+    parser.add_argument("recorded", nargs="?", help="WAV that was recorded")
+    parser.add_argument("--pairs", action="store_true", help="read pairs of files from stdin")
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of the bare score")
     arguments = parser.parse_args()
+    if not arguments.pairs and arguments.recorded is None:
+        parser.error("two files, or --pairs")
     try:
+        if arguments.pairs:
+            for line in sys.stdin:
+                print(score(*line.rstrip("\n").split("\t"))["pesq_wb"], flush=True)
+            return 0
         result = score(arguments.played, arguments.recorded)
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         print(f"pesq_score: {error}", file=sys.stderr)
         return 1
     print(json.dumps(result) if arguments.json else result["pesq_wb"])

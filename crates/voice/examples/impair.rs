@@ -1,13 +1,15 @@
 //! Speech through `Sender` and `Receiver` over a modelled path, in virtual time, scored by PESQ-WB.
 //!
-//!     cargo run -p ahoy-voice --example impair -- PYTHON [SEEDS] [CONDITION]
+//!     cargo run -p ahoy-voice --example impair -- PYTHON [SEEDS] [CONDITION] [WAV]...
 //!
-//! PYTHON is an interpreter that has scripts/requirements.txt. The path has 40 ms and exponential jitter of mean 10 ms, order kept, and
+//! PYTHON is an interpreter that has scripts/requirements.txt; CONDITION a part of a condition's name, empty for all; each WAV speech of mono
+//! 16 kHz, 16 bit, in place of the clips in testdata/speech. The path has 40 ms and exponential jitter of mean 10 ms, order kept, and
 //! loses packets at random or in bursts (Gilbert, mean length 3), both ways; reports travel back on it. Every call starts cold.
 
 use std::error::Error;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ahoy_voice::{FRAME_SAMPLES, Origin, Receiver, SAMPLE_RATE, Sender};
@@ -17,6 +19,8 @@ use rand_chacha::ChaCha8Rng;
 const VOICES: [&str; 2] = ["it-male", "ru-female"];
 /// Bytes around a payload on the wire; see `payload::PAYLOAD_BYTES`.
 const OVERHEAD_BYTES: usize = 80;
+/// Calls at a time.
+const WORKERS: usize = 2;
 const FRAME: Duration = Duration::from_millis(20);
 /// Time after the last frame for what is still under way.
 const TAIL: Duration = Duration::from_millis(600);
@@ -81,6 +85,14 @@ impl Direction {
     }
 }
 
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// A clip and its samples at 48 kHz.
+struct Voice {
+    source: PathBuf,
+    speech: Vec<f32>,
+}
+
 #[derive(Clone)]
 struct Outcome {
     pesq: f64,
@@ -89,9 +101,8 @@ struct Outcome {
     kbit: f64,
 }
 
-fn call(voice: &str, condition: &Condition, seed: u64, python: &Path) -> Result<Outcome, Box<dyn Error + Send + Sync>> {
-    let source = testdata().join(format!("{voice}.wav"));
-    let speech = upsampled(&source)?;
+fn call(voice: &Voice, condition: &Condition, seed: u64, scorer: &mut Scorer) -> Result<Outcome, Failure> {
+    let speech = &voice.speech;
     let (mut there, mut back) = (Direction::new(condition, seed), Direction::new(condition, seed + 1_000));
     let (mut sender, mut receiver) = (Sender::new()?, Receiver::new()?);
     let (mut other_sender, mut other_receiver) = (Sender::new()?, Receiver::new()?);
@@ -126,9 +137,10 @@ fn call(voice: &str, condition: &Condition, seed: u64, python: &Path) -> Result<
         let _ = other_receiver.pull_frame(epoch + pull_at);
         at += FRAME;
     }
-    let recorded = std::env::temp_dir().join(format!("ahoy-impair-{}-{voice}-{seed}.wav", std::process::id()));
+    let name = format!("ahoy-impair-{}-{:?}.wav", std::process::id(), std::thread::current().id());
+    let recorded = std::env::temp_dir().join(name);
     write(&recorded, &played)?;
-    let pesq = score(python, &source, &recorded)?;
+    let pesq = scorer.score(&voice.source, &recorded)?;
     std::fs::remove_file(&recorded)?;
     Ok(Outcome {
         pesq,
@@ -138,43 +150,55 @@ fn call(voice: &str, condition: &Condition, seed: u64, python: &Path) -> Result<
     })
 }
 
-fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let python = PathBuf::from(arguments.next().ok_or("usage: impair PYTHON [SEEDS] [CONDITION]")?);
+    let python = PathBuf::from(arguments.next().ok_or("usage: impair PYTHON [SEEDS] [CONDITION] [WAV]...")?);
     let seeds: u64 = arguments.next().map_or(Ok(3), |seeds| seeds.parse())?;
     let only = arguments.next().unwrap_or_default();
-    println!("| path | PESQ-WB median | lowest | playout delay ms, mean | concealed % | kbit/s |");
-    println!("|---|---|---|---|---|---|");
+    let mut sources: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
+    if sources.is_empty() {
+        sources = VOICES.map(|voice| testdata().join(format!("{voice}.wav"))).into();
+    }
+    let voices: Vec<Voice> = sources
+        .into_iter()
+        .map(|source| Ok(Voice { speech: upsampled(&source)?, source }))
+        .collect::<Result<_, hound::Error>>()?;
+    println!("| path | PESQ-WB median | lower quartile | lowest | playout delay ms, mean | concealed % | kbit/s |");
+    println!("|---|---|---|---|---|---|---|");
     for condition in CONDITIONS.iter().filter(|condition| condition.name.contains(&only)) {
-        let calls: Vec<_> = VOICES.iter().flat_map(|voice| (1..=seeds).map(move |seed| (*voice, seed))).collect();
+        let calls: Vec<_> = voices.iter().flat_map(|voice| (1..=seeds).map(move |seed| (voice, seed))).collect();
         let outcomes = std::thread::scope(|scope| {
-            let workers: Vec<_> = [0, 1]
+            let workers: Vec<_> = (0..WORKERS)
                 .map(|worker| {
                     let (calls, python) = (&calls, &python);
                     scope.spawn(move || {
-                        let mine = calls.iter().skip(worker).step_by(2);
-                        mine.map(|(voice, seed)| call(voice, condition, *seed, python)).collect::<Result<Vec<_>, _>>()
+                        let mut scorer = Scorer::start(python)?;
+                        let mine = calls.iter().skip(worker).step_by(WORKERS);
+                        mine.map(|(voice, seed)| call(voice, condition, *seed, &mut scorer)).collect()
                     })
                 })
-                .into_iter()
                 .collect();
-            workers.into_iter().map(|worker| worker.join().expect("a worker panicked")).collect::<Result<Vec<_>, _>>()
+            let join = |worker: std::thread::ScopedJoinHandle<'_, _>| worker.join().expect("a worker panicked");
+            workers.into_iter().map(join).collect::<Result<Vec<Vec<Outcome>>, Failure>>()
         })?;
-        let outcomes = outcomes.concat();
-        let mut scores: Vec<f64> = outcomes.iter().map(|outcome| outcome.pesq).collect();
-        scores.sort_by(f64::total_cmp);
-        let median = (scores[(scores.len() - 1) / 2] + scores[scores.len() / 2]) / 2.0;
-        let mean = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).sum::<f64>() / outcomes.len() as f64;
-        println!(
-            "| {} | {median:.2} | {:.2} | {:.0} | {:.1} | {:.1} |",
-            condition.name,
-            scores[0],
-            mean(|outcome| outcome.delay_ms),
-            mean(|outcome| outcome.concealed),
-            mean(|outcome| outcome.kbit),
-        );
+        print_row(condition.name, &outcomes.concat());
     }
     Ok(())
+}
+
+fn print_row(name: &str, outcomes: &[Outcome]) {
+    let mut scores: Vec<f64> = outcomes.iter().map(|outcome| outcome.pesq).collect();
+    scores.sort_by(f64::total_cmp);
+    let median = f64::midpoint(scores[(scores.len() - 1) / 2], scores[scores.len() / 2]);
+    let mean = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).sum::<f64>() / outcomes.len() as f64;
+    println!(
+        "| {name} | {median:.2} | {:.2} | {:.2} | {:.0} | {:.1} | {:.1} |",
+        scores[(scores.len() - 1) / 4],
+        scores[0],
+        mean(|outcome| outcome.delay_ms),
+        mean(|outcome| outcome.concealed),
+        mean(|outcome| outcome.kbit),
+    );
 }
 
 #[expect(clippy::disallowed_methods, reason = "an arbitrary origin for virtual time; `Instant` offers no other")]
@@ -222,11 +246,36 @@ fn write(path: &Path, samples: &[f32]) -> Result<(), hound::Error> {
     writer.finalize()
 }
 
-fn score(python: &Path, played: &Path, recorded: &Path) -> Result<f64, Box<dyn Error + Send + Sync>> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/pesq_score.py");
-    let output = Command::new(python).arg(script).arg(played).arg(recorded).output()?;
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into());
+/// The scoring script, reading pairs of files until it is dropped: starting Python takes longer than scoring.
+struct Scorer {
+    script: Child,
+    pairs: ChildStdin,
+    scores: BufReader<ChildStdout>,
+}
+
+impl Scorer {
+    fn start(python: &Path) -> Result<Self, Failure> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/pesq_score.py");
+        let mut command = Command::new(python);
+        command.arg(path).arg("--pairs").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut script = command.spawn()?;
+        let pairs = script.stdin.take().ok_or("no pipe to the script")?;
+        let scores = BufReader::new(script.stdout.take().ok_or("no pipe from the script")?);
+        Ok(Self { script, pairs, scores })
     }
-    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+
+    fn score(&mut self, played: &Path, recorded: &Path) -> Result<f64, Failure> {
+        writeln!(self.pairs, "{}\t{}", played.display(), recorded.display())?;
+        self.pairs.flush()?;
+        let mut line = String::new();
+        self.scores.read_line(&mut line)?;
+        Ok(line.trim().parse()?)
+    }
+}
+
+impl Drop for Scorer {
+    fn drop(&mut self) {
+        let _ = self.script.kill();
+        let _ = self.script.wait();
+    }
 }

@@ -32,8 +32,8 @@ pub struct Encoder {
 unsafe impl Send for Encoder {}
 
 impl Encoder {
-    /// libopus' encoder complexity, all of it: 0.3 ms a frame, where bytes are what is short.
-    const COMPLEXITY: c_int = 10;
+    /// libopus' encoder complexity, all of it: 0.3 ms a frame, where bytes are what is short. Tests judge no sound and take the least.
+    const COMPLEXITY: c_int = if cfg!(test) { 0 } else { 10 };
 
     /// A new encoder for speech: SILK at 8 kHz of bandwidth, constant bit rate.
     ///
@@ -99,7 +99,7 @@ unsafe impl Send for Decoder {}
 
 impl Decoder {
     /// libopus' decoder complexity: 5 switches deep concealment on, 6 and 7 add the LACE and NoLACE enhancers of coded speech.
-    const COMPLEXITY: c_int = 7;
+    const COMPLEXITY: c_int = if cfg!(test) { 0 } else { 7 };
 
     /// A new decoder with deep concealment.
     ///

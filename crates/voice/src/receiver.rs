@@ -71,8 +71,9 @@ pub struct Receiver {
     slots: BTreeMap<i64, Slot>,
     /// Highest frame number seen.
     newest: i64,
-    /// Reach of the repairs in the payload that came last, in frames.
-    reach: u8,
+    /// Window of the repairs that come, and how many payloads in a row had a shorter one.
+    window: Window,
+    shorter: u32,
     playout: Option<Playout>,
     /// Decoded and not yet played.
     pending: Vec<f32>,
@@ -119,7 +120,8 @@ impl Receiver {
             repairer: Repairer::default(),
             slots: BTreeMap::new(),
             newest: 0,
-            reach: 0,
+            window: WINDOW_AT_START,
+            shorter: 0,
             playout: None,
             pending: Vec::with_capacity(PENDING_MAX),
             late_in_a_row: 0,
@@ -148,19 +150,18 @@ impl Receiver {
         let payload = Payload::parse(payload)?;
         let at = self.ms(now);
         let index = self.index_of(payload.timestamp);
-        let reach = payload.window.map_or(0, |window| window.far);
+        let window = payload.window.unwrap_or(Window { near: 1, far: 1 });
         if self.jumped(index) {
             self.restart(index);
         }
         self.newest = self.newest.max(index);
-        self.reach = reach;
+        self.follow(window);
         self.arrivals.record(index, at);
         self.losses.record(index);
         if self.playout.is_none() {
             self.playout = Some(Playout { next: index, begun: false, invented: 0, origin: Origin::Silence });
         }
         let mut useful = self.store(index, payload.primary, Origin::Decoded);
-        let window = payload.window.unwrap_or(Window { near: 1, far: 1 });
         for (number, frame) in self.repairer.handle(index, payload.primary, window, &payload.repairs) {
             useful |= self.store(number, &frame, Origin::Repaired);
         }
@@ -268,12 +269,22 @@ impl Receiver {
         !known
     }
 
+    /// Grows at once; shrinks only when it is for good, not while a sender begins its window anew.
+    fn follow(&mut self, window: Window) {
+        self.shorter = if window.far < self.window.far { self.shorter + 1 } else { 0 };
+        if window.far >= self.window.far || self.shorter > SHORTER_MAX {
+            (self.window, self.shorter) = (window, 0);
+        }
+    }
+
     /// The delay that the path demands, in ms.
     fn target_ms(&self) -> f64 {
         let patient = self.arrivals.quantile(PATIENT_SHARE) + PATIENT_MARGIN_MS;
         if self.losses.lossy() || !self.losses.mature() {
-            let reach = f64::from(self.reach) * FRAME_MS;
-            return patient.max(reach + self.arrivals.quantile(BRISK_SHARE)).min(TARGET_MAX_MS);
+            let reach = f64::from(self.window.far) * FRAME_MS;
+            let once = self.window.near == self.window.far;
+            let share = if once { ONCE_SHARE } else { BRISK_SHARE };
+            return patient.max(reach + self.arrivals.quantile(share)).min(TARGET_MAX_MS);
         }
         patient.min(TARGET_MAX_MS)
     }
@@ -353,10 +364,12 @@ impl Receiver {
     fn stretch(&mut self, playout: &mut Playout, delay: f64, target: f64) -> bool {
         let excess = delay - target - (self.pending.len() % FRAME_SAMPLES) as f64 / SAMPLES_PER_MS;
         let pause = self.pause_frames >= PAUSE_FRAMES;
-        let tolerance = match pause {
-            false => FAR_MS,
-            true if excess < 0.0 && !self.losses.lossy() => PATIENT_MARGIN_MS,
-            true => TOLERANCE_MS,
+        let tolerance = match excess > 0.0 {
+            _ if !pause => FAR_MS,
+            true if self.pause_frames >= LONG_PAUSE_FRAMES => SLACK_MS,
+            true => SLACK_SHORT_PAUSE_MS,
+            false if self.losses.lossy() => TOLERANCE_MS,
+            false => PATIENT_MARGIN_MS,
         };
         if playout.invented > 0 || excess.abs() < tolerance {
             return false;
@@ -421,12 +434,25 @@ const PATIENT_MARGIN_MS: f64 = 25.0;
 /// Share of packets to wait for when they carry the last repair of a lost frame: both chances failing is rare.
 const BRISK_SHARE: f32 = 0.9;
 
+/// The same where a frame is repaired by one packet alone.
+const ONCE_SHARE: f32 = 0.97;
+
 /// The largest delay aimed at.
 const TARGET_MAX_MS: f64 = 400.0;
 
-/// Deviations from the target that are left alone: each cut costs more than so little delay. On a clean path the
-/// margin may be used up too before the delay grows.
+/// A sender's window that begins anew is whole again after four payloads; 1 s of less is for good.
+const SHORTER_MAX: u32 = 50;
+
+/// What a sender begins with: so the first delay is one that need not change once the path is known to lose.
+const WINDOW_AT_START: Window = Window { near: 1, far: 4 };
+
+/// What may be missing from the target before the delay grows: each cut costs more than so little delay. On a clean path
+/// the margin may be used up.
 const TOLERANCE_MS: f64 = 15.0;
+
+/// What the delay may have above its target before it shrinks: in a long pause, between phrases, and in a short one.
+const SLACK_MS: f64 = 25.0;
+const SLACK_SHORT_PAUSE_MS: f64 = 60.0;
 
 /// Deviations that don't wait for a pause, and how alike both sides of a cut must then be.
 const FAR_MS: f64 = 70.0;
@@ -434,6 +460,9 @@ const LIKENESS_IN_SPEECH: f32 = 0.9;
 
 /// Quiet frames that make a pause, the best place to stretch: within speech even a whole pitch period is heard.
 const PAUSE_FRAMES: u32 = 3;
+
+/// 240 ms: a pause between phrases, where no one can tell that it became shorter.
+const LONG_PAUSE_FRAMES: u32 = 12;
 
 /// A frame is quiet so many dB below what was loud of late, or below this level in -dBov.
 const PAUSE_BELOW_LOUD: f32 = 25.0;

@@ -125,8 +125,8 @@ const fn primary_length(count: usize) -> usize {
 /// Frames kept: as far back as the widest window reaches.
 const HISTORY_MAX: usize = 8;
 
-/// Reported packets before a clean start is believed: 2 s.
-const CLEAN_START: u8 = 100;
+/// Reported packets before the first choice: 2 s. Sooner, chance decides, and a wrong choice is two changes of length.
+const MATURE: u8 = 100;
 
 /// Loss up to which a path counts as clean.
 const LIGHT_UP_TO: f32 = 0.01;
@@ -139,7 +139,7 @@ const BURSTS_FROM: (f32, f32) = (1.5, 1.8);
 
 fn protection_for(report: &Report, current: Protection) -> Protection {
     let (expected, lost, runs) = (f32::from(report.expected), f32::from(report.lost), f32::from(report.runs));
-    if report.expected < CLEAN_START && report.lost == 0 {
+    if report.expected < MATURE && current == Protection::Cautious {
         return current;
     }
     if lost <= LIGHT_UP_TO * expected {
