@@ -14,6 +14,8 @@ mod sender;
 mod stretch;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 pub use receiver::{Frame, Origin, Receiver, Statistics};
 pub use sender::{Protection, Sender};
