@@ -1,5 +1,7 @@
 //! The golden bytes in `vectors/` are what this crate makes of the same inputs, and it reads them back.
 
+#![allow(clippy::unwrap_used)]
+
 use ahoy_proto::api::{DeviceVerb, device_request_input};
 use ahoy_proto::call_token::{self, CallTokenClaims, CallTokenKey};
 use ahoy_proto::document::{
