@@ -13,10 +13,10 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Seeds of the impairment; each gives one call, and so two recordings.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 10)]
     seeds: u64,
     /// Calls at once. More than two cores can carry distorts what is measured.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 4)]
     at_once: usize,
     /// Every recording as JSON, in place of the table.
     #[arg(long)]
