@@ -1,10 +1,13 @@
 //! What people are told when something is wrong, and that nothing is lost by it.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use ahoy_proto::UnixTime;
+use ahoy_proto::document::{self, Credential};
 use ahoy_trials::capture;
 use ahoy_trials::harness::{Daemon, DaemonOptions, Machine, Outcome, Person, Trial, free_port, trial};
+use ahoy_trials::wire::NetworkKeys;
 use anyhow::{Context as _, ensure};
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -122,6 +125,34 @@ fn a_forged_credential_is_refused_with_a_way_out() {
             identity["credential"] = format!("{head}.{first}{}", &signature[1..]).into();
         })?;
         let call = mallory.run(trial, ["call", "echo", "--for", "1s"])?;
+        ensure_clear(&call, REFUSED, &["sign-in"])?;
+        unharmed(trial, &mut daemon, &[&alice])
+    });
+}
+
+/// Replaces a profile's credential by the authority's word for the same device, expired so many days ago.
+fn expire(person: &Person, daemon: &Daemon, days: u64) -> anyhow::Result<()> {
+    const DAY: u64 = 86_400;
+    let keys = NetworkKeys::read(daemon.data())?;
+    let now = UnixTime::from(SystemTime::now());
+    edit_identity(person, |identity| {
+        let token = identity["credential"].as_str().unwrap_or_default();
+        let mut claims: Credential = document::verify(token, &[keys.signing.verifying_key()], keys.network, now)
+            .expect("the present credential is good");
+        (claims.issued_at, claims.expires) = (UnixTime(now.0 - (days + 7) * DAY), UnixTime(now.0 - days * DAY));
+        identity["credential"] = document::sign(&claims, &keys.signing).into();
+    })
+}
+
+#[test]
+fn an_expired_credential_is_renewed_without_a_password_for_a_month() {
+    trial(LIMIT, Machine::Shared, |trial| {
+        let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let [alice, bob] = Person::signed_up_all(trial, ["alice", "bob"], &daemon)?;
+        expire(&alice, &daemon, 2)?;
+        alice.run(trial, ["call", "echo", "--for", "1s"])?.succeeded()?;
+        expire(&bob, &daemon, 40)?;
+        let call = bob.run(trial, ["call", "echo", "--for", "1s"])?;
         ensure_clear(&call, REFUSED, &["sign-in"])?;
         unharmed(trial, &mut daemon, &[&alice])
     });
