@@ -1,6 +1,6 @@
 //! Ahoy for people and bots: the command line.
 //!
-//! One file a verb under `verb`; each ends with success or with one [`Failure`], which is said in one place, below.
+//! One file a verb under `verb`; each ends with success or with one [`Failure`](failure::Failure), which is said in one place, below.
 
 mod ask;
 mod cli;

@@ -3,7 +3,7 @@
 //! What is repeated are the frames themselves, through an erasure code, not coarser copies: a repaired frame is the one that was lost,
 //! to the bit, so the decoder never sees a foreign state. All frames of one protection have one length.
 //!
-//! Invariant: every payload is [`PAYLOAD_BYTES`] long.
+//! Invariant: every payload is [`PAYLOAD_BYTES`](crate::payload::PAYLOAD_BYTES) long.
 
 use std::collections::VecDeque;
 
