@@ -92,7 +92,7 @@ const BINS: usize = 100;
 const SHARE_MIN: f32 = 0.002;
 
 /// Jitter assumed before anything is known, in ms, and the number of packets which that assumption is worth.
-const JITTER_AT_START_MS: f64 = 35.0;
+const JITTER_AT_START_MS: f64 = 30.0;
 const WEIGHT_AT_START: f32 = 25.0;
 
 const FASTEST_SPAN_MS: f64 = 5_000.0;

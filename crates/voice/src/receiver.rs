@@ -279,14 +279,13 @@ impl Receiver {
 
     /// The delay that the path demands, in ms.
     fn target_ms(&self) -> f64 {
-        let patient = self.arrivals.quantile(PATIENT_SHARE) + PATIENT_MARGIN_MS;
         if self.losses.lossy() || !self.losses.mature() {
             let reach = f64::from(self.window.far) * FRAME_MS;
             let once = self.window.near == self.window.far;
             let share = if once { ONCE_SHARE } else { BRISK_SHARE };
-            return patient.max(reach + self.arrivals.quantile(share)).min(TARGET_MAX_MS);
+            return (reach + self.arrivals.quantile(share)).min(TARGET_MAX_MS);
         }
-        patient.min(TARGET_MAX_MS)
+        (self.arrivals.quantile(PATIENT_SHARE) + PATIENT_MARGIN_MS).min(TARGET_MAX_MS)
     }
 
     fn fill(&mut self, at: f64, samples: &mut [f32; FRAME_SAMPLES]) -> Origin {
@@ -366,9 +365,9 @@ impl Receiver {
         let pause = self.pause_frames >= PAUSE_FRAMES;
         let tolerance = match excess > 0.0 {
             _ if !pause => FAR_MS,
-            true if self.pause_frames >= LONG_PAUSE_FRAMES => SLACK_MS,
-            true => SLACK_SHORT_PAUSE_MS,
-            false if self.losses.lossy() => TOLERANCE_MS,
+            true if self.pause_frames < LONG_PAUSE_FRAMES => SLACK_SHORT_PAUSE_MS,
+            true => SLACK_MS,
+            false if self.losses.lossy() => LACK_MS,
             false => PATIENT_MARGIN_MS,
         };
         if playout.invented > 0 || excess.abs() < tolerance {
@@ -446,9 +445,9 @@ const SHORTER_MAX: u32 = 50;
 /// What a sender begins with: so the first delay is one that need not change once the path is known to lose.
 const WINDOW_AT_START: Window = Window { near: 1, far: 4 };
 
-/// What may be missing from the target before the delay grows: each cut costs more than so little delay. On a clean path
-/// the margin may be used up.
-const TOLERANCE_MS: f64 = 15.0;
+/// What may be missing from the target on a lossy path before the delay grows: each cut costs more than so little delay. On a
+/// clean path the margin may be used up.
+const LACK_MS: f64 = 15.0;
 
 /// What the delay may have above its target before it shrinks: in a long pause, between phrases, and in a short one.
 const SLACK_MS: f64 = 25.0;
