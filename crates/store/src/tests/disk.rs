@@ -16,20 +16,26 @@ impl Verb for SetMaxPages {
     }
 }
 
-/// Holds the store's thread up until told to go on.
-struct Wait(Receiver<()>);
+/// Holds the store's thread up: says when it does, and waits until told to go on.
+struct Wait {
+    held: Sender<()>,
+    go: Receiver<()>,
+}
 
 impl Verb for Wait {
     type Output = ();
     fn run(self, _: &Transaction<'_>) -> Result<(), StoreError> {
-        self.0.recv().map_err(|_| StoreError::Unavailable)
+        self.held.send(()).unwrap();
+        self.go.recv().map_err(|_| StoreError::Unavailable)
     }
 }
 
-/// Holds up the store until the sender is used.
+/// Holds up the store until the sender is used. Its queue is empty then.
 fn hold(store: &Store) -> Sender<()> {
+    let (held, is_held) = channel();
     let (go, wait) = channel();
-    store.submit(Wait(wait), |_| {});
+    store.submit(Wait { held, go: wait }, |_| {});
+    is_held.recv().unwrap();
     go
 }
 
@@ -148,7 +154,6 @@ fn a_full_queue_refuses_at_once() {
     let world = World::new();
     let go = hold(&world.store);
     let (reply, replies) = channel();
-    // One verb is held up on the thread, or about to be taken there.
     for _ in 0..QUEUE_MAX + 2 {
         let reply = reply.clone();
         world.store.submit(KeyLogHeadNow, move |result| reply.send(result).unwrap());
@@ -156,7 +161,7 @@ fn a_full_queue_refuses_at_once() {
     assert_eq!(replies.try_recv().unwrap(), Err(StoreError::Busy), "before the others are done");
     go.send(()).unwrap();
     drop(reply);
-    assert!(replies.iter().filter(Result::is_ok).count() >= QUEUE_MAX);
+    assert_eq!(replies.iter().filter(Result::is_ok).count(), QUEUE_MAX);
     assert!(world.run(KeyLogHeadNow).is_ok());
 }
 
