@@ -1,7 +1,8 @@
 //! Relayed voice: processor time by delivered packet, in a supernode and in a bare forwarder that carries the same load.
 //!
-//! The load is the same for both: as many legs, from as many sockets, each with a packet of 120 bytes every 20 ms, spread evenly over
-//! the 20 ms. Calls come up by call tokens, so no store has a part in it.
+//! The load is the same for both: as many legs, from as many sockets, each with a packet of 120 bytes every 20 ms. How the legs' moments
+//! lie decides how much a batch can save, so two patterns are measured: as callers come who know nothing of each other, and in step.
+//! Calls come up by call tokens, so no store has a part in it.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
@@ -19,13 +20,22 @@ use crate::wire::{self, Link, NetworkKeys, Session};
 
 /// Microseconds of processor time by delivered packet.
 #[derive(Debug, Clone, Copy)]
-pub struct Round {
+pub struct Costs {
     /// The bare forwarder.
     pub forwarder: f64,
     /// Both legs of each call on one shard.
     pub one_shard: f64,
     /// The legs of each call on different shards.
     pub two_shards: f64,
+}
+
+/// What one round gives.
+#[derive(Debug, Clone, Copy)]
+pub struct Round {
+    /// Packets come one by one: few or none share a batch.
+    pub apart: Costs,
+    /// Packets come in bursts, one a millisecond: the most that batches can save.
+    pub in_step: Costs,
 }
 
 /// How much load.
@@ -43,8 +53,11 @@ const PACKET: usize = 120;
 /// Between two packets of a leg.
 const FRAME: Duration = Duration::from_millis(20);
 
-/// Groups of legs, each with its own moment of the 20 ms.
-const GROUPS: usize = 20;
+/// Groups of legs, each with its own moment of the 20 ms: one every 0.1 ms, as fine as a sleeping sender can be.
+const APART: usize = 200;
+
+/// The same, one every millisecond.
+const IN_STEP: usize = 20;
 
 /// Client sockets.
 const SOCKETS: usize = 16;
@@ -58,22 +71,24 @@ const DELIVERED_MIN: f64 = 0.99;
 /// Time for the first packets to pass before counting begins.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// Measures all three, one after the other.
+/// Measures all of them, one after the other.
 ///
 /// # Errors
 /// When a process fails or packets are lost.
 pub fn round(trial: &Trial, load: Load) -> anyhow::Result<Round> {
-    let forwarder = forwarder(trial, load)?;
     let data = trial.folder().join(format!("relay-{}", rand::random::<u32>()));
     let settings = vec!["shards=2".to_owned()];
     let daemon = Daemon::start(trial, DaemonOptions { data: Some(data), settings, ..DaemonOptions::default() })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let calls = Calls::set_up(&daemon, load.calls).await?;
-        let one_shard = calls.one_shard.measure(&daemon, load).await?;
-        let two_shards = calls.two_shards.measure(&daemon, load).await?;
-        Ok(Round { forwarder, one_shard, two_shards })
-    })
+    let calls = runtime.block_on(Calls::set_up(&daemon, load.calls))?;
+    let costs = |groups| -> anyhow::Result<Costs> {
+        let forwarder = forwarder(trial, load, groups)?;
+        let _inside = runtime.enter();
+        let one_shard = calls.one_shard.measure(&daemon, load, groups)?;
+        let two_shards = calls.two_shards.measure(&daemon, load, groups)?;
+        Ok(Costs { forwarder, one_shard, two_shards })
+    };
+    Ok(Round { apart: costs(APART)?, in_step: costs(IN_STEP)? })
 }
 
 /// One participant.
@@ -127,7 +142,7 @@ async fn call(daemon: &Daemon, keys: &NetworkKeys, endpoints: [&quinn::Endpoint;
 
 impl Legs {
     /// Sends on all legs, counts what arrives, and divides the server's time by it.
-    async fn measure(&self, daemon: &Daemon, load: Load) -> anyhow::Result<f64> {
+    fn measure(&self, daemon: &Daemon, load: Load, groups: usize) -> anyhow::Result<f64> {
         let (delivered, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let receivers: Vec<_> = self
             .0
@@ -153,8 +168,8 @@ impl Legs {
             .collect();
         let told = stop.clone();
         let sender = std::thread::spawn(move || {
-            pace(&told, |group| {
-                for (connection, packet) in packets.iter().skip(group).step_by(GROUPS) {
+            pace(&told, groups, |group| {
+                for (connection, packet) in packets.iter().skip(group).step_by(groups) {
                     // A lost link shows as packets that were not delivered.
                     let _ = connection.send_datagram(packet.clone());
                 }
@@ -169,13 +184,13 @@ impl Legs {
 }
 
 /// Calls `send` for each group in turn, all groups once every 20 ms, until told to stop.
-fn pace(stop: &AtomicBool, mut send: impl FnMut(usize)) {
+fn pace(stop: &AtomicBool, groups: usize, mut send: impl FnMut(usize)) {
     let start = Instant::now();
     let mut tick: u32 = 0;
     while !stop.load(Ordering::Relaxed) {
-        send(tick as usize % GROUPS);
+        send(tick as usize % groups);
         tick += 1;
-        let due = FRAME * tick / u32::try_from(GROUPS).expect("there are few groups");
+        let due = FRAME * tick / u32::try_from(groups).expect("there are few groups");
         std::thread::sleep(due.saturating_sub(start.elapsed()));
     }
 }
@@ -193,7 +208,7 @@ fn measure(process: u32, legs: usize, load: Load, delivered: &AtomicU64) -> anyh
 }
 
 /// The same load through the bare forwarder.
-fn forwarder(trial: &Trial, load: Load) -> anyhow::Result<f64> {
+fn forwarder(trial: &Trial, load: Load, groups: usize) -> anyhow::Result<f64> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("forwarder");
     let child = Child::start(trial, "forwarder", &command)?;
@@ -223,8 +238,8 @@ fn forwarder(trial: &Trial, load: Load) -> anyhow::Result<f64> {
     let told = stop.clone();
     let sender = std::thread::spawn(move || {
         let packets: Vec<Vec<u8>> = (0..legs).map(|leg| [&flow(leg)[..], &[7; PACKET - FLOW]].concat()).collect();
-        pace(&told, |group| {
-            for (leg, packet) in packets.iter().enumerate().skip(group).step_by(GROUPS) {
+        pace(&told, groups, |group| {
+            for (leg, packet) in packets.iter().enumerate().skip(group).step_by(groups) {
                 let _ = sockets[leg % SOCKETS].send(packet);
             }
         });

@@ -22,10 +22,10 @@ struct Arguments {
     #[arg(long, default_value_t = 20_000)]
     sessions: usize,
     /// Calls at once while relaying, on one shard and on two.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 250)]
     calls: usize,
     /// Seconds that relaying is measured, each time.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// Every round as JSON, in place of the table.
     #[arg(long)]
@@ -98,7 +98,7 @@ fn idle(trial: &Trial, arguments: &Arguments) -> anyhow::Result<[Figure; 2]> {
     ])
 }
 
-fn relaying(trial: &Trial, arguments: &Arguments) -> anyhow::Result<[Figure; 5]> {
+fn relaying(trial: &Trial, arguments: &Arguments) -> anyhow::Result<[Figure; 10]> {
     let load = relay::Load { calls: arguments.calls, time: Duration::from_secs(arguments.seconds) };
     let mut rounds = Vec::new();
     for number in 1..=arguments.rounds {
@@ -110,10 +110,19 @@ fn relaying(trial: &Trial, arguments: &Arguments) -> anyhow::Result<[Figure; 5]>
     let plain = |name, value| Figure { name, target: None, rounds: column(value) };
     let ratio = |name, most, value| Figure { name, target: Some(Target::AtMost(most)), rounds: column(value) };
     Ok([
-        plain("bare UDP forwarder, µs by packet", |round| round.forwarder),
-        plain("relay, both legs on one shard, µs by packet", |round| round.one_shard),
-        plain("relay, legs on two shards, µs by packet", |round| round.two_shards),
-        ratio("relay on one shard, times the forwarder", 2.5, |round| round.one_shard / round.forwarder),
-        ratio("relay across shards, times the forwarder", 3.5, |round| round.two_shards / round.forwarder),
+        plain("bare UDP forwarder, µs by packet", |round| round.apart.forwarder),
+        plain("relay, both legs on one shard, µs by packet", |round| round.apart.one_shard),
+        plain("relay, legs on two shards, µs by packet", |round| round.apart.two_shards),
+        ratio("relay on one shard, times the forwarder", 2.5, |round| round.apart.one_shard / round.apart.forwarder),
+        ratio("relay across shards, times the forwarder", 3.5, |round| round.apart.two_shards / round.apart.forwarder),
+        plain("in step: bare UDP forwarder, µs by packet", |round| round.in_step.forwarder),
+        plain("in step: relay on one shard, µs by packet", |round| round.in_step.one_shard),
+        plain("in step: relay across shards, µs by packet", |round| round.in_step.two_shards),
+        plain("in step: relay on one shard, times the forwarder", |round| {
+            round.in_step.one_shard / round.in_step.forwarder
+        }),
+        plain("in step: relay across shards, times the forwarder", |round| {
+            round.in_step.two_shards / round.in_step.forwarder
+        }),
     ])
 }
