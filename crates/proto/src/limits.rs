@@ -6,9 +6,16 @@ use std::time::Duration;
 /// credential to grow fivefold while 10,000 half-open links hold at most 40 MB.
 pub const UNPROVEN_MESSAGE_MAX: usize = 4 * 1024;
 
-/// Longest message of a session, in bytes. The largest is a `Commit` of a one-to-one conversation: GroupInfo with a tree of
-/// 2 × 8 devices at about 500 bytes a leaf, and as many Welcomes: below 32 KiB. Larger things will travel in chunks.
+/// Longest message of a session on the stream, in bytes. Everything that people say fits; what is longer travels in fragments
+/// of at most this size, so that nothing waits long behind it.
 pub const MESSAGE_MAX: usize = 64 * 1024;
+
+/// Longest message put together from fragments, in bytes. The largest is a `Commit` of the largest group: 256 accounts with 8
+/// devices are 2,048 leaves at about 500 bytes, once in the GroupInfo and once in the Welcome: 2 MiB; and an eighth for the rest.
+pub const LARGE_MESSAGE_MAX: usize = 9 * 256 * 1024;
+
+/// Bytes of unfinished large messages that one shard holds for all its links: a hundred of the largest kind.
+pub const LARGE_MESSAGES_SHARD_MAX: usize = 100 * LARGE_MESSAGE_MAX;
 
 /// Time from a link's first packet to its proof. Two round trips at 1 s each, and eight seconds for a sleeping phone's CPU.
 pub const PROOF_TIMEOUT: Duration = Duration::from_secs(10);
@@ -16,8 +23,9 @@ pub const PROOF_TIMEOUT: Duration = Duration::from_secs(10);
 /// Unanswered requests of one session. An SDK runs a handful; each holds at most [`MESSAGE_MAX`], so 32 bound it at 2 MiB.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 32;
 
-/// Bytes queued towards a client that does not read, beyond what its receive window takes: 16 messages of the largest kind.
-pub const OUTBOUND_QUEUE_MAX: usize = 16 * MESSAGE_MAX;
+/// Bytes queued towards a client that does not read, beyond what its receive window takes: one large message, and 28 of the
+/// longest others.
+pub const OUTBOUND_QUEUE_MAX: usize = 4 * 1024 * 1024;
 
 /// How often whoever dialled sends something on an idle link. NAT bindings for UDP live 30 s and more (RFC 4787 asks for two minutes).
 pub const KEEPALIVE: Duration = Duration::from_secs(25);
@@ -85,3 +93,74 @@ pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
 /// Life of a signed roster and revocation list; both are renewed hourly while the authority is up. A week lets a
 /// fleet outlive its authority for that long.
 pub const ROSTER_LIFE: Duration = Duration::from_secs(7 * 86_400);
+
+/// Contacts of one account, blocked and asking ones included. A sign-in tells each of them, so 1,000 bound it at as many
+/// messages between shards; people who count have some hundred.
+pub const CONTACTS_MAX: usize = 1_000;
+
+/// Requests of one account that nobody has answered: whoever asks strangers in bulk has to wait for their answers.
+pub const CONTACT_REQUESTS_OUT_MAX: usize = 100;
+
+/// Requests that wait for one account's answer; further ones are swallowed. At 1.4 KB a note, 140 KB.
+pub const CONTACT_REQUESTS_IN_MAX: usize = 100;
+
+/// How long an account that was declined asks in vain.
+pub const DECLINE_LASTS: Duration = Duration::from_secs(30 * 86_400);
+
+/// Longest note of a contact request, in characters.
+pub const NOTE_CHARACTERS_MAX: usize = 280;
+
+/// Length of an encoded `ContactNote`, padded: 280 characters of 4 bytes, tags and lengths.
+pub const NOTE_LENGTH: usize = 1_200;
+
+/// Longest sealed note, in bytes: the padded note, a KEM output of 32 and a tag of 16.
+pub const NOTE_SEALED_MAX: usize = 1_280;
+
+/// Longest mood, in characters.
+pub const MOOD_CHARACTERS_MAX: usize = 140;
+
+/// Letters that a directory search needs: 3 of 39 make a guess cost a name in 59,000 on average.
+pub const SEARCH_PREFIX_MIN: usize = 3;
+
+/// Names that a search shows.
+pub const SEARCH_RESULTS_MAX: usize = 10;
+
+/// Names that one account may learn in any hour, by look-up or search; a search counts as `SEARCH_RESULTS_MAX`.
+pub const NAMES_PER_HOUR: usize = 300;
+
+/// Accounts in one group.
+pub const GROUP_MEMBERS_MAX: usize = 256;
+
+/// Longest title of a group, in characters.
+pub const TITLE_CHARACTERS_MAX: usize = 64;
+
+/// Longest text of a message, in bytes: some pages.
+pub const TEXT_MAX: usize = 16 * 1024;
+
+/// Longest reaction, in bytes: an emoji of a family is 25.
+pub const REACTION_MAX: usize = 32;
+
+/// Longest sealed message, in bytes: a text, a reference, and what MLS puts around it.
+pub const MESSAGE_SEALED_MAX: usize = 32 * 1024;
+
+/// Longest sealed signal or receipt, in bytes.
+pub const SIGNAL_SEALED_MAX: usize = 256;
+
+/// Epochs after its own in which a message is still taken: each change of a member's devices makes one, and a sender is
+/// at most a few changes behind.
+pub const PAST_EPOCHS: u64 = 5;
+
+/// Logs that one `Acknowledge` names: an entry is 30 bytes.
+pub const LOG_MARKS_MAX: usize = 100;
+
+/// How long a log entry, a Welcome or a report is kept for those who have not fetched it.
+pub const RETENTION: Duration = Duration::from_secs(30 * 86_400);
+
+/// Bytes of log entries that one account's messages may take up at a time: at 1 KB a message 65,000 that nobody has fetched.
+pub const MAILBOX_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Longest sealed report, in bytes: a reason and a dozen messages.
+pub const REPORT_SEALED_MAX: usize = 32 * 1024;
+
+/// Reports that one account may file in a day.
+pub const REPORTS_PER_DAY_MAX: usize = 10;
