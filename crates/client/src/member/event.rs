@@ -235,11 +235,7 @@ pub struct Presence {
 
 impl Default for Presence {
     fn default() -> Self {
-        Self {
-            availability: v1::Availability::Offline,
-            mood: String::new(),
-            last_seen: v1::LastSeen::Unspecified,
-        }
+        Self { availability: v1::Availability::Offline, mood: String::new(), last_seen: v1::LastSeen::Unspecified }
     }
 }
 

@@ -9,6 +9,7 @@
 mod calls;
 mod conversation;
 mod event;
+mod history;
 mod identity;
 mod key_packages;
 mod outbox;
@@ -37,7 +38,11 @@ use outbox::Outbox;
 use people::{People, Standing};
 use requests::{Request, Requests};
 
-pub use event::{Batch, Ending, Event, Output, OwnLeg, PeerLeg, Person, Refusal, VoiceKey};
+pub use event::{
+    Answer, Batch, Contact, ContactState, ConversationStanding, Ending, Event, Kind, MemberOf, Output, OwnLeg, PeerLeg,
+    Person, Presence, Refusal, Settings, SettingsChange, Summary, Ticket, VoiceKey,
+};
+pub use history::{Change, HistoryChange, Message, MessageBody, MessageRef};
 pub use identity::Identity;
 pub use sign_in::{SignIn, SignInError, SignInStep};
 
@@ -215,12 +220,9 @@ impl Member {
         self.conversations.retain(|_, conversation| conversation.is_inside());
         for request in session.requests.lose() {
             match request {
-                Request::FindForVerify(name) => {
-                    self.outbox.event(Event::Comparison { name, code: Err(Refusal::SessionLost) });
-                }
+                Request::FindForVerify(_, ticket) => self.answer_ticket(ticket, Err(Refusal::SessionLost)),
                 // The supernode may not have heard it: the peer would wait for this leg to return.
                 Request::HangUp(call) => self.farewell = Some(call),
-                Request::SetCallsFrom(_) => self.outbox.event(Event::CallsFromSet(Err(Refusal::SessionLost))),
                 _ => {}
             }
         }
@@ -260,18 +262,18 @@ impl Member {
         self.check_ready();
     }
 
-    /// Asks for the comparison code with somebody; [`Event::Comparison`] brings it.
+    /// Asks for the comparison code with somebody: [`Answer::Comparison`].
     ///
     /// # Errors
     /// When the name is one's own, or the person is not known yet and there is no session.
-    pub fn verify(&mut self, name: &Name, _now: Instant) -> Result<(), CommandError> {
+    pub fn verify(&mut self, name: &Name, ticket: Ticket, _now: Instant) -> Result<(), CommandError> {
         if *name == self.identity.name {
             return Err(CommandError::OwnName);
         }
         if self.session.is_some() {
-            self.ask(Request::FindForVerify(name.clone()), find(name));
+            self.ask(Request::FindForVerify(name.clone(), ticket), find(name));
         } else if self.people.find(name).is_some() || self.people.has_changed(name) {
-            self.compare(name.clone());
+            self.compare(name, ticket);
         } else {
             return Err(CommandError::NotSignedIn);
         }
@@ -297,19 +299,6 @@ impl Member {
         Ok(())
     }
 
-    /// Says who may ring this account; [`Event::CallsFromSet`] confirms it.
-    ///
-    /// # Errors
-    /// When there is no session.
-    pub fn set_calls_from(&mut self, calls_from: v1::CallsFrom, _now: Instant) -> Result<(), CommandError> {
-        if self.session.is_none() {
-            return Err(CommandError::NotSignedIn);
-        }
-        let body = Ask::SetCallsFrom(v1::SetCallsFrom { calls_from: calls_from.into() });
-        self.ask(Request::SetCallsFrom(calls_from), body);
-        Ok(())
-    }
-
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Output {
         self.outbox.pop().unwrap_or_else(|| Output::Idle { wake: self.timers.values().min().copied() })
@@ -331,29 +320,30 @@ impl Member {
             Request::FetchLog(id) => self.log_fetched(id, body, now),
             Request::FetchGroupInfo(id) => self.group_info_fetched(id, body, now),
             Request::Commit(id) => self.commit_answered(id, body, now),
-            Request::FindForVerify(name) => self.found_for_verify(name, body),
-            Request::SetCallsFrom(calls_from) => {
-                let result = if let Body::Done(_) = body { Ok(calls_from) } else { Err(refusal(body)) };
-                self.outbox.event(Event::CallsFromSet(result));
-            }
+            Request::FindForVerify(name, ticket) => self.found_for_verify(&name, ticket, body),
             Request::HangUp(_) | Request::Unminded => {}
             request => self.handle_call_response(request, body, now),
         }
     }
 
-    fn found_for_verify(&mut self, name: Name, body: &Body) {
-        match self.learn(&name, body) {
-            Ok(_) => self.compare(name),
-            Err(Refusal::Supernode { .. }) if self.people.find(&name).is_some() => self.compare(name),
-            Err(why) => self.outbox.event(Event::Comparison { name, code: Err(why) }),
+    fn found_for_verify(&mut self, name: &Name, ticket: Ticket, body: &Body) {
+        match self.learn(name, body) {
+            Ok(_) => self.compare(name, ticket),
+            Err(Refusal::Supernode { .. }) if self.people.find(name).is_some() => self.compare(name, ticket),
+            Err(why) => self.answer_ticket(ticket, Err(why)),
         }
     }
 
-    fn compare(&mut self, name: Name) {
-        let code = self.people.find(&name).ok_or(Refusal::AccountKeyChanged).map(|(account, pin)| {
+    fn compare(&mut self, name: &Name, ticket: Ticket) {
+        let code = self.people.find(name).ok_or(Refusal::AccountKeyChanged).map(|(account, pin)| {
             comparison_code((self.identity.account, &self.identity.account_key), (account, &pin.key))
         });
-        self.outbox.event(Event::Comparison { name, code });
+        self.answer_ticket(ticket, code.map(Answer::Comparison));
+    }
+
+    /// Says what came of a command.
+    fn answer_ticket(&mut self, ticket: Ticket, answer: Result<Answer, Refusal>) {
+        self.outbox.event(Event::Answer { ticket, answer });
     }
 
     /// Takes in the response to FindAccount; gives the account if its key is the pinned one, or now is.
@@ -375,6 +365,11 @@ impl Member {
                 Err(Refusal::AccountKeyChanged)
             }
         }
+    }
+
+    /// Whether this account has blocked another: nothing of it is shown.
+    fn is_blocked(&self, _account: AccountId) -> bool {
+        false
     }
 
     /// Sends a request, or keeps it until the supernode takes more. Without a session it goes nowhere.

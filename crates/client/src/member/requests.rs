@@ -6,6 +6,8 @@ use ahoy_proto::limits::REQUESTS_IN_FLIGHT_MAX;
 use ahoy_proto::{AccountId, CallId, ConversationId, Name, v1};
 use v1::client_message::Body;
 
+use super::event::Ticket;
+
 /// What a response is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Request {
@@ -19,7 +21,7 @@ pub(super) enum Request {
     FindCallee(CallId),
     /// Who an incoming call is from.
     FindCaller(CallId),
-    FindForVerify(Name),
+    FindForVerify(Name, Ticket),
     ClaimPeer(CallId, AccountId),
     ClaimOwn(CallId),
     CreateConversation(CallId),
@@ -27,7 +29,6 @@ pub(super) enum Request {
     AnswerCall(CallId),
     AttachLeg(CallId),
     HangUp(CallId),
-    SetCallsFrom(v1::CallsFrom),
     /// Whatever comes back changes nothing.
     Unminded,
 }

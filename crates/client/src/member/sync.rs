@@ -84,7 +84,7 @@ impl Member {
         let Some(session) = &self.session else { return };
         let up_to = session.inbox_head;
         if up_to > 0 {
-            self.ask(Request::Unminded, Ask::AcknowledgeInbox(v1::AcknowledgeInbox { up_to }));
+            self.ask(Request::Unminded, Ask::Acknowledge(v1::Acknowledge { inbox: up_to, logs: Vec::new() }));
         }
     }
 
@@ -153,13 +153,7 @@ impl Member {
 
     fn take_listed(&mut self, listed: &v1::Conversation) {
         let Ok(id) = ConversationId::try_from(&listed.conversation[..]) else { return };
-        let others: Vec<AccountId> = listed
-            .members
-            .iter()
-            .filter_map(|member| AccountId::try_from(&member[..]).ok())
-            .filter(|account| *account != self.identity.account)
-            .collect();
-        let [peer] = others[..] else { return };
+        let Ok(peer) = AccountId::try_from(&listed.peer[..]) else { return };
         self.know(id, listed.generation, Some(peer));
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         if listed.generation > conversation.record.generation {
@@ -269,7 +263,7 @@ impl Member {
         let result = match &entry.body {
             Some(v1::log_entry::Body::Commit(commit)) => self.take_commit(id, entry.sequence, commit),
             // Of a kind that a newer client knows.
-            None => {
+            None | Some(_) => {
                 conversation.pass(entry.sequence, &mut self.outbox);
                 Ok(())
             }
@@ -429,6 +423,8 @@ fn enter(
         commit: entered.commit,
         group_info: entered.group_info,
         welcomes: Vec::new(),
+        add: Vec::new(),
+        remove: Vec::new(),
     };
     Ok((commit, Staged { record, values: entered.group.close() }))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use ahoy_proto::limits::DEVICES_MAX;
 use ahoy_proto::{AccountId, CallId, ConversationId, v1};
 use bytes::Bytes;
 use v1::client_message::Body as Ask;
@@ -15,10 +16,6 @@ use super::super::people::Standing;
 use super::super::requests::Request;
 use super::super::{Member, passes, refusal};
 use super::Phase;
-
-/// Devices that get a Welcome to a new conversation; each Welcome holds the ratchet tree, at about 500 bytes a device,
-/// so 8 of them take 40 KB of a message's 64. The others enter from outside.
-const WELCOMES_MAX: usize = 8;
 
 /// The generation that a conversation begins with.
 const FIRST_GENERATION: u32 = 1;
@@ -105,7 +102,7 @@ impl Member {
                 continue;
             }
             self.check_new_device(&leaf)?;
-            if leaf.device != self.identity.device && packages.len() < WELCOMES_MAX {
+            if leaf.device != self.identity.device && packages.len() < 2 * DEVICES_MAX {
                 devices.push(offered.device.clone());
                 packages.push(package);
             }
@@ -119,14 +116,13 @@ impl Member {
             Record::of(&created.group, &Record::outside(FIRST_GENERATION, None), Some(creating.peer), 0)
         };
         let record = created.group.leaves().and_then(staged).map_err(|_| Refusal::ConversationRefused)?;
-        let welcome = created.welcome.unwrap_or_default();
-        let welcomes = devices.into_iter().map(|device| v1::DeviceWelcome { device, welcome: welcome.clone() });
+        let welcomes = created.welcome.map(|welcome| v1::Welcoming { devices, welcome });
         let request = v1::CreateConversation {
             conversation: creating.id.to_bytes(),
             peer: creating.peer.to_bytes(),
             epoch: record.epoch,
             group_info: created.group_info,
-            welcomes: welcomes.collect(),
+            welcomes: welcomes.into_iter().collect(),
         };
         creating.staged = Some(Staged { record, values: created.group.close() });
         Ok((request, creating))
