@@ -33,7 +33,7 @@ pub(crate) enum Peer {
         message: Bytes,
     },
     StartCall(Box<NewCall>),
-    /// Is the callee free, and which devices ring?
+    /// Can the callee be called, and which devices ring?
     Reach {
         call: CallId,
         caller: AccountId,

@@ -14,7 +14,7 @@ use super::super::event::{Ending, Event, Person, Refusal};
 use super::super::people::Standing;
 use super::super::requests::Request;
 use super::super::{Member, passes, refusal};
-use super::Phase;
+use super::{Call, Phase};
 
 /// Devices that get a Welcome to a new conversation; each Welcome holds the ratchet tree, at about 500 bytes a device,
 /// so 8 of them take 40 KB of a message's 64. The others enter from outside.
@@ -40,7 +40,7 @@ impl Member {
             // The store is away: whom this device knows already can be called without it.
             Err(why) => match self.people.find(&name) {
                 Some((account, _)) if passes(body) => account,
-                _ => return self.end_call(Ending::Refused(why), now),
+                _ => return self.end_call(id, Ending::Refused(why), now),
             },
         };
         let conversation =
@@ -49,14 +49,19 @@ impl Member {
         call.peer = Some(Person { account, name });
         call.conversation = conversation;
         call.phase = Phase::Preparing(None);
+        let crossing = call.crossing.take();
         match conversation {
             Some(conversation) => self.advance(conversation, now),
             None => self.ask(Request::ClaimPeer(id, account), claim(account)),
         }
+        // Now it is known whether it does cross.
+        if let Some(crossing) = crossing {
+            self.handle_call_event(&Body::IncomingCall(crossing), false, now);
+        }
     }
 
     pub(super) fn peer_claimed(&mut self, id: CallId, peer: AccountId, body: &Body, now: Instant) {
-        let Body::KeyPackages(packages) = body else { return self.end_call(Ending::Refused(refusal(body)), now) };
+        let Body::KeyPackages(packages) = body else { return self.end_call(id, Ending::Refused(refusal(body)), now) };
         let creating = Creating {
             id: ConversationId(self.mls.random_id()),
             peer,
@@ -70,7 +75,7 @@ impl Member {
     }
 
     pub(super) fn own_claimed(&mut self, id: CallId, body: &Body, now: Instant) {
-        let Body::KeyPackages(own) = body else { return self.end_call(Ending::Refused(refusal(body)), now) };
+        let Body::KeyPackages(own) = body else { return self.end_call(id, Ending::Refused(refusal(body)), now) };
         if own.packages.iter().any(|package| package.device == self.identity.device.0[..]) {
             self.key_packages.claimed(&mut self.outbox);
             self.restock();
@@ -84,7 +89,7 @@ impl Member {
                 }
                 self.ask(Request::CreateConversation(id), Ask::CreateConversation(request));
             }
-            Err(why) => self.end_call(Ending::Refused(why), now),
+            Err(why) => self.end_call(id, Ending::Refused(why), now),
         }
     }
 
@@ -155,11 +160,11 @@ impl Member {
         let Some(creating) = creating.take() else { return };
         let listed = match body {
             Body::Conversations(page) => page.conversations.first(),
-            body => return self.end_call(Ending::Refused(refusal(body)), now),
+            body => return self.end_call(id, Ending::Refused(refusal(body)), now),
         };
         let found = listed.and_then(|listed| ConversationId::try_from(&listed.conversation[..]).ok());
         let (Some(listed), Some(conversation)) = (listed, found) else {
-            return self.end_call(Ending::Refused(refusal(body)), now);
+            return self.end_call(id, Ending::Refused(refusal(body)), now);
         };
         if let Some(call) = self.call_mut(&id.0) {
             call.conversation = Some(conversation);
@@ -189,20 +194,25 @@ impl Member {
         for held in ready {
             self.handle_call_event(&held.body, true, now);
         }
-        let Some(call) = &self.call else { return };
-        if call.conversation != Some(id) || !matches!(call.phase, Phase::Preparing(None)) {
-            return;
+        let waits = |call: &&Call| call.conversation == Some(id) && matches!(call.phase, Phase::Preparing(None));
+        let calls: Vec<CallId> = self.calls.values().filter(waits).map(|call| call.id).collect();
+        for call in calls {
+            self.prepared(call, id, now);
         }
-        match self.conversations.get(&id) {
+    }
+
+    /// The conversation of an outgoing call is as up to date as it will be.
+    fn prepared(&mut self, id: CallId, conversation: ConversationId, now: Instant) {
+        match self.conversations.get(&conversation) {
             Some(conversation) if conversation.refused.is_none() => {
-                if let Some(call) = &mut self.call {
+                if let Some(call) = self.calls.get_mut(&id) {
                     call.phase = Phase::Calling;
                 }
-                self.resume_call(now);
+                self.resume_call(id, now);
             }
             entry => {
                 let why = entry.and_then(|entry| entry.refused.clone()).unwrap_or(Refusal::ConversationRefused);
-                self.end_call(Ending::Refused(why), now);
+                self.end_call(id, Ending::Refused(why), now);
             }
         }
     }
