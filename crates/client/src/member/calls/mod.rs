@@ -316,7 +316,7 @@ impl Member {
         CallId::try_from(id).ok().and_then(|id| self.calls.get_mut(&id))
     }
 
-    fn call_ids(&self) -> Vec<CallId> {
+    pub(super) fn call_ids(&self) -> Vec<CallId> {
         self.calls.keys().copied().collect()
     }
 }
