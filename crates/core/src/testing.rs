@@ -124,6 +124,11 @@ impl MemoryStore {
         self.contacts.state(account, peer)
     }
 
+    /// What an account has set.
+    pub fn settings(&self, account: AccountId) -> Option<&v1::Settings> {
+        self.accounts.get(&account).map(|account| &account.settings)
+    }
+
     /// When a device of an account was last there, as far as it was noted.
     pub fn last_seen(&self, account: AccountId) -> Option<Day> {
         self.accounts.get(&account)?.seen
