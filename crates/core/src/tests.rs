@@ -134,6 +134,8 @@ impl Seen {
     }
 }
 
+type Answered = (QueryId, Result<Answer, StoreError>);
+
 /// What can happen next.
 #[derive(Clone, Copy)]
 enum Ready {
@@ -151,7 +153,7 @@ struct Rig {
     rng: ChaCha20Rng,
     trunks: BTreeMap<(ShardId, ShardId), VecDeque<PeerMessage>>,
     asked: VecDeque<(ShardId, QueryId, Question)>,
-    answered: BTreeMap<ShardId, VecDeque<(QueryId, Result<Answer, StoreError>)>>,
+    answered: BTreeMap<ShardId, VecDeque<Answered>>,
     /// Messages about presence that went from one shard to another.
     presence_tells: usize,
     /// Questions put to the store so far.
