@@ -53,10 +53,9 @@ fn each_way_to_end_a_call_has_its_cause_on_both_sides() {
 #[test]
 fn whoever_wants_no_calls_looks_absent() {
     let (mut world, alice, bob) = World::of_two();
-    let now = world.now.instant;
-    world.member(bob).set_calls_from(v1::CallsFrom::Nobody, now).unwrap();
-    world.settle();
-    assert!(world.events(bob).contains(&Event::CallsFromSet(Ok(v1::CallsFrom::Nobody))));
+    let call = world.connect(alice, bob);
+    world.hang_up(alice, call);
+    world.store.set_calls_from(AccountId([2; 16]), v1::CallsFrom::Nobody);
     world.forget_events();
     let call = world.call(alice, "bob");
     assert_eq!(world.events(alice), [ended(call, v1::Cause::Unreachable)]);
