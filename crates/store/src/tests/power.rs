@@ -60,15 +60,16 @@ fn write_until(cut: u64, path: &Path, at_cut: impl FnOnce()) -> u64 {
         .spawn()
         .unwrap();
     let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
-    let epochs =
+    let mut epochs =
         lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("epoch ")?.strip_suffix('.')?.parse().ok());
-    let acknowledged = epochs.into_iter().find(|epoch: &u64| *epoch >= cut);
+    let acknowledged = epochs.find(|epoch: &u64| *epoch >= cut);
     // Halted, so that the copy is of one moment.
     let halted = Command::new("kill").args(["-STOP", &writer.id().to_string()]).status().unwrap();
     assert!(halted.success());
     at_cut();
     writer.kill().unwrap();
     writer.wait().unwrap();
+    drop(epochs);
     acknowledged.expect("the writer never ends by itself")
 }
 
