@@ -15,6 +15,7 @@ use crate::rate::Rate;
 /// Kinds of requests, each with a token bucket of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    RenewSession,
     FindAccount,
     SetCallsFrom,
     PublishKeyPackages,
@@ -40,6 +41,8 @@ impl Kind {
     /// tens of thousands.
     pub(crate) fn rate(self) -> Rate {
         let (burst, refill_ms) = match self {
+            // Once in half of a credential's life; each checks a signature.
+            Self::RenewSession => (5, 60_000),
             // A person adds a few names at once; a harvester gets 1,200 an hour.
             Self::FindAccount => (20, 3_000),
             Self::SetCallsFrom => (5, 10_000),
@@ -69,6 +72,7 @@ impl Kind {
         let Some(body) = body else { return Some(Self::Unknown) };
         Some(match body {
             Body::Prove(_) => return None,
+            Body::RenewSession(_) => Self::RenewSession,
             Body::FindAccount(_) => Self::FindAccount,
             Body::SetCallsFrom(_) => Self::SetCallsFrom,
             Body::PublishKeyPackages(_) => Self::PublishKeyPackages,
@@ -90,6 +94,7 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) enum Request {
     Ask(Question),
+    RenewSession { credential: String },
     StartCall { call: CallId, conversation: ConversationId, leg: LegId, sealed: Bytes },
     AnswerCall { call: CallId, leg: LegId, sealed: Bytes },
     Decline { call: CallId, cause: v1::Cause },
@@ -144,8 +149,17 @@ pub(crate) fn check(body: Option<Body>, account: AccountId, device: DeviceId) ->
         }
         Body::FetchInbox(request) => Question::FetchInbox { device, after: number(request.after)? },
         Body::AcknowledgeInbox(request) => Question::AcknowledgeInbox { device, up_to: number(request.up_to)? },
+        Body::RenewSession(request) => return renew(request),
         body => return check_call(body),
     }))
+}
+
+fn renew(request: v1::RenewSession) -> Result<Request, Refusal> {
+    let v1::RenewSession { credential } = request;
+    if credential.len() > limits::UNPROVEN_MESSAGE_MAX {
+        return Err(Refusal::invalid("a credential is shorter than 4 KiB"));
+    }
+    Ok(Request::RenewSession { credential })
 }
 
 fn check_call(body: Body) -> Result<Request, Refusal> {
