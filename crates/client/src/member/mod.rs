@@ -452,6 +452,11 @@ impl Member {
         Ok(())
     }
 
+    /// The credential has been renewed: the session goes on with this one. Without a session the next one is opened with it.
+    pub fn renew_session(&mut self, credential: String) {
+        self.ask(Request::Unminded, Ask::RenewSession(v1::RenewSession { credential }));
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Output {
         self.outbox.pop().unwrap_or_else(|| Output::Idle { wake: self.timers.values().min().copied() })
