@@ -17,7 +17,7 @@ mod plain;
 mod seal;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod vault;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};

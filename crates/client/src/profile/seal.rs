@@ -74,7 +74,7 @@ impl Seal {
 
     /// What a row of a table is called on the disk.
     pub(super) fn name(&self, table: Table, key: &[u8]) -> RowName {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.names).expect("HMAC takes keys of any length");
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&*self.names).expect("HMAC takes keys of any length");
         mac.update(table.label());
         mac.update(key);
         let mut name = [0; NAME];

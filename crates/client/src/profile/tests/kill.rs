@@ -38,7 +38,7 @@ fn whatever_was_acknowledged_survives_kill_9() {
     assert!(acknowledged >= ACKNOWLEDGED);
 
     let profile = Profile::open(folder.path()).unwrap();
-    assert_eq!(profile.identity().unwrap(), Some(identity::tests::sample()));
+    assert_eq!(profile.identity().unwrap(), Some(sample()));
     let mut state = profile.state(OWN).unwrap();
     let kept = state.load().unwrap();
     let count = |key: &[u8]| {
@@ -66,7 +66,7 @@ fn batch(number: u64) -> Batch {
 /// Commits one batch after the other, and says so once each is acknowledged.
 fn write_for_ever(folder: &Path) -> ! {
     let profile = Profile::open(folder).unwrap();
-    profile.keep(&identity::tests::sample()).unwrap();
+    profile.keep(&sample()).unwrap();
     let mut state = profile.state(OWN).unwrap();
     for number in 1.. {
         state.commit(&batch(number)).unwrap();

@@ -5,6 +5,7 @@ use ahoy_proto::{ConversationId, DeviceId};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+pub(crate) use super::identity::tests::sample;
 use super::*;
 use crate::member::{Batch, Change, Message, MessageBody, MessageRef};
 
@@ -40,7 +41,7 @@ fn said(changes: impl IntoIterator<Item = Change>) -> Batch {
 /// A profile with an identity, a pair and a line in it.
 fn filled(folder: &Path) -> Profile {
     let profile = Profile::open(folder).unwrap();
-    profile.keep(&identity::tests::sample()).unwrap();
+    profile.keep(&sample()).unwrap();
     let mut state = profile.state(OWN).unwrap();
     state.commit(&pairs(&[("pin/alice", Some("pinned"))])).unwrap();
     state.commit(&said([Change::Put(text(OTHER, 1, Some(1), SECRET_TEXT))])).unwrap();
@@ -55,8 +56,8 @@ fn an_identity_survives_and_is_forgotten_when_asked() {
     assert!(Profile::open(&folder).unwrap().identity().unwrap().is_none());
     drop(filled(&folder));
     let profile = Profile::open(&folder).unwrap();
-    assert_eq!(profile.identity().unwrap().unwrap(), identity::tests::sample());
-    assert_eq!(read_identity(&folder).unwrap().unwrap(), identity::tests::sample());
+    assert_eq!(profile.identity().unwrap().unwrap(), sample());
+    assert_eq!(read_identity(&folder).unwrap().unwrap(), sample());
     profile.forget().unwrap();
     assert!(profile.identity().unwrap().is_none());
     let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name()).collect();
@@ -126,7 +127,7 @@ fn nothing_on_the_disk_can_be_read() {
 }
 
 fn assert_nothing_shows(folder: &Path) {
-    let identity = identity::tests::sample();
+    let identity = sample();
     let hexadecimal = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut secrets: Vec<Vec<u8>> = [SECRET_TEXT, "pin/alice", "pinned", "alice", "example.org", &identity.credential]
         .map(|text| text.as_bytes().to_vec())
@@ -156,7 +157,7 @@ fn a_wrong_key_is_an_error_and_not_an_empty_profile() {
     drop(filled(other.path()));
     fs::copy(other.path().join(KEY), folder.path().join(KEY)).unwrap();
     let profile = Profile::open(folder.path()).unwrap();
-    let identity = identity::tests::sample();
+    let identity = sample();
     for error in
         [profile.identity().unwrap_err(), profile.state(OWN).unwrap_err(), profile.keep(&identity).unwrap_err()]
     {
@@ -228,7 +229,7 @@ fn a_file_that_is_no_profile_is_an_error() {
 
 /// What a first version of Ahoy left.
 fn plain_profile(folder: &Path) {
-    fs::write(folder.join(plain::IDENTITY), serde_json::to_vec_pretty(&identity::tests::sample()).unwrap()).unwrap();
+    fs::write(folder.join(plain::IDENTITY), serde_json::to_vec_pretty(&sample()).unwrap()).unwrap();
     let state = Connection::open(folder.join(STATE)).unwrap();
     state
         .execute_batch(
@@ -246,10 +247,10 @@ fn plain_profile(folder: &Path) {
 fn a_plain_profile_is_taken_over_once_and_nothing_of_it_stays_readable() {
     let folder = TempDir::new().unwrap();
     plain_profile(folder.path());
-    assert_eq!(read_identity(folder.path()).unwrap(), Some(identity::tests::sample()));
+    assert_eq!(read_identity(folder.path()).unwrap(), Some(sample()));
     for _ in 0..2 {
         let profile = Profile::open(folder.path()).unwrap();
-        assert_eq!(profile.identity().unwrap(), Some(identity::tests::sample()));
+        assert_eq!(profile.identity().unwrap(), Some(sample()));
         assert_eq!(profile.state(OWN).unwrap().load().unwrap().len(), 100);
         assert!(!folder.path().join(plain::IDENTITY).exists());
         assert_nothing_shows(folder.path());
@@ -262,10 +263,10 @@ fn taking_over_that_was_cut_short_is_finished_later() {
     plain_profile(folder.path());
     drop(Profile::open(folder.path()).unwrap());
     // Died before the last step.
-    fs::write(folder.path().join(plain::IDENTITY), serde_json::to_vec(&identity::tests::sample()).unwrap()).unwrap();
+    fs::write(folder.path().join(plain::IDENTITY), serde_json::to_vec(&sample()).unwrap()).unwrap();
     let profile = Profile::open(folder.path()).unwrap();
     assert!(!folder.path().join(plain::IDENTITY).exists());
-    assert_eq!(profile.identity().unwrap(), Some(identity::tests::sample()));
+    assert_eq!(profile.identity().unwrap(), Some(sample()));
     assert_eq!(profile.state(OWN).unwrap().load().unwrap().len(), 100);
 }
 
