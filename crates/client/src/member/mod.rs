@@ -7,6 +7,7 @@
 //! committed.
 
 mod calls;
+mod contacts;
 mod conversation;
 mod event;
 mod history;
@@ -16,6 +17,7 @@ mod outbox;
 mod people;
 mod requests;
 mod sign_in;
+mod state;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -32,11 +34,13 @@ use v1::supernode_message::Body;
 use crate::mls::Mls;
 
 use calls::{Call, Held, Opened};
+use contacts::Contacts;
 use conversation::Conversation;
 use key_packages::KeyPackages;
 use outbox::Outbox;
 use people::{People, Standing};
 use requests::{Request, Requests};
+use state::State;
 
 pub use event::{
     Answer, Batch, Contact, ContactState, ConversationStanding, Ending, Event, Kind, MemberOf, Output, OwnLeg, PeerLeg,
@@ -73,13 +77,18 @@ pub enum CommandError {
     /// The call's offer could not be sealed.
     #[error("the conversation with this person can't be used at the moment")]
     NotSealed,
+    /// Nobody of that name is among the contacts.
+    #[error("there is no such contact")]
+    NoSuchContact,
 }
 
 /// What a signed-in device knows and decides. See the module's description for the contract.
 pub struct Member {
     identity: Identity,
     mls: Mls,
+    state: State,
     people: People,
+    contacts: Contacts,
     key_packages: KeyPackages,
     conversations: BTreeMap<ConversationId, Conversation>,
     call: Option<Call>,
@@ -108,6 +117,7 @@ struct Session {
     inbox_again: bool,
     /// All conversations are known.
     listed: bool,
+    contacts: contacts::Progress,
     /// The supernode has answered about key packages, or none were needed.
     stocked: bool,
     /// Key packages are on their way.
@@ -121,6 +131,10 @@ struct Session {
 /// What a timer does when its time comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
+    /// Check in again.
+    CheckIn,
+    /// List contacts again, from the first.
+    Contacts,
     /// Read the inbox again.
     Inbox,
     /// List conversations again, from the first.
@@ -148,6 +162,7 @@ impl Member {
     /// out: what they were part of is made anew.
     pub fn new(identity: Identity, state: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>, seed: [u8; 32]) -> Self {
         let mls = Mls::new(&identity.device_key, &identity.binding, seed);
+        let (mut state_serial, mut contacts) = (State::default(), Contacts::default());
         let mut people = People::default();
         let mut key_packages = KeyPackages::default();
         let mut records = BTreeMap::new();
@@ -160,7 +175,9 @@ impl Member {
             } else if key.starts_with(conversation::GROUP_PREFIX) {
                 values.push((key, value));
             } else {
+                state_serial.restore(&key, &value);
                 people.restore(&key, &value);
+                contacts.restore(&key, &value);
                 key_packages.restore(&key, value);
             }
         }
@@ -176,7 +193,9 @@ impl Member {
         Self {
             identity,
             mls,
+            state: state_serial,
             people,
+            contacts,
             key_packages,
             conversations: records,
             call: None,
@@ -191,10 +210,14 @@ impl Member {
     }
 
     /// A session is up: after [`SignInStep::SignedIn`], on a new link. Takes up the call again, if there is one, then
-    /// brings everything up to date; [`Event::Ready`] tells when that is done.
+    /// brings everything up to date; [`Event::Ready`] tells when that is done. The first one in the life of a process checks
+    /// in before all that.
     pub fn handle_session_up(&mut self, now: Instant) {
         if self.session.is_some() {
             self.handle_session_down(now);
+        }
+        if self.state.is_too_old() {
+            return;
         }
         self.session = Some(Session::default());
         self.timers.retain(|timer, _| *timer == Timer::GiveUp);
@@ -202,10 +225,22 @@ impl Member {
             conversation.refused = None;
             conversation.failures = 0;
         }
+        self.forget_presences();
+        if self.state.is_newest() {
+            self.begin(now);
+        } else {
+            self.check_in();
+        }
+    }
+
+    /// What every session begins with.
+    fn begin(&mut self, now: Instant) {
         self.say_farewell();
         self.resume_call(now);
         self.fetch_inbox();
         self.list_conversations(Bytes::new());
+        self.list_contacts();
+        self.tell_activity();
     }
 
     /// The session is lost. A call in progress is kept for a while, to be taken up again with the next session.
@@ -220,7 +255,14 @@ impl Member {
         self.conversations.retain(|_, conversation| conversation.is_inside());
         for request in session.requests.lose() {
             match request {
-                Request::FindForVerify(_, ticket) => self.answer_ticket(ticket, Err(Refusal::SessionLost)),
+                Request::FindForVerify(_, ticket) | Request::ListDevices(ticket) => {
+                    self.answer_ticket(ticket, Err(Refusal::SessionLost));
+                }
+                Request::Contacts(request) => {
+                    if let Some(ticket) = request.ticket() {
+                        self.answer_ticket(ticket, Err(Refusal::SessionLost));
+                    }
+                }
                 // The supernode may not have heard it: the peer would wait for this leg to return.
                 Request::HangUp(call) => self.farewell = Some(call),
                 _ => {}
@@ -250,6 +292,8 @@ impl Member {
         for timer in due {
             self.timers.remove(&timer);
             match timer {
+                Timer::CheckIn => self.check_in(),
+                Timer::Contacts => self.list_contacts(),
                 Timer::Inbox => self.fetch_inbox(),
                 Timer::List => self.list_conversations(Bytes::new()),
                 Timer::Publish => self.restock(),
@@ -308,12 +352,18 @@ impl Member {
         match body {
             Body::LogEntry(entry) => self.take_log_event(entry, now),
             Body::InboxEntry(entry) => self.take_inbox_event(entry, now),
+            Body::ContactChanged(changed) => self.contact_changed(changed, body, now),
+            Body::SettingsChanged(changed) => self.settings_changed(changed, body, now),
+            Body::PresenceChanged(changed) => self.presence_changed(changed),
             body => self.handle_call_event(body, false, now),
         }
     }
 
     fn handle_response(&mut self, request: Request, body: &Body, now: Instant) {
         match request {
+            Request::CheckIn => self.checked_in(body, now),
+            Request::ListDevices(ticket) => self.devices_listed(ticket, body, now),
+            Request::Contacts(request) => self.handle_contact_response(request, body, now),
             Request::FetchInbox => self.inbox_fetched(body, now),
             Request::ListConversations => self.conversations_listed(body, now),
             Request::PublishKeyPackages => self.key_packages_published(body, now),
@@ -365,11 +415,6 @@ impl Member {
                 Err(Refusal::AccountKeyChanged)
             }
         }
-    }
-
-    /// Whether this account has blocked another: nothing of it is shown.
-    fn is_blocked(&self, _account: AccountId) -> bool {
-        false
     }
 
     /// Sends a request, or keeps it until the supernode takes more. Without a session it goes nowhere.

@@ -391,7 +391,7 @@ impl Member {
     /// Says, once in a session, that everything is up to date as far as it can be.
     pub(super) fn check_ready(&mut self) {
         let Some(session) = &mut self.session else { return };
-        if session.ready || !session.inbox_read || !session.listed || !session.stocked {
+        if session.ready || !session.inbox_read || !session.listed || !session.stocked || !session.contacts.is_known() {
             return;
         }
         let busy = |conversation: &Conversation| matches!(conversation.sync, Sync::Asking | Sync::Entering(_));

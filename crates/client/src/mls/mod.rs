@@ -88,6 +88,11 @@ impl Mls {
         self.randomness.array()
     }
 
+    /// 32 random bytes, for an ephemeral key.
+    pub(crate) fn random_seed(&self) -> [u8; 32] {
+        self.randomness.array()
+    }
+
     /// A random number below `bound`, for jitter; 0 when the bound is.
     pub(crate) fn random_below(&self, bound: u64) -> u64 {
         if bound == 0 { 0 } else { u64::from_le_bytes(self.randomness.array()) % bound }

@@ -151,6 +151,10 @@ impl Member {
         let Some(creating) = creating.take() else { return };
         let listed = match body {
             Body::Conversations(page) => page.conversations.first(),
+            Body::Error(error) if error.code() == v1::ErrorCode::Forbidden => {
+                self.ask_instead(creating.peer);
+                return self.end_call(Ending::Cause(v1::Cause::Requested), now);
+            }
             body => return self.end_call(Ending::Refused(refusal(body)), now),
         };
         let found = listed.and_then(|listed| ConversationId::try_from(&listed.conversation[..]).ok());

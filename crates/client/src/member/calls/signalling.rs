@@ -72,6 +72,10 @@ impl Member {
             AccountId::try_from(&incoming.caller[..]),
         );
         let (Ok(id), Ok(leg), Ok(conversation), Ok(caller)) = ids else { return };
+        // To somebody who is blocked it is as if nobody were here.
+        if self.is_blocked(caller) {
+            return;
+        }
         // The account is in one call at a time, as the supernode sees to: this one has crossed with ours, and one of them ends.
         if self.call.as_ref().is_some_and(|call| call.id != id) {
             self.crossing = Some(incoming.clone());
@@ -155,7 +159,8 @@ impl Member {
         call.phase = Phase::Incoming;
         call.peer = Some(from.clone());
         let call = call.id;
-        self.outbox.event(Event::Incoming { call, from });
+        let quiet = self.is_quiet();
+        self.outbox.event(Event::Incoming { call, from, quiet });
     }
 
     /// Keeps a message until its conversation is up to date.
