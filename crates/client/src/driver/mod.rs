@@ -120,6 +120,8 @@ pub enum Event {
         call: CallId,
         /// Who calls, proven.
         from: Person,
+        /// The owner does not want to be disturbed: show it, without ringing aloud.
+        quiet: bool,
     },
     /// The call is answered.
     Connected {

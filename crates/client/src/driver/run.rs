@@ -443,7 +443,7 @@ impl Driver {
         match event {
             member::Event::Ready => self.tell(Event::Ready),
             member::Event::Ringing { call } => self.tell(Event::Ringing(call)),
-            member::Event::Incoming { call, from } => self.tell(Event::Incoming { call, from }),
+            member::Event::Incoming { call, from, quiet } => self.tell(Event::Incoming { call, from, quiet }),
             member::Event::Connected { call, peer, own, legs } => {
                 self.begin_speech(call, &own, legs);
                 self.tell(Event::Connected { call, peer });

@@ -107,7 +107,8 @@ pub(super) fn apply(
     let Some(mut line) = changed(before, change, number, failed) else { return Ok(Applied::Nothing) };
     line.local = number;
     lines.put(&line, own)?;
-    Ok(if let Change::Deleted { .. } = change { Applied::Erased } else { Applied::Changed })
+    let erases = matches!(change, Change::Deleted { .. } | Change::Edited { .. });
+    Ok(if erases { Applied::Erased } else { Applied::Changed })
 }
 
 /// Which line a change is about; `None` for all of the conversation.
