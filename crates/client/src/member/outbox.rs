@@ -25,6 +25,11 @@ impl Outbox {
         self.pairs.insert(key, Some(value));
     }
 
+    /// Adds a write of bytes as they are to the batch.
+    pub(super) fn write_bytes(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.pairs.insert(key, Some(value));
+    }
+
     /// Adds a removal to the batch.
     pub(super) fn remove(&mut self, key: Vec<u8>) {
         self.pairs.insert(key, None);

@@ -19,16 +19,25 @@ pub(super) enum Request {
     ListConversations,
     PublishKeyPackages,
     FetchLog(ConversationId),
+    /// What kind of conversation this is.
+    ListAlone(ConversationId),
+    FetchMembers(ConversationId),
     FetchGroupInfo(ConversationId),
     Commit(ConversationId),
+    SendMessage(ConversationId, u64),
+    FetchReceipts(ConversationId),
+    Leave(ConversationId, Ticket),
+    /// Key packages of an account that is invited, and the wish that they are for.
+    ClaimForWish(ConversationId, u64, AccountId),
+    /// Key packages for a conversation in the making, under the id that is proposed.
+    ClaimForMaking(ConversationId, AccountId),
+    /// As proposed.
+    CreateConversation(ConversationId),
     /// Whom an outgoing call goes to.
     FindCallee(CallId),
     /// Who an incoming call is from.
     FindCaller(CallId),
     FindForVerify(Name, Ticket),
-    ClaimPeer(CallId, AccountId),
-    ClaimOwn(CallId),
-    CreateConversation(CallId),
     StartCall(CallId),
     AnswerCall(CallId),
     AttachLeg(CallId),

@@ -80,13 +80,16 @@ impl Member {
                 self.release_requests();
                 self.take_devices(&checked.devices, now);
             }
-            Body::Error(error) if error.code() == v1::ErrorCode::StateTooOld => self.stop(now),
+            Body::Error(error) if error.code() == v1::ErrorCode::StateTooOld => self.retire(now),
             body => self.pause_session(Timer::CheckIn, body, now),
         }
     }
 
-    /// This state must not be used: everything ends, and nothing is sent any more.
-    fn stop(&mut self, now: Instant) {
+    /// This state is a copy, or comes from one: everything ends, and nothing is sent any more.
+    pub(super) fn retire(&mut self, now: Instant) {
+        if self.state.is_too_old() {
+            return;
+        }
         self.state.standing = Standing::TooOld;
         self.handle_session_down(now);
         self.end_call(Ending::Cause(v1::Cause::Lost), now);
@@ -129,9 +132,4 @@ impl Member {
             self.own_devices(&ids, now);
         }
     }
-}
-
-impl Member {
-    /// The devices of this account are these.
-    fn own_devices(&mut self, _devices: &[DeviceId], _now: Instant) {}
 }

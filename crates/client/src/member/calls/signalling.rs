@@ -47,9 +47,6 @@ impl Member {
     pub(in crate::member) fn handle_call_response(&mut self, request: Request, body: &Body, now: Instant) {
         match request {
             Request::FindCallee(id) => self.callee_found(id, body, now),
-            Request::ClaimPeer(id, peer) => self.peer_claimed(id, peer, body, now),
-            Request::ClaimOwn(id) => self.own_claimed(id, body, now),
-            Request::CreateConversation(id) => self.conversation_created(id, body, now),
             Request::StartCall(id) => self.started(id, body, now),
             Request::FindCaller(id) => self.caller_found(id, body, now),
             Request::AnswerCall(id) => self.answered(id, body, now),
@@ -170,10 +167,10 @@ impl Member {
         }
         self.held.push(Held { conversation, body });
         let known = self.conversations.contains_key(&conversation);
-        self.know(conversation, 0, None);
+        self.know(conversation, 0);
         if let Some(entry) = self.conversations.get_mut(&conversation) {
             if entry.is_inside() && entry.group(&self.mls).is_err() {
-                entry.leave(entry.record.generation, &mut self.outbox);
+                entry.fall_out(entry.record.generation, &mut self.outbox);
             }
             // It may be of an epoch to come.
             entry.doubt = entry.is_inside();
