@@ -227,6 +227,7 @@ enum Command {
 pub struct Client {
     commands: mpsc::Sender<Command>,
     statistics: watch::Receiver<CallStatistics>,
+    own: Person,
     online: Online,
     task: JoinHandle<()>,
 }
@@ -247,9 +248,14 @@ impl Client {
         let (events, told) = events::queue();
         let (statements, statistics) = watch::channel(CallStatistics::default());
         let driver = run::Driver::start(profile, options, events, statements).await?;
-        let online = driver.online();
+        let (own, online) = (driver.own(), driver.online());
         let task = tokio::spawn(driver.run(inbox));
-        Ok((Self { commands, statistics, online, task }, told))
+        Ok((Self { commands, statistics, own, online, task }, told))
+    }
+
+    /// Whose device this is.
+    pub fn own(&self) -> &Person {
+        &self.own
     }
 
     /// Where the first session was.

@@ -15,13 +15,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::backoff::Backoff;
-use super::connect::{ConnectError, Route, Session, is_final};
+use super::connect::{ConnectError, Route, Session, is_final, unix_ms};
 use super::events::Outlet;
 use super::order::{Order, Reply, Tickets, View};
 use super::renewal::{self, Asked};
 use super::{ClientError, ClientOptions, Command, Event, Online};
 use crate::account::AccountError;
-use crate::member::{self, Batch, Member, Output, OwnLeg, PeerLeg, SignInError};
+use crate::member::{self, Batch, Member, Output, OwnLeg, PeerLeg, Person, SignInError};
 use crate::profile::{Identity, Profile, State};
 use crate::voice::{CallStatistics, Engine, EngineEvent, EngineHandle, Speaker};
 
@@ -107,6 +107,7 @@ impl Driver {
         let (identity, session) = first_session(&profile, identity, &options).await?;
         let state = profile.state(identity.account)?;
         let mut member = Member::new(named(&identity)?, state.load()?, rand::random());
+        member.set_clock(unix_ms(), Instant::now());
         member.handle_session_up(Instant::now());
         let favourite = Some(session.entry.clone());
         let mut backoff = Backoff::default();
@@ -136,6 +137,10 @@ impl Driver {
         };
         driver.look_at_roster();
         Ok(driver)
+    }
+
+    pub(super) fn own(&self) -> Person {
+        Person { account: self.identity.account, name: self.identity.name.clone() }
     }
 
     pub(super) fn online(&self) -> Online {
@@ -210,7 +215,11 @@ impl Driver {
                     .get_or_insert_with(|| Box::pin(route(&self.identity, &self.options, &self.favourite).connect()));
             }
             Input::Watch => self.listen_to_link(now),
-            Input::Look => self.look_at_credential(),
+            Input::Look => {
+                // It may have been set since.
+                self.member.set_clock(unix_ms(), now);
+                self.look_at_credential();
+            }
         }
         Ok(())
     }
