@@ -29,8 +29,9 @@ use crate::{Answer, CallWelcome, Callee, ExchangeConfig, LinkId, Now, QueryId, Q
 /// Questions that one shard may have with the store at a time: what a store answers in about a second.
 const QUERIES_MAX: usize = 20_000;
 
-/// Legs that one session can have attached at a time.
-const FLOWS_PER_SESSION_MAX: usize = 4;
+/// Legs that one session can have attached at a time: one for each call of its account, and as many again whose calls have
+/// ended elsewhere and that are not closed yet.
+const FLOWS_PER_SESSION_MAX: usize = 2 * limits::CALLS_PER_ACCOUNT_MAX;
 
 #[derive(Debug)]
 pub(crate) struct Links {
