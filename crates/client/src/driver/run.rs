@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ahoy_net::{ClientLink, LinkEnd};
 use ahoy_proto::document::RosterEntry;
-use ahoy_proto::limits::CALL_SILENCE;
-use ahoy_proto::{CallId, UnixTime, frame, v1};
+use ahoy_proto::frame::{self, Assembler, TooLong};
+use ahoy_proto::limits::{CALL_SILENCE, LARGE_MESSAGE_MAX};
+use ahoy_proto::{CallId, UnixTime, v1};
 use bytes::Bytes;
 use prost::Message;
 use tokio::sync::mpsc;
@@ -51,6 +52,8 @@ pub(super) struct Driver {
     session: Option<Session>,
     /// Unanswered requests of the session.
     unanswered: usize,
+    /// Of the session, too: a long message that has come in part.
+    assembler: Assembler,
     connecting: Option<Connecting>,
     retry_at: Option<Instant>,
     backoff: Backoff,
@@ -125,6 +128,7 @@ impl Driver {
             statements,
             session: Some(session),
             unanswered: 0,
+            assembler: Assembler::default(),
             connecting: None,
             retry_at: None,
             backoff,
@@ -263,6 +267,18 @@ impl Driver {
         let Ok(message) = v1::SupernodeMessage::decode(bytes) else {
             return self.lose_session(now, "the supernode sends what is no message");
         };
+        let Some(v1::supernode_message::Body::Fragment(fragment)) = &message.body else {
+            return self.handle_whole(&message, now);
+        };
+        match self.assembler.push(fragment, LARGE_MESSAGE_MAX).map(|whole| whole.map(v1::SupernodeMessage::decode)) {
+            Ok(None) => {}
+            Ok(Some(Ok(message))) => self.handle_whole(&message, now),
+            Ok(Some(Err(_))) => self.lose_session(now, "the supernode sends pieces of what is no message"),
+            Err(TooLong) => self.lose_session(now, "the supernode sends a message without end"),
+        }
+    }
+
+    fn handle_whole(&mut self, message: &v1::SupernodeMessage, now: Instant) {
         if message.in_reply_to != 0 {
             self.unanswered = self.unanswered.saturating_sub(1);
         }
@@ -276,7 +292,7 @@ impl Driver {
             Some(v1::supernode_message::Body::Error(error)) if message.in_reply_to == 0 => {
                 tracing::debug!(code = error.code, "the supernode ends the link");
             }
-            _ => self.member.handle_message(&message, now),
+            _ => self.member.handle_message(message, now),
         }
     }
 
@@ -313,6 +329,7 @@ impl Driver {
         self.connecting = None;
         self.retry_at = None;
         self.unanswered = 0;
+        self.assembler = Assembler::default();
         self.backoff.handle_up(now);
         self.favourite = Some(session.entry.clone());
         self.silence = Silence { packets: 0, since: now };
@@ -440,7 +457,7 @@ impl Driver {
 
     fn send(&mut self, message: &v1::ClientMessage) {
         let Some(session) = &self.session else { return };
-        match session.link.send(frame::encode(message)) {
+        match session.link.send(frame::encode_message(message)) {
             Ok(()) => self.unanswered += 1,
             // It reads nothing any more, or has ended: the link's end is the next thing that is heard of it.
             Err(_) => session.link.close(v1::ErrorCode::Unspecified),
