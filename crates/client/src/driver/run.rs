@@ -9,20 +9,23 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ahoy_net::{ClientLink, LinkEnd};
 use ahoy_proto::document::RosterEntry;
-use ahoy_proto::limits::CALL_SILENCE;
-use ahoy_proto::{CallId, Name, UnixTime, frame, v1};
+use ahoy_proto::frame::{self, Assembler, TooLong};
+use ahoy_proto::limits::{CALL_SILENCE, LARGE_MESSAGE_MAX};
+use ahoy_proto::{CallId, UnixTime, v1};
 use bytes::Bytes;
 use prost::Message;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::backoff::Backoff;
-use super::connect::{ConnectError, Route, Session, is_final};
+use super::connect::{ConnectError, Route, Session, is_final, unix_ms};
+use super::events::Outlet;
+use super::order::{Order, Reply, Tickets, View};
 use super::renewal::{self, Asked};
 use super::{ClientError, ClientOptions, Command, Event, Online};
 use crate::account::AccountError;
-use crate::member::{self, Member, Output, OwnLeg, PeerLeg, SignInError};
+use crate::member::{self, Batch, Member, Output, OwnLeg, PeerLeg, Person, SignInError};
 use crate::profile::{Identity, Profile, State};
 use crate::voice::{CallStatistics, Engine, EngineEvent, EngineHandle, Sorter, Speaker, Statements, Wiring};
 
@@ -35,9 +38,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How long closing waits for the close itself to be heard.
 const LAST_WORD: Duration = Duration::from_millis(300);
 
-/// Comparisons, and settings, asked for and not answered yet.
-const QUESTIONS_MAX: usize = 16;
-
 type Connecting = Pin<Box<dyn Future<Output = Result<Session, ConnectError>> + Send>>;
 
 /// Everything that a running client owns.
@@ -47,11 +47,13 @@ pub(super) struct Driver {
     identity: Identity,
     member: Member,
     options: ClientOptions,
-    events: mpsc::Sender<Event>,
+    events: Outlet,
     statements: Statements,
     session: Option<Session>,
     /// Unanswered requests of the session.
     unanswered: usize,
+    /// Of the session, too: a long message that has come in part.
+    assembler: Assembler,
     connecting: Option<Connecting>,
     retry_at: Option<Instant>,
     backoff: Backoff,
@@ -65,8 +67,9 @@ pub(super) struct Driver {
     /// Of each call that this device has placed or answered.
     speeches: BTreeMap<CallId, Speech>,
     sorter: Sorter,
-    comparisons: Vec<(Name, oneshot::Sender<Result<String, ClientError>>)>,
-    settings: Vec<oneshot::Sender<Result<(), ClientError>>>,
+    tickets: Tickets,
+    /// To be told once everything that the member said is done.
+    replies: Vec<Reply>,
     wake: Option<Instant>,
 }
 
@@ -99,14 +102,15 @@ impl Driver {
     pub(super) async fn start(
         profile: Profile,
         options: ClientOptions,
-        events: mpsc::Sender<Event>,
+        events: Outlet,
         statements: Statements,
     ) -> Result<Self, ClientError> {
         let identity = profile.identity()?.ok_or(ClientError::NotSignedIn)?;
         let identity = freshened(&profile, identity).await?;
         let (identity, session) = first_session(&profile, identity, &options).await?;
-        let state = profile.state()?;
+        let state = profile.state(identity.account)?;
         let mut member = Member::new(named(&identity)?, state.load()?, rand::random());
+        member.set_clock(unix_ms(), Instant::now());
         member.set_calls_max(options.calls_max);
         member.handle_session_up(Instant::now());
         let sorter = Sorter::start();
@@ -124,6 +128,7 @@ impl Driver {
             statements,
             session: Some(session),
             unanswered: 0,
+            assembler: Assembler::default(),
             connecting: None,
             retry_at: None,
             backoff,
@@ -134,12 +139,16 @@ impl Driver {
             asked: Asked::default(),
             speeches: BTreeMap::new(),
             sorter,
-            comparisons: Vec::new(),
-            settings: Vec::new(),
+            tickets: Tickets::default(),
+            replies: Vec::new(),
             wake: None,
         };
         driver.look_at_roster();
         Ok(driver)
+    }
+
+    pub(super) fn own(&self) -> Person {
+        Person { account: self.identity.account, name: self.identity.name.clone() }
     }
 
     pub(super) fn online(&self) -> Online {
@@ -214,7 +223,11 @@ impl Driver {
                     .get_or_insert_with(|| Box::pin(route(&self.identity, &self.options, &self.favourite).connect()));
             }
             Input::Watch => self.listen_to_link(now),
-            Input::Look => self.look_at_credential(),
+            Input::Look => {
+                // It may have been set since.
+                self.member.set_clock(unix_ms(), now);
+                self.look_at_credential();
+            }
         }
         Ok(())
     }
@@ -242,19 +255,11 @@ impl Driver {
             Command::HangUp { call, reply } => {
                 let _ = reply.send(self.member.hang_up(call, now));
             }
-            Command::Verify { name, reply } => match self.member.verify(&name, now) {
-                Ok(()) if self.comparisons.len() < QUESTIONS_MAX => self.comparisons.push((name, reply)),
-                Ok(()) => {}
-                Err(error) => drop(reply.send(Err(error.into()))),
-            },
-            Command::AcceptKey { name, reply } => {
-                let _ = reply.send(self.member.accept_key(&name, now));
+            Command::Order(Order::Give(give, asker)) => self.tickets.give(&mut self.member, give, asker, now),
+            Command::Order(Order::Act(act)) => self.replies.push(act(&mut self.member, now)),
+            Command::Order(Order::Look(look)) => {
+                look(&View { member: &self.member, state: &self.state, identity: &self.identity });
             }
-            Command::SetCallsFrom { calls_from, reply } => match self.member.set_calls_from(calls_from, now) {
-                Ok(()) if self.settings.len() < QUESTIONS_MAX => self.settings.push(reply),
-                Ok(()) => {}
-                Err(error) => drop(reply.send(Err(error.into()))),
-            },
         }
     }
 
@@ -262,6 +267,18 @@ impl Driver {
         let Ok(message) = v1::SupernodeMessage::decode(bytes) else {
             return self.lose_session(now, "the supernode sends what is no message");
         };
+        let Some(v1::supernode_message::Body::Fragment(fragment)) = &message.body else {
+            return self.handle_whole(&message, now);
+        };
+        match self.assembler.push(fragment, LARGE_MESSAGE_MAX).map(|whole| whole.map(v1::SupernodeMessage::decode)) {
+            Ok(None) => {}
+            Ok(Some(Ok(message))) => self.handle_whole(&message, now),
+            Ok(Some(Err(_))) => self.lose_session(now, "the supernode sends pieces of what is no message"),
+            Err(TooLong) => self.lose_session(now, "the supernode sends a message without end"),
+        }
+    }
+
+    fn handle_whole(&mut self, message: &v1::SupernodeMessage, now: Instant) {
         if message.in_reply_to != 0 {
             self.unanswered = self.unanswered.saturating_sub(1);
         }
@@ -275,7 +292,7 @@ impl Driver {
             Some(v1::supernode_message::Body::Error(error)) if message.in_reply_to == 0 => {
                 tracing::debug!(code = error.code, "the supernode ends the link");
             }
-            _ => self.member.handle_message(&message, now),
+            _ => self.member.handle_message(message, now),
         }
     }
 
@@ -312,6 +329,7 @@ impl Driver {
         self.connecting = None;
         self.retry_at = None;
         self.unanswered = 0;
+        self.assembler = Assembler::default();
         self.backoff.handle_up(now);
         self.favourite = Some(session.entry.clone());
         self.silence = Silence { packets: 0, since: now };
@@ -425,19 +443,32 @@ impl Driver {
         loop {
             match self.member.poll_output() {
                 Output::Send(message) => self.send(&message),
-                Output::Persist(batch) => self.state.commit(&batch)?,
+                Output::Persist(batch) => self.persist(batch)?,
+                Output::Event(member::Event::StateTooOld) => return Err(ClientError::StateTooOld),
                 Output::Event(event) => self.handle_event(event).await,
                 Output::Idle { wake } => {
                     self.wake = wake;
+                    self.replies.drain(..).for_each(|reply| reply());
                     return Ok(());
                 }
             }
         }
     }
 
+    /// Commits, and tells which changes of the history had an effect.
+    fn persist(&mut self, batch: Batch) -> Result<(), ClientError> {
+        let numbers = self.state.commit(&batch)?;
+        for ((conversation, change), number) in batch.history.into_iter().zip(numbers) {
+            if let Some(local) = number {
+                self.tell(Event::History { conversation, change, local });
+            }
+        }
+        Ok(())
+    }
+
     fn send(&mut self, message: &v1::ClientMessage) {
         let Some(session) = &self.session else { return };
-        match session.link.send(frame::encode(message)) {
+        match session.link.send(frame::encode_message(message)) {
             Ok(()) => self.unanswered += 1,
             // It reads nothing any more, or has ended: the link's end is the next thing that is heard of it.
             Err(_) => session.link.close(v1::ErrorCode::Unspecified),
@@ -448,7 +479,7 @@ impl Driver {
         match event {
             member::Event::Ready => self.tell(Event::Ready),
             member::Event::Ringing { call } => self.tell(Event::Ringing(call)),
-            member::Event::Incoming { call, from } => self.tell(Event::Incoming { call, from }),
+            member::Event::Incoming { call, from, quiet } => self.tell(Event::Incoming { call, from, quiet }),
             member::Event::Connected { call, peer, own, legs } => {
                 self.begin_speech(call, &own, legs);
                 self.tell(Event::Connected { call, peer });
@@ -464,17 +495,23 @@ impl Driver {
                 self.tell(Event::Ended { call, ending, statistics });
             }
             member::Event::AccountKeyChanged { name } => self.tell(Event::AccountKeyChanged(name)),
-            member::Event::Comparison { name, code } => {
-                if let Some(at) = self.comparisons.iter().position(|(asked, _)| *asked == name) {
-                    let (_, reply) = self.comparisons.swap_remove(at);
-                    let _ = reply.send(code.map_err(ClientError::from));
-                }
+            member::Event::Answer { ticket, answer } => self.tickets.answer(ticket, answer),
+            member::Event::Contact(contact) => self.tell(Event::Contact(contact)),
+            member::Event::Presence { account, presence } => self.tell(Event::Presence { account, presence }),
+            member::Event::Settings(settings) => self.tell(Event::Settings(settings)),
+            member::Event::Conversation(summary) => self.tell(Event::Conversation(summary)),
+            member::Event::ConversationLeft { conversation, by } => {
+                self.tell(Event::ConversationLeft { conversation, by });
             }
-            member::Event::CallsFromSet(result) => {
-                if !self.settings.is_empty() {
-                    let _ = self.settings.remove(0).send(result.map(|_| ()).map_err(ClientError::from));
-                }
+            member::Event::Receipt { conversation, account, delivered, read } => {
+                self.tell(Event::Receipt { conversation, account, delivered, read });
             }
+            member::Event::Typing { conversation, account, typing } => {
+                self.tell(Event::Typing { conversation, account, typing });
+            }
+            member::Event::NewOwnDevice { device } => self.tell(Event::NewOwnDevice { device }),
+            // The history was told with its batch; `drain` deals with a state that is too old.
+            member::Event::History { .. } | member::Event::StateTooOld => {}
         }
     }
 
@@ -536,9 +573,7 @@ impl Driver {
     }
 
     fn tell(&self, event: Event) {
-        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
-            tracing::error!(?event, "nobody takes the client's events; one is lost");
-        }
+        self.events.tell(event);
     }
 
     /// Hangs up, waits until the supernode knows, and closes the link.
@@ -645,7 +680,7 @@ fn online(session: &Session) -> Online {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     verb: impl FnOnce() -> Result<T, AccountError> + Send + 'static,
 ) -> Result<T, ClientError> {
     match tokio::task::spawn_blocking(verb).await {
