@@ -55,7 +55,7 @@ pub use expiry::{Expire, Expired};
 pub use inbox::{FetchInbox, Welcoming};
 pub use invites::{AddInvite, Admission, CheckAdmission};
 pub use key_packages::{ClaimKeyPackages, PublishKeyPackages};
-pub use lists::{PruneRevocations, RevocationLists, Revocations, SetRoster};
+pub use lists::{PruneRevocations, RevocationLists, RevocationSerial, Revocations, SetRoster};
 pub use log::{Appended, FetchLog, SendMessage, Sent};
 pub use members::{CallWelcome, Callee, Callees, FetchMembers, LeaveConversation, ListMemberIds};
 pub use operator::{AccountSummary, ListAccounts};
