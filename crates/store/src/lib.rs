@@ -24,6 +24,7 @@ mod members;
 mod operator;
 mod receipts;
 mod reports;
+mod restoration;
 mod schema;
 mod settings;
 mod statements;
@@ -61,6 +62,7 @@ pub use members::{CallWelcome, Callee, Callees, FetchMembers, LeaveConversation,
 pub use operator::{AccountSummary, ListAccounts};
 pub use receipts::{FetchReceipts, ReceiptSet, SetReceipt};
 pub use reports::{ForgetReport, ListReports, Report, Reported};
+pub use restoration::AfterRestore;
 pub use settings::ChangeSettings;
 
 /// What arrived in an inbox, and whose inbox it is, so that a device that is online gets it at once.
