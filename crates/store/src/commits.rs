@@ -104,7 +104,7 @@ impl Verb for Commit {
             ..v1::InboxEntry::default()
         };
         let deliveries = inbox::welcome(transaction, id, header, self.welcomes)?;
-        if !deliveries.is_empty() || !self.remove.is_empty() {
+        if !self.remove.is_empty() {
             cursors::settle_floor(transaction, id)?;
         }
         let mut members = members::members(transaction, id)?;

@@ -12,8 +12,6 @@ use crate::{StoreError, inbox};
 crate::statements::statements! {
     ENTER = "INSERT INTO cursors (conversation, device, acknowledged, sent) VALUES (?1, ?2, ?3, 0)
         ON CONFLICT (conversation, device) DO NOTHING";
-    WELCOME = "INSERT INTO cursors (conversation, device, acknowledged, sent) VALUES (?1, ?2, ?3, 0)
-        ON CONFLICT (conversation, device) DO UPDATE SET acknowledged = excluded.acknowledged";
     DROP_OF_ACCOUNT = "DELETE FROM cursors WHERE conversation = ?1
         AND device IN (SELECT device FROM devices WHERE account = ?2)";
     MARK = "SELECT acknowledged, floor, head FROM cursors
@@ -37,7 +35,8 @@ pub(crate) const SENT_UNKNOWN: i64 = -1;
 /// is left goes with the next ones, or with its time.
 const DROPPED_AT_ONCE_MAX: usize = 1_000;
 
-/// The device stands in the group from this log entry on, unless it did before.
+/// The device stands in the group from this log entry on. One that did before keeps its mark and its numbering: a Welcome that
+/// somebody else made must not take away what it has not fetched.
 pub(crate) fn enter(
     transaction: &Transaction<'_>,
     conversation: ConversationId,
@@ -45,17 +44,6 @@ pub(crate) fn enter(
     sequence: u64,
 ) -> Result<(), StoreError> {
     transaction.0.prepare_cached(ENTER)?.execute(params![conversation.0, device.0, sequence])?;
-    Ok(())
-}
-
-/// A Welcome takes the device into the group as of this log entry. Its numbering of messages goes on.
-pub(crate) fn welcome(
-    transaction: &Transaction<'_>,
-    conversation: ConversationId,
-    device: DeviceId,
-    sequence: u64,
-) -> Result<(), StoreError> {
-    transaction.0.prepare_cached(WELCOME)?.execute(params![conversation.0, device.0, sequence])?;
     Ok(())
 }
 
