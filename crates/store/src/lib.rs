@@ -59,7 +59,7 @@ pub use key_packages::{ClaimKeyPackages, PublishKeyPackages};
 pub use lists::{PruneRevocations, RevocationLists, RevocationSerial, Revocations, SetRoster};
 pub use log::{Appended, FetchLog, SendMessage, Sent};
 pub use members::{CallWelcome, Callee, Callees, FetchMembers, LeaveConversation, ListMemberIds};
-pub use operator::{AccountSummary, ListAccounts};
+pub use operator::{AccountSummary, ListAccounts, SummaryOf};
 pub use receipts::{FetchReceipts, ReceiptSet, SetReceipt};
 pub use reports::{ForgetReport, ListReports, Report, Reported};
 pub use restoration::AfterRestore;
