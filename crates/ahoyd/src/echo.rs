@@ -128,7 +128,10 @@ impl Echo {
 async fn answer_all(client: &Client, mut events: Events, ready: &mut (dyn FnMut() + Send)) -> anyhow::Result<()> {
     while let Some(event) = events.next().await {
         match event {
-            Event::Ready => ready(),
+            Event::Ready => {
+                take_calls_of_anyone(client).await;
+                ready();
+            }
             Event::Incoming { call, .. } => {
                 if let Err(error) = client.answer(call, Speaker::Echo).await {
                     tracing::info!(%error, "a call to the echo account ended before it was answered");
@@ -139,6 +142,13 @@ async fn answer_all(client: &Client, mut events: Events, ready: &mut (dyn FnMut(
         }
     }
     Ok(())
+}
+
+/// Whoever tries the network has no contacts yet.
+async fn take_calls_of_anyone(client: &Client) {
+    if let Err(error) = client.set_calls_from(ahoy_proto::v1::CallsFrom::Anyone).await {
+        tracing::warn!(%error, "the echo account takes calls of its contacts only");
+    }
 }
 
 /// Whether the credential is void, or so old that only the password helps.
