@@ -18,7 +18,7 @@ crate::statements::statements! {
         JOIN conversations ON conversations.conversation = cursors.conversation
         WHERE cursors.conversation = ?1 AND cursors.device = ?2";
     MOVE = "UPDATE cursors SET acknowledged = ?3 WHERE conversation = ?1 AND device = ?2";
-    BOUNDS = "SELECT floor, head FROM conversations WHERE conversation = ?1";
+    FLOOR = "SELECT floor FROM conversations WHERE conversation = ?1";
     LOWEST = "SELECT min(acknowledged) FROM cursors WHERE conversation = ?1";
     SET_FLOOR = "UPDATE conversations SET floor = ?2 WHERE conversation = ?1";
     DROP_LOG = "DELETE FROM log WHERE arrival IN
@@ -69,23 +69,14 @@ pub(crate) fn lowest_of_device(
 
 /// Raises the floor to the lowest mark of the group's devices, and deletes what is below.
 pub(crate) fn settle_floor(transaction: &Transaction<'_>, conversation: ConversationId) -> Result<(), StoreError> {
-    let bounds = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let (floor, head) = transaction.0.prepare_cached(BOUNDS)?.query_row([conversation.0], bounds)?;
-    raise_floor(transaction, conversation, floor, head)
+    let floor = transaction.0.prepare_cached(FLOOR)?.query_row([conversation.0], |row| row.get(0))?;
+    raise_floor(transaction, conversation, floor)
 }
 
-/// As [`settle_floor`], where floor and head are known. A group without devices waits for nothing.
-fn raise_floor(
-    transaction: &Transaction<'_>,
-    conversation: ConversationId,
-    floor: u64,
-    head: u64,
-) -> Result<(), StoreError> {
+/// As [`settle_floor`], where the floor is known. A log that nobody has come up to stays: its time ends it.
+fn raise_floor(transaction: &Transaction<'_>, conversation: ConversationId, floor: u64) -> Result<(), StoreError> {
     let lowest: Option<u64> = transaction.0.prepare_cached(LOWEST)?.query_row([conversation.0], |row| row.get(0))?;
-    let lowest = lowest.unwrap_or(head);
-    if lowest <= floor {
-        return Ok(());
-    }
+    let Some(lowest) = lowest.filter(|lowest| *lowest > floor) else { return Ok(()) };
     transaction.0.prepare_cached(SET_FLOOR)?.execute(params![conversation.0, lowest])?;
     let passed = params![conversation.0, lowest, DROPPED_AT_ONCE_MAX];
     transaction.0.prepare_cached(DROP_LOG)?.execute(passed)?;
@@ -131,5 +122,5 @@ fn advance(
         return Ok(());
     }
     transaction.0.prepare_cached(MOVE)?.execute(params![conversation.0, device.0, sequence])?;
-    if acknowledged <= floor { raise_floor(transaction, conversation, floor, head) } else { Ok(()) }
+    if acknowledged <= floor { raise_floor(transaction, conversation, floor) } else { Ok(()) }
 }

@@ -152,7 +152,13 @@ impl Conversations {
                 self.set_receipt(account, device, conversation, sealed)
             }
             Question::LeaveConversation { account, device, conversation, at_ms } => {
-                self.leave(account, device, conversation, at_ms)
+                let answer = self.leave(account, device, conversation, at_ms);
+                if !self.all.contains_key(&conversation) {
+                    for device in devices.values_mut() {
+                        device.inbox.retain(|entry| entry.conversation != conversation.0[..]);
+                    }
+                }
+                answer
             }
             question => self.look(accounts, question).unwrap_or(Answer::NotFound),
         }
