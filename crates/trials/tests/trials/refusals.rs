@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use ahoy_client::profile::Profile;
 use ahoy_proto::UnixTime;
 use ahoy_proto::document::{self, Credential};
 use ahoy_trials::capture;
@@ -15,6 +16,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// Exit codes of `ahoy`, as its help lists them.
 const UNREACHABLE: i32 = 3;
 const REFUSED: i32 = 4;
+const NOT_ANSWERED: i32 = 5;
 
 /// A daemon that nothing has harmed still serves, and keeps the account of everybody here.
 fn unharmed(trial: &Trial, daemon: &mut Daemon, people: &[&Person]) -> anyhow::Result<()> {
@@ -104,12 +106,12 @@ fn a_wrong_clock_is_named() {
     });
 }
 
-/// The profile's identity, as JSON that can be changed.
-fn edit_identity(person: &Person, edit: impl FnOnce(&mut serde_json::Value)) -> anyhow::Result<()> {
-    let file = person.profile().join("identity.json");
-    let mut identity = serde_json::from_slice(&std::fs::read(&file)?)?;
-    edit(&mut identity);
-    Ok(std::fs::write(file, serde_json::to_vec(&identity)?)?)
+/// Puts another credential into a profile.
+fn edit_credential(person: &Person, edit: impl FnOnce(&str) -> String) -> anyhow::Result<()> {
+    let profile = Profile::open(&person.profile())?;
+    let mut identity = profile.identity()?.context("somebody is signed in")?;
+    identity.credential = edit(&identity.credential);
+    Ok(profile.keep(&identity)?)
 }
 
 #[test]
@@ -117,12 +119,11 @@ fn a_forged_credential_is_refused_with_a_way_out() {
     trial(LIMIT, Machine::Shared, |trial| {
         let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
         let [alice, mallory] = Person::signed_up_all(trial, ["alice", "mallory"], &daemon)?;
-        edit_identity(&mallory, |identity| {
+        edit_credential(&mallory, |credential| {
             // The last character of a signature holds four bits of it: the first holds six.
-            let credential = identity["credential"].as_str().unwrap_or_default().to_owned();
             let (head, signature) = credential.rsplit_once('.').expect("a JWS has three parts");
             let first = if signature.starts_with('A') { "B" } else { "A" };
-            identity["credential"] = format!("{head}.{first}{}", &signature[1..]).into();
+            format!("{head}.{first}{}", &signature[1..])
         })?;
         let call = mallory.run(trial, ["call", "echo", "--for", "1s"])?;
         ensure_clear(&call, REFUSED, &["sign-in"])?;
@@ -135,12 +136,11 @@ fn expire(person: &Person, daemon: &Daemon, days: u64) -> anyhow::Result<()> {
     const DAY: u64 = 86_400;
     let keys = NetworkKeys::read(daemon.data())?;
     let now = UnixTime::from(SystemTime::now());
-    edit_identity(person, |identity| {
-        let token = identity["credential"].as_str().unwrap_or_default();
+    edit_credential(person, |token| {
         let mut claims: Credential = document::verify(token, &[keys.signing.verifying_key()], keys.network, now)
             .expect("the present credential is good");
         (claims.issued_at, claims.expires) = (UnixTime(now.0 - (days + 7) * DAY), UnixTime(now.0 - days * DAY));
-        identity["credential"] = document::sign(&claims, &keys.signing).into();
+        document::sign(&claims, &keys.signing)
     })
 }
 
@@ -170,6 +170,29 @@ fn a_device_that_was_signed_out_is_told_so() {
         let call = copy.run(trial, ["call", "echo", "--for", "1s"])?;
         ensure_clear(&call, REFUSED, &["sign-in"])?;
         unharmed(trial, &mut daemon, &[&alice])
+    });
+}
+
+#[test]
+fn whoever_talks_is_busy_for_a_third_and_talks_on() {
+    trial(LIMIT, Machine::Shared, |trial| {
+        let daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let [alice, bob, carol] = Person::signed_up_all(trial, ["alice", "bob", "carol"], &daemon)?;
+        let mut listening = bob.start(trial, ["listen", "--auto-answer"])?;
+        listening.wait_for("listening")?;
+        let mut talking = alice.start(trial, ["call", "bob"])?;
+        talking.wait_for("voice")?;
+        let refused = carol.run(trial, ["call", "bob"])?;
+        ensure_clear(&refused, NOT_ANSWERED, &["another call", "later"])?;
+        ensure!(refused.event("ended")?.text("cause") == "busy", "{refused:?}");
+        let ended = talking.interrupt_and_finish()?.succeeded()?;
+        ensure!(ended.event("ended")?.text("cause") == "hung-up", "{ended:?}");
+        listening.wait_for("ended")?;
+        // Free again.
+        let mut talking = carol.start(trial, ["call", "bob"])?;
+        talking.wait_for("voice")?;
+        talking.interrupt_and_finish()?.succeeded()?;
+        Ok(())
     });
 }
 
