@@ -14,7 +14,7 @@ use ahoy_client::driver::{Client, ClientError, ClientOptions, Event, Events};
 use ahoy_client::profile::{Identity, Profile};
 use ahoy_client::voice::Speaker;
 use ahoy_proto::api::ApiErrorCode;
-use ahoy_proto::{Name, limits};
+use ahoy_proto::{Name, limits, v1};
 use anyhow::{Context as _, bail};
 
 use crate::config::Config;
@@ -150,7 +150,7 @@ async fn answer_all(client: &Client, mut events: Events, ready: &mut (dyn FnMut(
 
 /// Whoever tries the network has no contacts yet.
 async fn take_calls_of_anyone(client: &Client) {
-    if let Err(error) = client.set_calls_from(ahoy_proto::v1::CallsFrom::Anyone).await {
+    if let Err(error) = client.set_calls_from(v1::CallsFrom::Anyone).await {
         tracing::warn!(%error, "the echo account takes calls of its contacts only");
     }
 }
