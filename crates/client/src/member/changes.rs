@@ -136,7 +136,7 @@ impl Member {
     }
 
     /// Tells which devices this account has. Leaves of others are taken out of all groups.
-    pub(super) fn own_devices(&mut self, devices: &[DeviceId], now: Instant) {
+    pub fn own_devices(&mut self, devices: &[DeviceId], now: Instant) {
         let mut devices: BTreeSet<DeviceId> = devices.iter().copied().collect();
         devices.insert(self.identity.device);
         self.see_first_devices(&devices);
@@ -392,20 +392,20 @@ impl Member {
         let conflict = matches!(body, Body::Error(error) if error.code() == v1::ErrorCode::Conflict);
         conversation.doubt |= conflict;
         let again = conflict || passes(body);
-        let mut tries = 1;
-        match change.wish {
+        let tries = match change.wish {
             Some(mut wish) if again && wish.tries < FAILURES_MAX => {
                 wish.tries += 1;
-                tries = wish.tries;
+                let tries = wish.tries;
                 conversation.wishes.push_front(wish);
+                tries
             }
             Some(wish) => return self.answer_ticket(wish.ticket, Err(refusal(body))),
             None => {
                 conversation.sweep_now = false;
                 conversation.failures += 1;
-                tries = conversation.failures;
+                conversation.failures
             }
-        }
+        };
         // The first conflict is most likely over by now.
         if conflict && tries == 1 {
             return;
