@@ -1,5 +1,7 @@
 //! A member against a supernode that says what the test wants: check-in, lists and changes in unlucky orders.
 
+use ahoy_proto::report::{self, ReportSecret};
+
 use super::*;
 
 /// A member whose session is up, and what it has sent and told.
