@@ -135,7 +135,7 @@ impl Member {
     }
 
     /// A device of this account was revoked, by this one: its leaves are taken out of all groups at once.
-    pub(super) fn remove_device(&mut self, device: DeviceId, now: Instant) {
+    pub fn remove_device(&mut self, device: DeviceId, now: Instant) {
         if device == self.identity.device {
             return;
         }

@@ -320,6 +320,22 @@ fn a_call_to_a_stranger_becomes_a_request_without_a_note() {
 }
 
 #[test]
+fn a_call_to_somebody_who_was_asked_leaves_the_note_and_one_to_somebody_blocked_asks_nobody() {
+    let (mut world, alice, bob) = World::of_strangers();
+    world.request(alice, "bob", "hello").unwrap();
+    world.forget_events();
+    let call = world.call(alice, "bob");
+    assert!(world.events(alice).contains(&ended(call, v1::Cause::Requested)));
+    assert_eq!(world.member(bob).contact(&name("alice")).unwrap().note.as_deref(), Some("hello"));
+    world.block(alice, "bob", true).unwrap();
+    world.forget_events();
+    world.call(alice, "bob");
+    let refused = |event: &Event| matches!(event, Event::Ended { ending: Ending::Refused(_), .. });
+    assert!(world.events(alice).iter().any(refused));
+    assert_eq!(world.state(alice, "bob"), ContactState::Blocked);
+}
+
+#[test]
 fn a_call_to_somebody_who_ended_the_contact_becomes_a_request() {
     let (mut world, alice, bob) = World::of_strangers();
     world.befriend(alice, bob);

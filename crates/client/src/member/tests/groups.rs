@@ -227,7 +227,6 @@ fn a_revoked_device_of_ones_own_is_taken_out() {
 #[test]
 fn a_device_of_ones_own_that_is_not_known_is_told_of() {
     let (mut world, alice, bob) = World::of_two();
-    let now = world.now.instant;
     world.pair(alice, bob);
     world.forget_events();
     world.device(1, "alice", 12);
