@@ -233,14 +233,13 @@ impl Conversation {
 
     /// Devices in the group that stand for nobody: of accounts that are no members any more, or that `own` (this device's
     /// account and its devices, if they are known) has no more.
-    pub(super) fn strangers(&self, account: AccountId, own: Option<&BTreeSet<DeviceId>>) -> Vec<DeviceId> {
+    pub(super) fn strangers(&self, account: AccountId, gone: &BTreeSet<DeviceId>) -> Vec<DeviceId> {
         if self.is_group() && self.roll.members.is_empty() {
             return Vec::new();
         }
         let members = self.members(account);
-        let is_stranger = |of: &AccountId, device: &DeviceId| {
-            !members.contains(of) || (*of == account && own.is_some_and(|own| !own.contains(device)))
-        };
+        let is_stranger =
+            |of: &AccountId, device: &DeviceId| !members.contains(of) || (*of == account && gone.contains(device));
         let strangers = self.roll.leaves.iter().filter(|(of, device)| is_stranger(of, device));
         strangers.map(|(_, device)| *device).collect()
     }

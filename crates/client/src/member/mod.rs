@@ -52,7 +52,7 @@ use outbox::Outbox;
 use people::{People, Standing};
 use receipts::Tells;
 use requests::{Request, Requests};
-use state::State;
+use state::{OwnDevices, State};
 use summary::SeenDevices;
 
 pub use event::{
@@ -118,8 +118,7 @@ pub struct Member {
     making: BTreeMap<ConversationId, Making>,
     /// Those that may have to be told anew.
     touched: BTreeSet<ConversationId>,
-    /// The devices of this account, as far as the supernode has said.
-    own: Option<BTreeSet<DeviceId>>,
+    devices: OwnDevices,
     seen: SeenDevices,
     tells: Tells,
     /// Counts wishes, to name them.
@@ -158,6 +157,8 @@ struct Session {
     /// All conversations are known.
     listed: bool,
     contacts: contacts::Progress,
+    /// Devices in groups, of this account, that the list of devices did not have; it has been asked for again.
+    doubted: BTreeSet<DeviceId>,
     /// The supernode has answered about key packages, or none were needed.
     stocked: bool,
     /// Key packages are on their way.
@@ -270,7 +271,7 @@ impl Member {
             conversations: records,
             making: BTreeMap::new(),
             touched: BTreeSet::new(),
-            own: None,
+            devices: OwnDevices::default(),
             seen,
             tells: Tells::default(),
             wishes_made: 0,
@@ -487,6 +488,7 @@ impl Member {
         match request {
             Request::CheckIn => self.checked_in(body, now),
             Request::ListDevices(ticket) => self.devices_listed(ticket, body, now),
+            Request::ListDoubted(doubted) => self.doubted_listed(&doubted, body, now),
             Request::Contacts(request) => self.handle_contact_response(request, body, now),
             Request::FetchInbox => self.inbox_fetched(body, now),
             Request::ListConversations => self.conversations_listed(body, now),
