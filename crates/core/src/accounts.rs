@@ -9,9 +9,9 @@ use ahoy_proto::{AccountId, CallId, DeviceId, limits, v1};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::Recipient;
-use crate::outbox::{Outbox, Refusal};
+use crate::outbox::{Outbox, Refusal, framed};
 use crate::peer::{Devices, NewCall, Party, Peer, Reach};
+use crate::{CallWelcome, Recipient};
 
 /// Calls that one account can be in at once: one that it talks in, and a few that it starts beside it.
 const CALLS_PER_ACCOUNT_MAX: usize = 4;
@@ -82,6 +82,7 @@ impl Accounts {
         let Some(account) = self.0.get(&account) else { return };
         for online in &account.online {
             let meant = match devices {
+                Devices::All => true,
                 Devices::One(device) => online.device == device,
                 Devices::AllBut(device) => online.device != device,
             };
@@ -89,6 +90,18 @@ impl Accounts {
                 outbox.event_framed(online.link, message.clone());
             }
         }
+    }
+
+    /// A contact of an account has changed.
+    pub(crate) fn contact_changed(
+        &mut self,
+        account: AccountId,
+        devices: Devices,
+        change: v1::ContactChanged,
+        outbox: &mut Outbox,
+    ) {
+        let event = framed(0, v1::supernode_message::Body::ContactChanged(change));
+        self.notify(account, devices, &event, outbox);
     }
 
     /// A device of this account starts a call, or asks again for one whose first response it missed.
@@ -120,17 +133,19 @@ impl Accounts {
         outbox.tell_call(call, Peer::NewCall(new));
     }
 
-    /// Somebody calls this account. Whoever is not allowed to takes the same way as when nobody is online, so that there
-    /// is no difference to see.
+    /// Somebody calls this account. Whoever may not ring takes the same way as when nobody is online, so that there is no
+    /// difference to see.
     pub(crate) fn reach(
         &mut self,
         call: CallId,
         caller: AccountId,
         callee: AccountId,
-        allowed: bool,
+        welcome: CallWelcome,
         outbox: &mut Outbox,
     ) {
-        let reach = match self.0.get_mut(&callee).filter(|account| allowed && !account.online.is_empty()) {
+        let rings = welcome == CallWelcome::Rings;
+        let reach = match self.0.get_mut(&callee).filter(|account| rings && !account.online.is_empty()) {
+            None if welcome == CallWelcome::BecomesRequest => Reach::Requested,
             None => Reach::Unreachable,
             Some(account) if account.is_busy_for(caller) => Reach::Busy,
             Some(account) if account.gives_way(call, caller, Stage::Calling, outbox) => Reach::Busy,

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use ahoy_client::profile::read_identity;
 use rustix::process::Signal;
 
 use crate::harness::Daemon;
@@ -39,13 +40,12 @@ fn a_clean_end_does_not_wait_for_idle_connections() {
 fn the_echo_account_survives_a_restart_on_another_port() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = Daemon::dev(folder.path(), &[]);
-    let identity = || std::fs::read_to_string(folder.path().join("echo/profile/identity.json")).unwrap();
-    let account = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap()["account"].clone();
+    let identity = || read_identity(&folder.path().join("echo/profile")).unwrap().unwrap();
     let before = identity();
     first.end(Signal::TERM);
     let second = Daemon::dev(folder.path(), &[]);
-    assert_eq!(account(&identity()), account(&before));
-    assert!(identity().contains(&second.url()));
+    assert_eq!(identity().account, before.account);
+    assert_eq!(identity().network.url.as_str(), second.url());
     let (_, metrics) = second.admin("/metrics");
     assert!(metrics.lines().any(|line| line == "ahoy_sessions 1"), "{metrics}");
 }

@@ -9,11 +9,12 @@ mod opaque;
 mod url;
 
 use ahoy_proto::api::{
-    AccountOpened, AccountStarted, AddDevice, ApiError, Base64Url, CredentialIssued, DeviceRequest, DeviceVerb,
-    FinishAccount, FinishPassword, NewDevice, PasswordStarted, Recover, Recovery, StartAccount, StartPassword,
-    device_request_input,
+    AccountOpened, AccountStarted, AddDevice, ApiError, Base64Url, CredentialIssued, DeleteAccount, DeviceRequest,
+    DeviceVerb, FinishAccount, FinishPassword, NewDevice, PasswordStarted, Recover, Recovery, RenameDevice,
+    RevokeDevice, StartAccount, StartPassword, device_request_input,
 };
 use ahoy_proto::document::{self, Credential, DocumentError, Jwk};
+use ahoy_proto::request_key::{RequestSecret, publish};
 use ahoy_proto::sealing::{RecoveryCode, SealingKey, open_account_key, seal_account_key};
 use ahoy_proto::{AccountId, DeviceId, Name, UnixTime, binding};
 use ed25519_dalek::{Signer, SigningKey};
@@ -144,6 +145,7 @@ pub fn sign_up(network: &Network, new: NewAccount<'_>, now: UnixTime) -> Result<
             state: started.state,
             registration_upload: registered.upload,
             account_key: jwk(&account_key),
+            request_key: request_key(&account_key, started.account),
             sealed_account_key: sealed(&account_key, started.account, &registered.sealing_key),
             recovery: recovery(&account_key, started.account, &recovery_code),
             device: device.announced.clone(),
@@ -194,6 +196,41 @@ pub fn renew(identity: &Identity, now: UnixTime) -> Result<String, AccountError>
     Ok(issued.credential)
 }
 
+/// Signs another device of the account out: its credential is void and its session closed.
+///
+/// # Errors
+/// When the network is not there, or the account has no such device.
+pub fn revoke_device(identity: &Identity, target: DeviceId, now: UnixTime) -> Result<(), AccountError> {
+    let authority = Authority::new(identity.network.url.clone());
+    let by = device_request(identity, DeviceVerb::RevokeDevice { target }, now);
+    let Nothing {} = authority.post("/v1/devices/revoke", &RevokeDevice { by, target })?;
+    Ok(())
+}
+
+/// Calls a device of the account otherwise: this one or another. A name is for the owner's eyes; it is cut to 64 bytes.
+///
+/// # Errors
+/// When the network is not there, or the account has no such device.
+pub fn rename_device(identity: &Identity, target: DeviceId, name: &str, now: UnixTime) -> Result<(), AccountError> {
+    let authority = Authority::new(identity.network.url.clone());
+    let name = device_name(name);
+    let by = device_request(identity, DeviceVerb::RenameDevice { target, name }, now);
+    let Nothing {} = authority.post("/v1/devices/rename", &RenameDevice { by, target, name: name.to_owned() })?;
+    Ok(())
+}
+
+/// Deletes the account for good, with all its devices, contacts and one-to-one conversations. What this device keeps is for
+/// [`Profile::forget`](crate::profile::Profile::forget).
+///
+/// # Errors
+/// When the password is wrong, or the network is not there.
+pub fn delete_account(identity: &Identity, password: &str) -> Result<(), AccountError> {
+    let authority = Authority::new(identity.network.url.clone());
+    let opened = open_own(&authority, identity, password)?;
+    let Nothing {} = authority.post("/v1/accounts/delete", &DeleteAccount { ticket: opened.ticket })?;
+    Ok(())
+}
+
 /// Replaces the password. The recovery code stays good.
 ///
 /// # Errors
@@ -201,10 +238,7 @@ pub fn renew(identity: &Identity, now: UnixTime) -> Result<String, AccountError>
 pub fn change_password(identity: &Identity, old: &str, new: &str) -> Result<(), AccountError> {
     check_password(new)?;
     let authority = Authority::new(identity.network.url.clone());
-    let opened = open(&authority, &identity.name, old)?;
-    if opened.account != identity.account || jwk(&opened.account_key) != identity.account_key {
-        return Err(AccountError::AccountKey);
-    }
+    let opened = open_own(&authority, identity, old)?;
     set_password(&authority, &opened, new, None)
 }
 
@@ -279,6 +313,15 @@ fn open(authority: &Authority, name: &Name, password: &str) -> Result<Opened, Ac
     Opened::by(&sealing_key, said)
 }
 
+/// Opens the account of this device, and no other.
+fn open_own(authority: &Authority, identity: &Identity, password: &str) -> Result<Opened, AccountError> {
+    let opened = open(authority, &identity.name, password)?;
+    if opened.account != identity.account || jwk(&opened.account_key) != identity.account_key {
+        return Err(AccountError::AccountKey);
+    }
+    Ok(opened)
+}
+
 fn set_password(
     authority: &Authority,
     opened: &Opened,
@@ -309,8 +352,14 @@ fn add_device(
     now: UnixTime,
 ) -> Result<Identity, AccountError> {
     let device = OwnDevice::new(opened.account, &opened.account_key, device_name, now);
-    let issued: CredentialIssued = authority
-        .post("/v1/devices", &AddDevice { ticket: opened.ticket.clone(), device: device.announced.clone() })?;
+    let issued: CredentialIssued = authority.post(
+        "/v1/devices",
+        &AddDevice {
+            ticket: opened.ticket.clone(),
+            request_key: request_key(&opened.account_key, opened.account),
+            device: device.announced.clone(),
+        },
+    )?;
     device.identity(network, opened.name.clone(), &opened.account_key, issued, now)
 }
 
@@ -326,7 +375,7 @@ impl OwnDevice {
         let key = SigningKey::from_bytes(&rand::random());
         let device = DeviceId(rand::random());
         let binding = binding::make(account, device, &key.verifying_key(), account_key, now).encode_to_vec();
-        let name = name[..name.floor_char_boundary(DEVICE_NAME_MAX)].to_owned();
+        let name = device_name(name).to_owned();
         Self { account, key, announced: NewDevice { device, name, binding: binding.as_slice().into() } }
     }
 
@@ -354,8 +403,13 @@ impl OwnDevice {
             device_key: DeviceKey::new(self.key),
             binding: self.announced.binding,
             credential: issued.credential,
+            request_secret: Some(RequestSecret::of_account_key(account_key)),
         })
     }
+}
+
+fn device_name(name: &str) -> &str {
+    &name[..name.floor_char_boundary(DEVICE_NAME_MAX)]
 }
 
 fn verified(issued: &CredentialIssued, network: &Network, now: UnixTime) -> Result<Credential, AccountError> {
@@ -364,10 +418,14 @@ fn verified(issued: &CredentialIssued, network: &Network, now: UnixTime) -> Resu
         .map_err(|error| AccountError::Document { what: "credential", error })
 }
 
-fn device_request(identity: &Identity, verb: DeviceVerb, now: UnixTime) -> DeviceRequest {
+fn device_request(identity: &Identity, verb: DeviceVerb<'_>, now: UnixTime) -> DeviceRequest {
     let input = device_request_input(verb, identity.network.network, identity.device, now);
     let signature = identity.device_key.signing_key().sign(&input).to_bytes();
     DeviceRequest { credential: identity.credential.clone(), time: now, signature: signature.as_slice().into() }
+}
+
+fn request_key(account_key: &SigningKey, account: AccountId) -> Base64Url {
+    publish(account, account_key).as_slice().into()
 }
 
 fn sealed(account_key: &SigningKey, account: AccountId, key: &SealingKey) -> Base64Url {

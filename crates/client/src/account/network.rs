@@ -1,6 +1,6 @@
 //! First contact with a network, and every later one: what it says of itself, checked against what was pinned.
 
-use ahoy_proto::api::{SignUpPolicy, WellKnown};
+use ahoy_proto::api::{Base64Url, SignUpPolicy, WellKnown};
 use ahoy_proto::document::{self, Jwk, Roster, SigningKeyCertificate};
 use ahoy_proto::{Name, NetworkId, UnixTime, VERSION};
 use ed25519_dalek::VerifyingKey;
@@ -27,6 +27,9 @@ pub struct Network {
     pub signing_keys: Vec<String>,
     /// The newest `ahoy-roster+jwt` document seen.
     pub roster: String,
+    /// X25519, public, 32 bytes: reports are sealed to it. Empty where none was heard of yet.
+    #[serde(default)]
+    pub report_key: Base64Url,
 }
 
 /// A network, and what it said about itself just now that is not worth keeping.
@@ -71,6 +74,7 @@ fn check(url: &NetworkUrl, said: WellKnown, pinned: Option<&Network>, now: UnixT
         root_key: said.root_key,
         signing_keys: said.signing_keys.into_iter().take(SIGNING_KEYS_MAX).collect(),
         roster: String::new(),
+        report_key: said.report_key,
     };
     network.verified_signing_keys(now)?;
     Ok(network)
@@ -140,6 +144,7 @@ mod tests {
             sign_up: SignUpPolicy::Open,
             echo: None,
             supernodes: vec![],
+            report_key: Base64Url::default(),
         }
     }
 

@@ -1,32 +1,50 @@
 //! The tokio driver around a [`Member`](crate::member::Member): links, timers, storage, voice.
 //!
 //! [`Client::start`] signs in and leaves one task that owns the member, the profile and the session; the [`Client`] sends it commands,
-//! [`Events`] tell what happens. The task reconnects by itself. All queues are bounded; every method may be cancelled.
+//! [`Events`] tell what happens. The task reconnects by itself, after random waits. All queues are bounded; every method may be
+//! cancelled: what it asked for is then done all the same, and nobody hears what came of it.
+//!
+//! What is known at one moment (contacts, conversations, history) is read by methods such as [`Client::conversations`]; what changes after
+//! that moment comes as events. Whoever takes events too slowly gets [`Event::Behind`] in place of those changes, and reads again.
 
 mod backoff;
 mod connect;
+mod devices;
+mod events;
+mod order;
+mod people;
 mod renewal;
 mod run;
+mod talk;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ahoy_proto::{CallId, Name, v1};
+use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, Name, v1};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::account::AccountError;
 use crate::audio::SinkError;
-use crate::member::{CommandError, Ending, Person, Refusal, SignInError};
+use crate::member::{
+    Answer, Change, CommandError, Contact, Ending, Member, Person, Presence, Refusal, Settings, SignInError, Summary,
+    Ticket,
+};
 use crate::profile::{Profile, ProfileError};
 use crate::voice::{CallStatistics, Speaker};
 
+use order::{Order, View};
+
 pub use connect::ConnectError;
+pub use devices::Device;
+pub use events::Events;
+pub use talk::{Conversation, Draft, Receipt, Sent};
 
 /// Commands under way; a person gives one at a time.
 const COMMANDS: usize = 16;
 
-/// Events not yet taken. A call has about ten; whoever leaves this many lying has stopped listening, and loses the newest.
+/// Events not yet taken. A call has about ten; whoever leaves three quarters of them lying reads again what can be read again, and
+/// whoever leaves this many lying has stopped listening, and loses the newest.
 const EVENTS: usize = 256;
 
 /// How a client behaves.
@@ -60,6 +78,12 @@ pub enum ClientError {
     /// What was asked did not come about.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// More commands wait for their answers than are kept.
+    #[error("too many commands wait for their answers: try again later")]
+    Busy,
+    /// This profile is a copy, or comes from a backup: its keys must not be used any more. Sign in anew, on a fresh profile.
+    #[error("this profile is a copy or comes from a backup, and can't be used any more: sign in anew")]
+    StateTooOld,
     /// The client's task has ended; the last event said why.
     #[error("the client has stopped")]
     Stopped,
@@ -96,6 +120,8 @@ pub enum Event {
         call: CallId,
         /// Who calls, proven.
         from: Person,
+        /// The owner does not want to be disturbed: show it, without ringing aloud.
+        quiet: bool,
     },
     /// The call is answered.
     Connected {
@@ -127,6 +153,64 @@ pub enum Event {
     },
     /// The account key of a name is not the pinned one; see [`Client::accept_key`].
     AccountKeyChanged(Name),
+    /// A contact is there, or is otherwise than before; with [`ContactState::None`](crate::member::ContactState::None) it is gone.
+    Contact(Contact),
+    /// The presence of a contact.
+    Presence {
+        /// Whose.
+        account: AccountId,
+        /// What others are to see.
+        presence: Presence,
+    },
+    /// The account's settings, as they are from now on.
+    Settings(Settings),
+    /// A conversation is there, or is otherwise than before: its title, members, standing.
+    Conversation(Summary),
+    /// This account is not in a conversation any more.
+    ConversationLeft {
+        /// Which.
+        conversation: ConversationId,
+        /// By whom: `None`, by this account itself, or the group is gone.
+        by: Option<AccountId>,
+    },
+    /// What was said in a conversation has changed, durably.
+    History {
+        /// Which.
+        conversation: ConversationId,
+        /// How. Changes that have no effect, such as an edit by somebody else, are not told.
+        change: Change,
+        /// The change's number; see [`Client::lines_after`].
+        local: u64,
+    },
+    /// How far another device has received and read.
+    Receipt {
+        /// Which conversation.
+        conversation: ConversationId,
+        /// Whose.
+        account: AccountId,
+        /// Received up to this sequence number; 0: not told.
+        delivered: u64,
+        /// Read up to this sequence number; 0: not told.
+        read: u64,
+    },
+    /// Somebody types, or no longer.
+    Typing {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        account: AccountId,
+        /// Or no longer.
+        typing: bool,
+    },
+    /// A device of this account that was not known here stands in a conversation. If its owner did not sign it in, the password is known to
+    /// somebody else.
+    NewOwnDevice {
+        /// Which.
+        device: DeviceId,
+    },
+    /// Too many events were waiting: changes of contacts, settings, conversations, history and receipts were left out. Read them again
+    /// (see [`Client::lines_after`] for the history); what happens after this event was taken is told again.
+    Behind,
     /// The client has stopped and can't go on.
     Stopped(ClientError),
 }
@@ -136,9 +220,7 @@ enum Command {
     Answer { call: CallId, speaker: Speaker, reply: oneshot::Sender<Result<(), CommandError>> },
     Decline { call: CallId, cause: v1::Cause, reply: oneshot::Sender<Result<(), CommandError>> },
     HangUp { call: CallId, reply: oneshot::Sender<Result<(), CommandError>> },
-    Verify { name: Name, reply: oneshot::Sender<Result<String, ClientError>> },
-    AcceptKey { name: Name, reply: oneshot::Sender<Result<(), CommandError>> },
-    SetCallsFrom { calls_from: v1::CallsFrom, reply: oneshot::Sender<Result<(), ClientError>> },
+    Order(Order),
 }
 
 /// A signed-in device. Dropping it hangs up and closes the session without waiting; [`close`](Self::close) waits.
@@ -155,17 +237,6 @@ impl fmt::Debug for Client {
     }
 }
 
-/// What happens to a client, in order.
-#[derive(Debug)]
-pub struct Events(mpsc::Receiver<Event>);
-
-impl Events {
-    /// The next event; `None` when the client has ended. Cancel-safe.
-    pub async fn next(&mut self) -> Option<Event> {
-        self.0.recv().await
-    }
-}
-
 impl Client {
     /// Signs in to a supernode and goes on from what the profile keeps.
     ///
@@ -173,12 +244,12 @@ impl Client {
     /// When nobody is signed in with the profile, or no session comes about.
     pub async fn start(profile: Profile, options: ClientOptions) -> Result<(Self, Events), ClientError> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let (events, told) = mpsc::channel(EVENTS);
+        let (events, told) = events::queue();
         let (statements, statistics) = watch::channel(CallStatistics::default());
         let driver = run::Driver::start(profile, options, events, statements).await?;
         let online = driver.online();
         let task = tokio::spawn(driver.run(inbox));
-        Ok((Self { commands, statistics, online, task }, Events(told)))
+        Ok((Self { commands, statistics, online, task }, told))
     }
 
     /// Where the first session was.
@@ -228,7 +299,10 @@ impl Client {
     /// # Errors
     /// When nobody has this name, its key has changed, or there is no session.
     pub async fn verify(&self, name: Name) -> Result<String, ClientError> {
-        self.ask(|reply| Command::Verify { name, reply }).await?
+        match self.order(move |member, ticket, now| member.verify(&name, ticket, now)).await? {
+            Answer::Comparison(code) => Ok(code),
+            other => unreachable!("it is answered by a comparison code, not by {other:?}"),
+        }
     }
 
     /// Accepts the changed account key that [`Event::AccountKeyChanged`] announced.
@@ -236,15 +310,7 @@ impl Client {
     /// # Errors
     /// When no change was announced for this name.
     pub async fn accept_key(&self, name: Name) -> Result<(), ClientError> {
-        Ok(self.ask(|reply| Command::AcceptKey { name, reply }).await??)
-    }
-
-    /// Says who may ring this account.
-    ///
-    /// # Errors
-    /// When there is no session, or the supernode refuses.
-    pub async fn set_calls_from(&self, calls_from: v1::CallsFrom) -> Result<(), ClientError> {
-        self.ask(|reply| Command::SetCallsFrom { calls_from, reply }).await?
+        Ok(self.act(move |member, now| member.accept_key(&name, now)).await??)
     }
 
     /// Hangs up, waits until the supernode knows (for a second at most), and closes the session.
@@ -258,6 +324,37 @@ impl Client {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| ClientError::Stopped)?;
         answer.await.map_err(|_| ClientError::Stopped)
+    }
+
+    /// Gives the member a command, and waits for what comes of it.
+    async fn order(
+        &self,
+        give: impl FnOnce(&mut Member, Ticket, Instant) -> Result<(), CommandError> + Send + 'static,
+    ) -> Result<Answer, ClientError> {
+        self.ask(|reply| Command::Order(Order::Give(Box::new(give), reply))).await?
+    }
+
+    /// Gives the member a command that has a result at once, and waits until what it changed is durable.
+    async fn act<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Member, Instant) -> T + Send + 'static,
+    ) -> Result<T, ClientError> {
+        self.ask(|reply| {
+            Command::Order(Order::Act(Box::new(move |member, now| {
+                let result = act(member, now);
+                // Whoever asked may have gone meanwhile.
+                Box::new(move || drop(reply.send(result)))
+            })))
+        })
+        .await
+    }
+
+    /// Reads what is known at this moment.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View<'_>) -> T + Send + 'static,
+    ) -> Result<T, ClientError> {
+        self.ask(|reply| Command::Order(Order::Look(Box::new(move |view| drop(reply.send(look(view))))))).await
     }
 }
 

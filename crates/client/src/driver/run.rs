@@ -7,19 +7,21 @@ use std::time::{Duration, Instant, SystemTime};
 use ahoy_net::{ClientLink, LinkEnd};
 use ahoy_proto::document::RosterEntry;
 use ahoy_proto::limits::CALL_SILENCE;
-use ahoy_proto::{CallId, Name, UnixTime, frame, v1};
+use ahoy_proto::{CallId, UnixTime, frame, v1};
 use bytes::Bytes;
 use prost::Message;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::backoff::Backoff;
 use super::connect::{ConnectError, Route, Session, is_final};
+use super::events::Outlet;
+use super::order::{Order, Reply, Tickets, View};
 use super::renewal::{self, Asked};
 use super::{ClientError, ClientOptions, Command, Event, Online};
 use crate::account::AccountError;
-use crate::member::{self, Member, Output, OwnLeg, PeerLeg, SignInError};
+use crate::member::{self, Batch, Member, Output, OwnLeg, PeerLeg, SignInError};
 use crate::profile::{Identity, Profile, State};
 use crate::voice::{CallStatistics, Engine, EngineEvent, EngineHandle, Speaker};
 
@@ -32,9 +34,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How long closing waits for the close itself to be heard.
 const LAST_WORD: Duration = Duration::from_millis(300);
 
-/// Comparisons, and settings, asked for and not answered yet.
-const QUESTIONS_MAX: usize = 16;
-
 type Connecting = Pin<Box<dyn Future<Output = Result<Session, ConnectError>> + Send>>;
 
 /// Everything that a running client owns.
@@ -44,7 +43,7 @@ pub(super) struct Driver {
     identity: Identity,
     member: Member,
     options: ClientOptions,
-    events: mpsc::Sender<Event>,
+    events: Outlet,
     statements: watch::Sender<CallStatistics>,
     session: Option<Session>,
     /// Unanswered requests of the session.
@@ -60,8 +59,9 @@ pub(super) struct Driver {
     refreshing: Option<JoinHandle<Result<Identity, AccountError>>>,
     asked: Asked,
     speech: Option<Speech>,
-    comparisons: Vec<(Name, oneshot::Sender<Result<String, ClientError>>)>,
-    settings: Vec<oneshot::Sender<Result<(), ClientError>>>,
+    tickets: Tickets,
+    /// To be told once everything that the member said is done.
+    replies: Vec<Reply>,
     wake: Option<Instant>,
 }
 
@@ -99,13 +99,13 @@ impl Driver {
     pub(super) async fn start(
         profile: Profile,
         options: ClientOptions,
-        events: mpsc::Sender<Event>,
+        events: Outlet,
         statements: watch::Sender<CallStatistics>,
     ) -> Result<Self, ClientError> {
         let identity = profile.identity()?.ok_or(ClientError::NotSignedIn)?;
         let identity = freshened(&profile, identity).await?;
         let (identity, session) = first_session(&profile, identity, &options).await?;
-        let state = profile.state()?;
+        let state = profile.state(identity.account)?;
         let mut member = Member::new(named(&identity)?, state.load()?, rand::random());
         member.handle_session_up(Instant::now());
         let favourite = Some(session.entry.clone());
@@ -130,8 +130,8 @@ impl Driver {
             refreshing: None,
             asked: Asked::default(),
             speech: None,
-            comparisons: Vec::new(),
-            settings: Vec::new(),
+            tickets: Tickets::default(),
+            replies: Vec::new(),
             wake: None,
         };
         driver.look_at_roster();
@@ -238,19 +238,11 @@ impl Driver {
             Command::HangUp { call, reply } => {
                 let _ = reply.send(self.member.hang_up(call, now));
             }
-            Command::Verify { name, reply } => match self.member.verify(&name, now) {
-                Ok(()) if self.comparisons.len() < QUESTIONS_MAX => self.comparisons.push((name, reply)),
-                Ok(()) => {}
-                Err(error) => drop(reply.send(Err(error.into()))),
-            },
-            Command::AcceptKey { name, reply } => {
-                let _ = reply.send(self.member.accept_key(&name, now));
+            Command::Order(Order::Give(give, asker)) => self.tickets.give(&mut self.member, give, asker, now),
+            Command::Order(Order::Act(act)) => self.replies.push(act(&mut self.member, now)),
+            Command::Order(Order::Look(look)) => {
+                look(&View { member: &self.member, state: &self.state, identity: &self.identity });
             }
-            Command::SetCallsFrom { calls_from, reply } => match self.member.set_calls_from(calls_from, now) {
-                Ok(()) if self.settings.len() < QUESTIONS_MAX => self.settings.push(reply),
-                Ok(()) => {}
-                Err(error) => drop(reply.send(Err(error.into()))),
-            },
         }
     }
 
@@ -415,14 +407,27 @@ impl Driver {
         loop {
             match self.member.poll_output() {
                 Output::Send(message) => self.send(&message),
-                Output::Persist(batch) => self.state.commit(&batch)?,
+                Output::Persist(batch) => self.persist(batch)?,
+                Output::Event(member::Event::StateTooOld) => return Err(ClientError::StateTooOld),
                 Output::Event(event) => self.handle_event(event).await,
                 Output::Idle { wake } => {
                     self.wake = wake;
+                    self.replies.drain(..).for_each(|reply| reply());
                     return Ok(());
                 }
             }
         }
+    }
+
+    /// Commits, and tells which changes of the history had an effect.
+    fn persist(&mut self, batch: Batch) -> Result<(), ClientError> {
+        let numbers = self.state.commit(&batch)?;
+        for ((conversation, change), number) in batch.history.into_iter().zip(numbers) {
+            if let Some(local) = number {
+                self.tell(Event::History { conversation, change, local });
+            }
+        }
+        Ok(())
     }
 
     fn send(&mut self, message: &v1::ClientMessage) {
@@ -438,7 +443,7 @@ impl Driver {
         match event {
             member::Event::Ready => self.tell(Event::Ready),
             member::Event::Ringing { call } => self.tell(Event::Ringing(call)),
-            member::Event::Incoming { call, from } => self.tell(Event::Incoming { call, from }),
+            member::Event::Incoming { call, from, quiet } => self.tell(Event::Incoming { call, from, quiet }),
             member::Event::Connected { call, peer, own, legs } => {
                 self.begin_speech(call, &own, legs);
                 self.tell(Event::Connected { call, peer });
@@ -454,17 +459,23 @@ impl Driver {
                 self.tell(Event::Ended { call, ending, statistics });
             }
             member::Event::AccountKeyChanged { name } => self.tell(Event::AccountKeyChanged(name)),
-            member::Event::Comparison { name, code } => {
-                if let Some(at) = self.comparisons.iter().position(|(asked, _)| *asked == name) {
-                    let (_, reply) = self.comparisons.swap_remove(at);
-                    let _ = reply.send(code.map_err(ClientError::from));
-                }
+            member::Event::Answer { ticket, answer } => self.tickets.answer(ticket, answer),
+            member::Event::Contact(contact) => self.tell(Event::Contact(contact)),
+            member::Event::Presence { account, presence } => self.tell(Event::Presence { account, presence }),
+            member::Event::Settings(settings) => self.tell(Event::Settings(settings)),
+            member::Event::Conversation(summary) => self.tell(Event::Conversation(summary)),
+            member::Event::ConversationLeft { conversation, by } => {
+                self.tell(Event::ConversationLeft { conversation, by });
             }
-            member::Event::CallsFromSet(result) => {
-                if !self.settings.is_empty() {
-                    let _ = self.settings.remove(0).send(result.map(|_| ()).map_err(ClientError::from));
-                }
+            member::Event::Receipt { conversation, account, delivered, read } => {
+                self.tell(Event::Receipt { conversation, account, delivered, read });
             }
+            member::Event::Typing { conversation, account, typing } => {
+                self.tell(Event::Typing { conversation, account, typing });
+            }
+            member::Event::NewOwnDevice { device } => self.tell(Event::NewOwnDevice { device }),
+            // The history was told with its batch; `drain` deals with a state that is too old.
+            member::Event::History { .. } | member::Event::StateTooOld => {}
         }
     }
 
@@ -512,9 +523,7 @@ impl Driver {
     }
 
     fn tell(&self, event: Event) {
-        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
-            tracing::error!(?event, "nobody takes the client's events; one is lost");
-        }
+        self.events.tell(event);
     }
 
     /// Hangs up, waits until the supernode knows, and closes the link.
@@ -619,7 +628,7 @@ fn online(session: &Session) -> Online {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     verb: impl FnOnce() -> Result<T, AccountError> + Send + 'static,
 ) -> Result<T, ClientError> {
     match tokio::task::spawn_blocking(verb).await {

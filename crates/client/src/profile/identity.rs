@@ -4,6 +4,7 @@ use std::fmt;
 
 use ahoy_proto::api::Base64Url;
 use ahoy_proto::document::{self, Credential, Jwk};
+use ahoy_proto::request_key::RequestSecret;
 use ahoy_proto::{AccountId, DeviceId, Name, UnixTime, v1};
 use ed25519_dalek::SigningKey;
 use prost::Message;
@@ -32,6 +33,9 @@ pub struct Identity {
     pub binding: Base64Url,
     /// `ahoy-credential+jwt`, the newest.
     pub credential: String,
+    /// Opens the notes of those who ask to become a contact. A device that signed in before there were notes has none.
+    #[serde(default, with = "request_secret")]
+    pub request_secret: Option<RequestSecret>,
 }
 
 impl Identity {
@@ -58,6 +62,7 @@ impl Identity {
             device_key: self.device_key.signing_key().clone(),
             account_key: *self.account_key.bytes(),
             binding: v1::Binding::decode(self.binding.0.as_slice())?,
+            request_secret: self.request_secret.clone(),
         })
     }
 
@@ -104,6 +109,22 @@ impl From<DeviceKey> for Base64Url {
     }
 }
 
+/// A request secret as it is kept.
+mod request_secret {
+    use super::*;
+
+    pub(super) fn serialize<S: serde::Serializer>(secret: &Option<RequestSecret>, to: S) -> Result<S::Ok, S::Error> {
+        secret.as_ref().map(|secret| Base64Url::from(secret.as_bytes().as_slice())).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<RequestSecret>, D::Error> {
+        let Some(bytes) = Option::<Base64Url>::deserialize(from)? else { return Ok(None) };
+        let bytes = Zeroizing::new(bytes.0);
+        let secret = bytes.as_slice().try_into().map(RequestSecret::new);
+        secret.map(Some).map_err(|_| serde::de::Error::custom("a request secret is 32 bytes"))
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use ahoy_proto::NetworkId;
@@ -139,6 +160,7 @@ pub(crate) mod tests {
                 root_key: jwk(1),
                 signing_keys: vec![sign(&certificate, &key(1))],
                 roster: String::new(),
+                report_key: Base64Url::default(),
             },
             account: AccountId([3; 16]),
             name,
@@ -147,6 +169,7 @@ pub(crate) mod tests {
             device_key: DeviceKey::new(key(5)),
             binding: Base64Url::default(),
             credential: sign(&credential, &key(2)),
+            request_secret: Some(RequestSecret::new([8; 32])),
         }
     }
 
@@ -155,6 +178,15 @@ pub(crate) mod tests {
         let debug = format!("{:?}", sample());
         assert!(debug.contains("DeviceKey(…)"));
         assert!(!debug.contains("5, 5, 5"));
+    }
+
+    #[test]
+    fn an_identity_of_before_there_were_notes_is_read() {
+        let mut json = serde_json::to_value(sample()).unwrap();
+        assert_eq!(serde_json::from_value::<Identity>(json.clone()).unwrap(), sample());
+        json.as_object_mut().unwrap().remove("request_secret");
+        json["network"].as_object_mut().unwrap().remove("report_key");
+        assert_eq!(serde_json::from_value::<Identity>(json).unwrap().request_secret, None);
     }
 
     #[test]

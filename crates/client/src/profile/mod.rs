@@ -1,28 +1,45 @@
-//! A profile: the folder that holds one identity, and the state of its member.
+//! A profile: the folder that holds one identity, the state of its member, and what was said.
 //!
 //! ```text
-//! identity.json   network, account, device and their keys; replaced as a whole, atomically
-//! state.db        what the member keeps (MLS, pins, cursors): SQLite, one transaction a batch
-//! lock            held by the process that uses the profile
+//! state.db   identity, what the member keeps (MLS, pins, cursors), history: SQLite, every row sealed, one transaction a batch
+//! key        what opens it, or the name of the keyring's entry that does
+//! lock       held by the process that uses the profile
 //! ```
 //!
-//! The folder has mode 0700 and every file 0600. A process that dies at any moment leaves either the old or the new
-//! state of each file. Encryption of the files at rest will live in this module too: everything is read and written here.
+//! The folder has mode 0700 and every file 0600. A process that dies at any moment leaves whole batches. Without the key the file shows
+//! how much there is and in what order, and nothing else; a row that was changed or moved does not open. That the whole file
+//! is a copy, or comes from a backup, is for the supernode to find (docs/protocol.md section 5): a disk can't tell.
 
+mod history;
 mod identity;
+mod key;
+mod plain;
+mod seal;
 mod state;
+#[cfg(test)]
+pub(crate) mod tests;
+mod vault;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use ahoy_proto::AccountId;
+use zeroize::Zeroizing;
+
+use vault::{Layout, RowError, Vault, look, put_own};
+
+pub use history::{LINES_MAX, Line, Position, REACTIONS_OF_ACCOUNT_MAX};
 pub use identity::{DeviceKey, Identity};
 pub use state::{Pair, State};
 
-const IDENTITY: &str = "identity.json";
 const STATE: &str = "state.db";
+const KEY: &str = "key";
 const LOCK: &str = "lock";
+
+/// In the profile's own rows: who it is.
+const IDENTITY_ROW: &str = "identity";
 
 /// Why a profile can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +64,18 @@ pub enum ProfileError {
         /// How.
         cause: String,
     },
+    /// Something in `state.db` does not open.
+    #[error("{} is damaged, or the key beside it is not this profile's", .path.display())]
+    NotOpened {
+        /// Which.
+        path: PathBuf,
+    },
+    /// There is a `state.db`, but no `key`.
+    #[error("{} is missing: without it the profile can't be opened", .0.display())]
+    NoKey(PathBuf),
+    /// The key is in the system's keyring, which does not give it.
+    #[error("the profile's key is in the system's keyring, which does not give it: {0}")]
+    Keyring(String),
     /// `state.db` can't be read or written.
     #[error("{}: {error}", .path.display())]
     State {
@@ -66,7 +95,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Takes the profile in this folder, which is made if need be.
+    /// Takes the profile in this folder, which is made if need be. What a first version of Ahoy left there in the open is sealed.
     ///
     /// # Errors
     /// When another process has it, or the folder can't be used.
@@ -80,10 +109,12 @@ impl Profile {
         let path = folder.join(LOCK);
         let lock = private().create(true).truncate(false).write(true).open(&path).map_err(at(&path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { folder: folder.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(ProfileError::InUse(folder.to_owned())),
-            Err(TryLockError::Error(error)) => Err(ProfileError::File { path, error }),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(ProfileError::InUse(folder.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(ProfileError::File { path, error }),
         }
+        plain::take_over(folder)?;
+        Ok(Self { folder: folder.to_owned(), _lock: lock })
     }
 
     /// The folder.
@@ -94,7 +125,7 @@ impl Profile {
     /// Who this profile is; `None` when nobody has signed in.
     ///
     /// # Errors
-    /// When the file can't be read.
+    /// When the file can't be read or opened.
     pub fn identity(&self) -> Result<Option<Identity>, ProfileError> {
         read_identity(&self.folder)
     }
@@ -104,18 +135,24 @@ impl Profile {
     /// # Errors
     /// When the disk does not take it.
     pub fn keep(&self, identity: &Identity) -> Result<(), ProfileError> {
-        let path = self.folder.join(IDENTITY);
-        let json = serde_json::to_vec_pretty(identity).expect("an identity has string keys only");
-        replace(&path, &json).map_err(|error| ProfileError::File { path, error })
+        let mut vault = self.vault()?;
+        let content = encoded(identity);
+        vault
+            .write(|transaction, seal| put_own(transaction, seal, IDENTITY_ROW, &content))
+            .map_err(|error| vault.failed(error))
     }
 
-    /// Forgets the identity and everything that its member kept.
+    /// Forgets the identity, everything that its member kept, all that was said, and the key.
     ///
     /// # Errors
     /// When a file can't be removed.
     pub fn forget(&self) -> Result<(), ProfileError> {
-        // The identity last: what is left of a half-done removal is an identity without state, which works.
-        for name in ["state.db-wal", "state.db-shm", STATE, IDENTITY] {
+        // First all rows at once: what is left of a half-done removal is a profile of nobody. Where that fails, the removal counts.
+        if let Ok((connection, Layout::Sealed)) = look(&self.folder.join(STATE)) {
+            let _ = connection.execute_batch(vault::EMPTY);
+        }
+        key::forget(&self.folder.join(KEY));
+        for name in ["state.db-wal", "state.db-shm", STATE, plain::IDENTITY, KEY] {
             let path = self.folder.join(name);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -127,34 +164,59 @@ impl Profile {
         sync_folder(&self.folder).map_err(|error| ProfileError::File { path: self.folder.clone(), error })
     }
 
-    /// What the member keeps.
+    /// What the member of this account keeps, and what was said.
     ///
     /// # Errors
     /// When the file can't be opened.
-    pub fn state(&self) -> Result<State, ProfileError> {
+    pub fn state(&self, account: AccountId) -> Result<State, ProfileError> {
+        State::new(self.vault()?, account)
+    }
+
+    /// The open file; made, with its key, if there is none.
+    fn vault(&self) -> Result<Vault, ProfileError> {
         let path = self.folder.join(STATE);
-        private()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|error| ProfileError::File { path: path.clone(), error })?;
-        State::open(&path)
+        create(&path)?;
+        let (connection, layout) = look(&path)?;
+        let key_path = self.folder.join(KEY);
+        match (layout, key::load(&key_path)?) {
+            (Layout::Sealed, Some(key)) => Vault::open(&path, connection, &key),
+            (Layout::Sealed, None) => Err(ProfileError::NoKey(key_path)),
+            (Layout::Empty | Layout::Plain, key) => {
+                let key = key.map_or_else(|| key::make(&key_path), Ok)?;
+                Vault::make(&path, connection, &key, |_, _| Ok(()))
+            }
+        }
     }
 }
 
 /// Reads who a profile is, without taking it; `None` when nobody has signed in.
 ///
 /// # Errors
-/// When the file can't be read.
+/// When the file can't be read or opened.
 pub fn read_identity(folder: &Path) -> Result<Option<Identity>, ProfileError> {
-    let path = folder.join(IDENTITY);
-    let json = match fs::read(&path) {
-        Ok(json) => json,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(ProfileError::File { path, error }),
-    };
-    serde_json::from_slice(&json).map(Some).map_err(|error| ProfileError::Damaged { path, cause: error.to_string() })
+    let path = folder.join(STATE);
+    if !path.exists() {
+        return plain::identity(folder);
+    }
+    let (connection, layout) = look(&path)?;
+    if layout != Layout::Sealed {
+        return plain::identity(folder);
+    }
+    let key_path = folder.join(KEY);
+    let key = key::load(&key_path)?.ok_or(ProfileError::NoKey(key_path))?;
+    let vault = Vault::open(&path, connection, &key)?;
+    let Some(json) = vault.own(IDENTITY_ROW).map_err(|error| vault.failed(error))? else { return Ok(None) };
+    serde_json::from_slice(&json).map(Some).map_err(|_| vault.failed(RowError::Sealed))
+}
+
+fn encoded(identity: &Identity) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(serde_json::to_vec(identity).expect("an identity has string keys only"))
+}
+
+/// Makes a file that its owner alone can read, if there is none.
+fn create(path: &Path) -> Result<(), ProfileError> {
+    let made = private().create(true).truncate(false).write(true).open(path);
+    made.map(drop).map_err(|error| ProfileError::File { path: path.to_owned(), error })
 }
 
 /// Replaces a file as a whole: after a crash at any moment it holds the old or the new bytes.
@@ -175,70 +237,4 @@ fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
     options
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o777
-    }
-
-    #[test]
-    fn an_identity_survives_and_is_forgotten_when_asked() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path().join("deep/er");
-        let identity = identity::tests::sample();
-        {
-            let profile = Profile::open(&folder).unwrap();
-            assert!(profile.identity().unwrap().is_none());
-            profile.keep(&identity).unwrap();
-            profile.state().unwrap();
-        }
-        let profile = Profile::open(&folder).unwrap();
-        assert_eq!(profile.identity().unwrap().unwrap(), identity);
-        profile.forget().unwrap();
-        assert!(profile.identity().unwrap().is_none());
-    }
-
-    #[test]
-    fn nobody_else_can_read_a_profile() {
-        let folder = tempfile::tempdir().unwrap();
-        let profile = Profile::open(folder.path()).unwrap();
-        profile.keep(&identity::tests::sample()).unwrap();
-        let _state = profile.state().unwrap();
-        assert_eq!(mode(folder.path()), 0o700);
-        for file in fs::read_dir(folder.path()).unwrap() {
-            let path = file.unwrap().path();
-            assert_eq!(mode(&path), 0o600, "{}", path.display());
-        }
-    }
-
-    #[test]
-    fn two_processes_do_not_use_one_profile() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = Profile::open(folder.path()).unwrap();
-        assert!(matches!(Profile::open(folder.path()), Err(ProfileError::InUse(_))));
-        drop(first);
-        assert!(Profile::open(folder.path()).is_ok());
-    }
-
-    #[test]
-    fn a_half_written_draft_does_not_matter() {
-        let folder = tempfile::tempdir().unwrap();
-        let profile = Profile::open(folder.path()).unwrap();
-        profile.keep(&identity::tests::sample()).unwrap();
-        fs::write(folder.path().join("identity.new"), b"{\"netw").unwrap();
-        assert!(profile.identity().unwrap().is_some());
-    }
-
-    #[test]
-    fn a_damaged_file_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let profile = Profile::open(folder.path()).unwrap();
-        fs::write(folder.path().join(IDENTITY), b"{").unwrap();
-        let error = profile.identity().unwrap_err();
-        assert!(error.to_string().contains("identity.json is damaged"), "{error}");
-    }
 }

@@ -1,91 +1,127 @@
-//! What a member keeps: keys and values in SQLite, written one batch a transaction.
+//! What a member keeps, and what was said: one transaction a batch.
 
-use std::path::{Path, PathBuf};
-
-use rusqlite::Connection;
+use ahoy_proto::AccountId;
+use rusqlite::Transaction;
+use zeroize::Zeroizing;
 
 use super::ProfileError;
+use super::history::{self, Applied};
+use super::seal::{Place, RowName, Seal, Table};
+use super::vault::{RowError, Vault, put_own};
 use crate::member::Batch;
 
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// The member's store. A batch that [`commit`](Self::commit) has acknowledged is on the disk.
+/// In the profile's own rows: the number of the last change of the history.
+const LAST_CHANGE: &str = "last change";
+
+/// The member's store, and the history of its conversations. A batch that [`commit`](Self::commit) has acknowledged is on the disk.
 #[derive(Debug)]
 pub struct State {
-    connection: Connection,
-    path: PathBuf,
+    pub(super) vault: Vault,
+    /// Whose lines do not count as unread.
+    account: AccountId,
+    /// Number of the last change of the history.
+    last_change: u64,
 }
 
 impl State {
-    pub(super) fn open(path: &Path) -> Result<Self, ProfileError> {
-        let failed = |error| ProfileError::State { path: path.to_owned(), error };
-        let connection = Connection::open(path).map_err(failed)?;
-        connection
-            .execute_batch(
-                "PRAGMA journal_mode = WAL;
-                 PRAGMA synchronous = FULL;
-                 PRAGMA secure_delete = ON;
-                 CREATE TABLE IF NOT EXISTS state (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;",
-            )
-            .map_err(failed)?;
-        Ok(Self { connection, path: path.to_owned() })
+    pub(super) fn new(vault: Vault, account: AccountId) -> Result<Self, ProfileError> {
+        let last_change = match vault.own(LAST_CHANGE) {
+            Ok(Some(bytes)) => bytes.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| RowError::Sealed),
+            Ok(None) => Ok(0),
+            Err(error) => Err(error),
+        };
+        match last_change {
+            Ok(last_change) => Ok(Self { vault, account, last_change }),
+            Err(error) => Err(vault.failed(error)),
+        }
     }
 
-    /// Everything kept, in the order of the keys.
+    /// Everything that the member keeps, in the order of the keys. The history is not part of it.
     ///
     /// # Errors
-    /// When the file can't be read.
+    /// When the file can't be read, or is damaged.
     pub fn load(&self) -> Result<Vec<Pair>, ProfileError> {
         let read = || {
-            let mut statement = self.connection.prepare("SELECT key, value FROM state ORDER BY key")?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            rows.collect::<Result<_, _>>()
+            let mut statement = self.vault.connection.prepare("SELECT name, sealed FROM pairs")?;
+            let mut rows = statement.query([])?;
+            let mut pairs = Vec::new();
+            while let Some(row) = rows.next()? {
+                pairs.push(opened_pair(&self.vault.seal, &row.get(0)?, row.get_ref(1)?.as_blob().unwrap_or_default())?);
+            }
+            pairs.sort_unstable();
+            Ok(pairs)
         };
-        read().map_err(|error| self.failed(error))
+        read().map_err(|error| self.vault.failed(error))
     }
 
-    /// Makes all writes of a batch durable, or none.
+    /// Makes everything in a batch durable, or nothing. Gives the number of each change of the history, in the batch's order; `None`
+    /// for those that changed nothing, such as an edit by somebody else.
     ///
     /// # Errors
-    /// When the disk does not take them.
-    pub fn commit(&mut self, batch: &Batch) -> Result<(), ProfileError> {
-        self.write(batch).map_err(|error| self.failed(error))
-    }
-
-    fn write(&mut self, batch: &Batch) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
-        {
-            let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO state (key, value) VALUES (?1, ?2)")?;
-            let mut remove = transaction.prepare_cached("DELETE FROM state WHERE key = ?1")?;
-            for (key, value) in batch {
-                match value {
-                    Some(value) => put.execute((key, value))?,
-                    None => remove.execute((key,))?,
-                };
+    /// When the disk does not take them, or a line to be changed is damaged.
+    pub fn commit(&mut self, batch: &Batch) -> Result<Vec<Option<u64>>, ProfileError> {
+        let (account, mut last) = (self.account, self.last_change);
+        let mut erased = false;
+        let written = self.vault.write(|transaction, seal| {
+            write_pairs(transaction, seal, &batch.pairs)?;
+            let mut numbers = Vec::with_capacity(batch.history.len());
+            for (conversation, change) in &batch.history {
+                let applied = history::apply(transaction, seal, account, *conversation, change, last + 1)?;
+                erased |= applied == Applied::Erased;
+                numbers.push((applied != Applied::Nothing).then_some(last + 1));
+                last += u64::from(applied != Applied::Nothing);
             }
+            if last != self.last_change {
+                put_own(transaction, seal, LAST_CHANGE, &last.to_be_bytes())?;
+            }
+            Ok(numbers)
+        });
+        let numbers = written.map_err(|error| self.vault.failed(error))?;
+        self.last_change = last;
+        if erased {
+            self.vault.wipe_log().map_err(|error| self.vault.failed(error))?;
         }
-        transaction.commit()
+        Ok(numbers)
     }
 
-    fn failed(&self, error: rusqlite::Error) -> ProfileError {
-        ProfileError::State { path: self.path.clone(), error }
+    /// The number of the last change of the history; 0 before the first.
+    pub fn last_change(&self) -> u64 {
+        self.last_change
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_is_kept_and_the_last_write_of_a_key_counts() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state.db");
-        {
-            let mut state = State::open(&path).unwrap();
-            state.commit(&vec![(b"a".to_vec(), Some(b"1".to_vec())), (b"b".to_vec(), Some(b"2".to_vec()))]).unwrap();
-            state.commit(&vec![(b"a".to_vec(), None), (b"b".to_vec(), Some(b"3".to_vec()))]).unwrap();
-        }
-        assert_eq!(State::open(&path).unwrap().load().unwrap(), [(b"b".to_vec(), b"3".to_vec())]);
+/// Writes and removes pairs.
+pub(super) fn write_pairs(
+    transaction: &Transaction<'_>,
+    seal: &Seal,
+    pairs: &[(Vec<u8>, Option<Vec<u8>>)],
+) -> Result<(), RowError> {
+    let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO pairs (name, sealed) VALUES (?1, ?2)")?;
+    let mut remove = transaction.prepare_cached("DELETE FROM pairs WHERE name = ?1")?;
+    for (key, value) in pairs {
+        let name = seal.name(Table::Pairs, key);
+        match value {
+            Some(value) => put.execute((name, sealed_pair(seal, &name, key, value)))?,
+            None => remove.execute((name,))?,
+        };
     }
+    Ok(())
+}
+
+/// length of the key (4 bytes) ‖ key ‖ value
+fn sealed_pair(seal: &Seal, name: &RowName, key: &[u8], value: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(key.len()).expect("a member's keys are short");
+    let content = Zeroizing::new([&length.to_be_bytes()[..], key, value].concat());
+    seal.seal(&Place::new(Table::Pairs, name), &content)
+}
+
+fn opened_pair(seal: &Seal, name: &RowName, sealed: &[u8]) -> Result<Pair, RowError> {
+    let content = seal.open(&Place::new(Table::Pairs, name), sealed).ok_or(RowError::Sealed)?;
+    let (length, rest) = content.split_first_chunk::<4>().ok_or(RowError::Sealed)?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| RowError::Sealed)?;
+    let (key, value) = rest.split_at_checked(length).ok_or(RowError::Sealed)?;
+    Ok((key.to_vec(), value.to_vec()))
 }

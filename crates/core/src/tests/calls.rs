@@ -12,6 +12,7 @@ pub(super) struct People {
 pub(super) fn people(rig: &mut Rig) -> People {
     let people = People { alice: Member::new(1, 11), bob: Member::new(2, 22), bobs_other: Member::new(2, 23) };
     rig.introduce(&[&people.alice, &people.bob, &people.bobs_other]);
+    rig.store.add_contact(people.alice.account, people.bob.account);
     rig.store.add_conversation(CONVERSATION, [people.alice.account, people.bob.account]);
     people
 }
@@ -216,8 +217,9 @@ fn nobody_online_and_nobody_wanted_look_alike() {
         let caller = rig.sign_in(&alice);
         if online {
             let callee = rig.sign_in(&bob);
-            let nobody = v1::SetCallsFrom { calls_from: v1::CallsFrom::Nobody.into() };
-            assert_eq!(rig.request(callee, Ask::SetCallsFrom(nobody)), DONE);
+            let calls_from = Some(v1::CallsFrom::Nobody.into());
+            let nobody = v1::ChangeSettings { calls_from, ..Default::default() };
+            assert!(matches!(rig.request(callee, Ask::ChangeSettings(nobody)), Say::SettingsChanged(_)));
             rig.request(caller, start(call_id(1), 1));
             assert_eq!(rig.events(callee), []);
         } else {
@@ -237,6 +239,7 @@ fn whoever_is_in_a_call_or_rings_is_busy() {
         let carol = Member::new(3, 33);
         rig.introduce(&[&carol]);
         for (id, other) in [(90, 1), (91, 2)] {
+            rig.store.add_contact(carol.account, AccountId([other; 16]));
             rig.store.add_conversation(ConversationId([id; 16]), [carol.account, AccountId([other; 16])]);
         }
         let third = rig.sign_in(&carol);
@@ -348,6 +351,7 @@ fn a_call_id_is_used_once() {
         assert_eq!(error_code(&rig.request(bob, start(call, 5))), v1::ErrorCode::AlreadyExists);
         let carol = Member::new(3, 33);
         rig.introduce(&[&carol]);
+        rig.store.add_contact(carol.account, AccountId([1; 16]));
         rig.store.add_conversation(ConversationId([90; 16]), [carol.account, AccountId([1; 16])]);
         let third = rig.sign_in(&carol);
         let Ask::StartCall(theirs) = start(call, 9) else { unreachable!() };
@@ -396,6 +400,7 @@ fn an_account_is_in_a_few_calls_at_most() {
         let callee = Member::new(other, 20 + other);
         rig.introduce(&[&callee]);
         let conversation = ConversationId([other; 16]);
+        rig.store.add_contact(alice.account, callee.account);
         rig.store.add_conversation(conversation, [alice.account, callee.account]);
         rig.sign_in(&callee);
         let Ask::StartCall(start) = start(call_id(other), 1) else { unreachable!() };

@@ -132,6 +132,7 @@ fn a_call_survives_the_death_of_its_supernode() {
         // Both are busy again for whoever else calls, and each can end the call.
         let carol = Member::new(3, 33);
         rig.introduce(&[&carol]);
+        rig.store.add_contact(carol.account, members[1].account);
         rig.store.add_conversation(ConversationId([90; 16]), [carol.account, members[1].account]);
         let third = rig.sign_in(&carol);
         let Ask::StartCall(start) = start(call_id(200), 9) else { unreachable!() };

@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use ahoy_client::profile::Profile;
 use ahoy_proto::UnixTime;
 use ahoy_proto::document::{self, Credential};
 use ahoy_trials::capture;
@@ -104,12 +105,12 @@ fn a_wrong_clock_is_named() {
     });
 }
 
-/// The profile's identity, as JSON that can be changed.
-fn edit_identity(person: &Person, edit: impl FnOnce(&mut serde_json::Value)) -> anyhow::Result<()> {
-    let file = person.profile().join("identity.json");
-    let mut identity = serde_json::from_slice(&std::fs::read(&file)?)?;
-    edit(&mut identity);
-    Ok(std::fs::write(file, serde_json::to_vec(&identity)?)?)
+/// Puts another credential into a profile.
+fn edit_credential(person: &Person, edit: impl FnOnce(&str) -> String) -> anyhow::Result<()> {
+    let profile = Profile::open(&person.profile())?;
+    let mut identity = profile.identity()?.context("somebody is signed in")?;
+    identity.credential = edit(&identity.credential);
+    Ok(profile.keep(&identity)?)
 }
 
 #[test]
@@ -117,12 +118,11 @@ fn a_forged_credential_is_refused_with_a_way_out() {
     trial(LIMIT, Machine::Shared, |trial| {
         let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
         let [alice, mallory] = Person::signed_up_all(trial, ["alice", "mallory"], &daemon)?;
-        edit_identity(&mallory, |identity| {
+        edit_credential(&mallory, |credential| {
             // The last character of a signature holds four bits of it: the first holds six.
-            let credential = identity["credential"].as_str().unwrap_or_default().to_owned();
             let (head, signature) = credential.rsplit_once('.').expect("a JWS has three parts");
             let first = if signature.starts_with('A') { "B" } else { "A" };
-            identity["credential"] = format!("{head}.{first}{}", &signature[1..]).into();
+            format!("{head}.{first}{}", &signature[1..])
         })?;
         let call = mallory.run(trial, ["call", "echo", "--for", "1s"])?;
         ensure_clear(&call, REFUSED, &["sign-in"])?;
@@ -135,12 +135,11 @@ fn expire(person: &Person, daemon: &Daemon, days: u64) -> anyhow::Result<()> {
     const DAY: u64 = 86_400;
     let keys = NetworkKeys::read(daemon.data())?;
     let now = UnixTime::from(SystemTime::now());
-    edit_identity(person, |identity| {
-        let token = identity["credential"].as_str().unwrap_or_default();
+    edit_credential(person, |token| {
         let mut claims: Credential = document::verify(token, &[keys.signing.verifying_key()], keys.network, now)
             .expect("the present credential is good");
         (claims.issued_at, claims.expires) = (UnixTime(now.0 - (days + 7) * DAY), UnixTime(now.0 - days * DAY));
-        identity["credential"] = document::sign(&claims, &keys.signing).into();
+        document::sign(&claims, &keys.signing)
     })
 }
 

@@ -20,7 +20,6 @@ use super::event::{Ending, Event, OwnLeg, PeerLeg, Person, Refusal, VoiceKey};
 use super::requests::Request;
 use super::{CommandError, Member, Timer, find};
 pub(super) use offer::Opened;
-use setup::Creating;
 
 /// How long a call waits for a session to come back: a supernode forgets a leg after 10 s, but one that died may take
 /// longer to be replaced, and the call token is good for that.
@@ -63,7 +62,7 @@ enum Phase {
     /// Outgoing: asks who has this name.
     Finding(Name),
     /// Outgoing: the conversation is being made, or brought up to date.
-    Preparing(Option<Creating>),
+    Preparing,
     /// Outgoing: the supernode has been told; it may ring.
     Calling,
     /// Incoming: asks whose name the offer holds.
@@ -179,7 +178,7 @@ impl Member {
     pub fn hang_up(&mut self, call: CallId, now: Instant) -> Result<(), CommandError> {
         let current = self.call.as_ref().filter(|entry| entry.id == call).ok_or(CommandError::NoSuchCall)?;
         match current.phase {
-            Phase::Finding(_) | Phase::Preparing(_) => self.end_call(Ending::Cause(v1::Cause::Cancelled), now),
+            Phase::Finding(_) | Phase::Preparing => self.end_call(Ending::Cause(v1::Cause::Cancelled), now),
             Phase::Calling => {
                 let cause = if current.own_leg().is_some() { v1::Cause::HungUp } else { v1::Cause::Cancelled };
                 self.send_hang_up(call, v1::Cause::HungUp);
@@ -207,7 +206,7 @@ impl Member {
                 }
                 self.timers.insert(Timer::GiveUp, now + PATIENCE);
             }
-            Phase::Finding(_) | Phase::Preparing(_) => self.end_call(Ending::Refused(Refusal::SessionLost), now),
+            Phase::Finding(_) | Phase::Preparing => self.end_call(Ending::Refused(Refusal::SessionLost), now),
             // If it still rings, the next session brings it again.
             Phase::Checking { .. } | Phase::Incoming => self.end_call(Ending::Cause(v1::Cause::Lost), now),
         }

@@ -47,9 +47,6 @@ impl Member {
     pub(in crate::member) fn handle_call_response(&mut self, request: Request, body: &Body, now: Instant) {
         match request {
             Request::FindCallee(id) => self.callee_found(id, body, now),
-            Request::ClaimPeer(id, peer) => self.peer_claimed(id, peer, body, now),
-            Request::ClaimOwn(id) => self.own_claimed(id, body, now),
-            Request::CreateConversation(id) => self.conversation_created(id, body, now),
             Request::StartCall(id) => self.started(id, body, now),
             Request::FindCaller(id) => self.caller_found(id, body, now),
             Request::AnswerCall(id) => self.answered(id, body, now),
@@ -72,6 +69,10 @@ impl Member {
             AccountId::try_from(&incoming.caller[..]),
         );
         let (Ok(id), Ok(leg), Ok(conversation), Ok(caller)) = ids else { return };
+        // To somebody who is blocked it is as if nobody were here.
+        if self.is_blocked(caller) {
+            return;
+        }
         // The account is in one call at a time, as the supernode sees to: this one has crossed with ours, and one of them ends.
         if self.call.as_ref().is_some_and(|call| call.id != id) {
             self.crossing = Some(incoming.clone());
@@ -155,7 +156,8 @@ impl Member {
         call.phase = Phase::Incoming;
         call.peer = Some(from.clone());
         let call = call.id;
-        self.outbox.event(Event::Incoming { call, from });
+        let quiet = self.is_quiet();
+        self.outbox.event(Event::Incoming { call, from, quiet });
     }
 
     /// Keeps a message until its conversation is up to date.
@@ -165,10 +167,10 @@ impl Member {
         }
         self.held.push(Held { conversation, body });
         let known = self.conversations.contains_key(&conversation);
-        self.know(conversation, 0, None);
+        self.know(conversation, 0);
         if let Some(entry) = self.conversations.get_mut(&conversation) {
             if entry.is_inside() && entry.group(&self.mls).is_err() {
-                entry.leave(entry.record.generation, &mut self.outbox);
+                entry.fall_out(entry.record.generation, &mut self.outbox);
             }
             // It may be of an epoch to come.
             entry.doubt = entry.is_inside();
