@@ -4,8 +4,9 @@
 
 use std::collections::BTreeSet;
 
+use ahoy_client::driver::Device;
 use ahoy_client::member::{Contact, ContactState, MessageRef, SettingsChange};
-use ahoy_proto::v1::{Availability, CallsFrom, DeviceRecord};
+use ahoy_proto::v1::{Availability, CallsFrom};
 use ahoy_proto::{AccountId, ConversationId, DeviceId, Name};
 
 use super::field::{Field, FieldKind};
@@ -44,7 +45,7 @@ pub(crate) enum FormKind {
     Presence,
     Compare { name: Name, code: Option<Result<String, String>> },
     Settings,
-    Devices(Option<Vec<DeviceRecord>>),
+    Devices(Option<Vec<Device>>),
     Line { conversation: ConversationId, reference: MessageRef },
     React { conversation: ConversationId, reference: MessageRef },
     Prompt(Prompt),
@@ -519,14 +520,18 @@ fn settings_rows(model: &Model) -> Vec<Row> {
     rows
 }
 
-fn device_rows(devices: Option<&[DeviceRecord]>) -> Vec<Row> {
+fn device_rows(devices: Option<&[Device]>) -> Vec<Row> {
     let mut rows = Vec::new();
     let Some(devices) = devices else { return vec![text("Asking which there are …", Tone::Dim)] };
-    for record in devices {
-        let Ok(device) = DeviceId::try_from(&record.device[..]) else { continue };
-        let name = clean_line(&record.name);
-        rows.push(Row::Text(format!("{name}  {}", last_seen_words(record.last_seen())), Tone::Strong));
+    for Device { device, name, last_seen, is_own, .. } in devices {
+        let (device, name) = (*device, clean_line(name));
+        let here = if *is_own { "this one" } else { last_seen_words(*last_seen) };
+        rows.push(Row::Text(format!("{name}  {here}"), Tone::Strong));
         rows.push(item("Rename", "", Deed::Open(FormKind::Prompt(Prompt::RenameDevice(device)))));
+        if *is_own {
+            rows.push(Row::Gap);
+            continue;
+        }
         let question = format!("Sign out the device “{name}” for good? It can't read or call any more.");
         rows.push(item("Sign out", "", confirm(question, "Sign it out", Effect::RevokeDevice(device))));
         rows.push(Row::Gap);

@@ -1,11 +1,11 @@
 //! What goes into the terminal client's model and what comes out of it.
 
-use ahoy_client::member::{Change, Contact, MemberOf, MessageRef, Presence, Settings, SettingsChange, Summary};
-use ahoy_proto::v1::DeviceRecord;
+use ahoy_client::driver::Device;
+use ahoy_client::member::{Change, Contact, Ending, MemberOf, MessageRef, Presence, Settings, SettingsChange, Summary};
 use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, Name};
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 
-use super::model::{Drawn, Entry, Figures, Focus, Line, Me, Receipt};
+use super::model::{Conversation, Drawn, Entry, Figures, Focus, Line, Me, Receipt};
 
 /// Something happened.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(crate) enum News {
     RecoveryCode(String),
     /// This account is signed in and its session is up.
     SignedIn { me: Me, round_trip_ms: u64 },
+    /// Everything that is known at this moment, in place of what was known before.
+    Everything(Box<Everything>),
     LinkUp { round_trip_ms: u64 },
     LinkLost,
     /// Nothing goes on after this.
@@ -49,23 +51,31 @@ pub(crate) enum News {
     /// The conversation that was asked for with a first message is there.
     Opened(ConversationId),
     Found(Vec<Name>),
-    Devices(Vec<DeviceRecord>),
+    Devices(Vec<Device>),
     Comparison { name: Name, code: Result<String, String> },
     KeyChanged(Name),
     NewOwnDevice(DeviceId),
     Calling { call: CallId },
     Ringing { call: CallId },
-    Incoming { call: CallId, from: Name },
+    Incoming { call: CallId, from: Name, quiet: bool },
     Connected { call: CallId, peer: Name },
     Figures(Figures),
     CallTrouble(&'static str),
     CallWell,
-    /// Over; a sentence, where there is something to be said.
-    CallEnded { call: Option<CallId>, text: Option<String> },
+    /// Over, or not even placed.
+    CallEnded { call: Option<CallId>, ending: Option<Ending> },
     /// What was asked for is done.
     Done(String),
     /// It is not.
     Failed { text: String, advice: String },
+}
+
+/// What the profile holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Everything {
+    pub(crate) settings: Option<Settings>,
+    pub(crate) contacts: Vec<Contact>,
+    pub(crate) conversations: Vec<Conversation>,
 }
 
 /// What is to be done outside the model.

@@ -5,12 +5,20 @@
 
 #[cfg(test)]
 mod example;
+mod effects;
 mod field;
 mod form;
 mod message;
 mod model;
+mod run;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod theme;
 mod update;
 mod view;
+
+pub(crate) use effects::report;
+pub(crate) use model::{availability_word, last_seen_words};
+pub(crate) use run::{is_possible, run};
+pub(crate) use theme::Theme;

@@ -518,9 +518,10 @@ impl Conversation {
 
     /// How far a line of this account has come among the others.
     pub(crate) fn reach(&self, line: &Line) -> Reach {
-        let Some(sequence) = line.message.sequence else {
-            return if line.fate == Fate::Failed { Reach::Nobody } else { Reach::Underway };
-        };
+        if line.fate == Fate::Failed {
+            return Reach::Nobody;
+        }
+        let Some(sequence) = line.message.sequence else { return Reach::Underway };
         let others = self.summary.members.saturating_sub(1).max(1);
         let count = |far: fn(&Receipt) -> u64| self.receipts.values().filter(|receipt| far(receipt) >= sequence).count();
         if count(|receipt| receipt.read) >= others {
@@ -542,7 +543,14 @@ impl Conversation {
                 line.message.at_ms = *at_ms;
                 self.insert(line);
             }
-            Change::Failed { reference } => self.change(*reference, |line| line.fate = Fate::Failed),
+            Change::Failed { reference } => {
+                // It stays where it is, whatever comes after it.
+                let place = self.newest();
+                self.change(*reference, |line| {
+                    line.fate = Fate::Failed;
+                    line.message.sequence.get_or_insert(place);
+                });
+            }
             Change::Edited { target, by, text, .. } => self.change(*target, |line| line.edit(*by, text)),
             Change::Deleted { target, by } => self.change(*target, |line| line.delete(*by)),
             Change::Reacted { target, by, emoji, set } => self.change(*target, |line| line.react(*by, emoji, *set)),

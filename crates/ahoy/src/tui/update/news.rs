@@ -4,10 +4,12 @@ use ahoy_client::member::{Change, ContactState, Kind};
 use ahoy_proto::CallId;
 use ahoy_proto::v1::Availability;
 
+use crate::talk::{ending_text, missed_text};
 use crate::text::clean_line;
 use crate::tui::form::{Form, FormKind};
-use crate::tui::message::{Effect, News};
+use crate::tui::message::{Effect, Everything, News};
 use crate::tui::model::{Call, CallStage, Conversation, Entry, Figures, Focus, Link, Model, Stage, TYPING_MS, ToastKind};
+use crate::when::lasted;
 
 impl Model {
     pub(super) fn handle_news(&mut self, news: News, effects: &mut Vec<Effect>) {
@@ -25,6 +27,7 @@ impl Model {
                 self.stage = Stage::Running;
                 self.forms.clear();
             }
+            News::Everything(everything) => self.take_everything(*everything),
             News::LinkUp { round_trip_ms } => self.link = Link::Up { round_trip_ms },
             News::LinkLost => self.link = Link::Lost,
             News::Stopped(why) => {
@@ -142,6 +145,19 @@ impl Model {
         }
     }
 
+    fn take_everything(&mut self, everything: Everything) {
+        let Everything { settings, contacts, conversations } = everything;
+        if let Some(settings) = settings {
+            self.settings = settings;
+        }
+        self.contacts = contacts.into_iter().map(|contact| (contact.person.account, contact)).collect();
+        for talk in &conversations {
+            let people = talk.members.iter().filter_map(|member| member.person.as_ref());
+            self.names.extend(people.map(|person| (person.account, person.name.clone())));
+        }
+        self.conversations = conversations.into_iter().map(|talk| (talk.id(), talk)).collect();
+    }
+
     fn take_contact(&mut self, contact: ahoy_client::member::Contact) {
         let account = contact.person.account;
         let name = contact.person.name.clone();
@@ -207,9 +223,9 @@ impl Model {
                     running.stage = CallStage::Calling { call, rings: true };
                 }
             }
-            News::Incoming { call, from } => {
+            News::Incoming { call, from, quiet } => {
                 self.call = Some(Call { peer: from, stage: CallStage::Incoming { call } });
-                if self.bells() {
+                if !quiet {
                     effects.push(Effect::Bell);
                 }
             }
@@ -226,14 +242,18 @@ impl Model {
             News::Figures(now) => self.change_call(|figures, _| *figures = now),
             News::CallTrouble(text) => self.change_call(|_, trouble| *trouble = Some(text)),
             News::CallWell => self.change_call(|_, trouble| *trouble = None),
-            News::CallEnded { call, text } => {
+            News::CallEnded { call, ending } => {
                 let same = call.is_none_or(|call| self.call_of(call).is_some());
-                if same {
-                    self.call = None;
-                }
-                if let Some(text) = text {
-                    self.toast(ToastKind::Good, text);
-                }
+                let Some(Call { peer, stage }) = self.call.take_if(|_| same) else { return };
+                let text = match (ending, stage) {
+                    (None, _) => return,
+                    (Some(ending), CallStage::Incoming { .. }) => missed_text(&ending, &peer),
+                    (Some(ending), CallStage::Running { figures, .. }) => {
+                        format!("{} after {}.", ending_text(&ending, &peer), lasted(figures.seconds))
+                    }
+                    (Some(ending), _) => format!("{}.", ending_text(&ending, &peer)),
+                };
+                self.toast(ToastKind::Good, text);
             }
             _ => {}
         }
