@@ -26,6 +26,8 @@ pub struct Counters {
     pub requests: u64,
     /// Requests refused with RATE_LIMITED.
     pub rate_limited: u64,
+    /// Fragments refused, and their links closed.
+    pub fragments_refused: u64,
     /// Questions put to the store.
     pub questions: u64,
     /// Questions that the store could not answer.
@@ -78,6 +80,8 @@ pub struct Gauges {
     pub flows: usize,
     /// Questions that wait for their answer.
     pub queries: usize,
+    /// Bytes of long messages that are unfinished or with the store.
+    pub long_bytes: usize,
     /// Timers set.
     pub timers: usize,
 }

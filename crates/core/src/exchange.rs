@@ -286,6 +286,7 @@ impl Exchange {
             calls_answered,
             flows: self.relay.len(),
             queries: self.links.queries(),
+            long_bytes: self.links.long_bytes(),
             timers: self.links.timers() + self.calls.timers(),
         }
     }

@@ -45,7 +45,7 @@ pub(crate) enum Peer {
         change: Box<v1::ContactChanged>,
     },
     StartCall(Box<NewCall>),
-    /// Is the callee free, and which devices ring?
+    /// Can the callee be called, and which devices ring?
     Reach {
         call: CallId,
         caller: AccountId,

@@ -92,8 +92,9 @@ impl Kind {
             Self::LeaveConversation => (10, 3_000),
             // Each may ring 8 devices.
             Self::StartCall => (10, 3_000),
-            // A flapping link attaches once a second at most.
-            Self::InCall => (20, 1_000),
+            // After a lost link all 64 calls of an account attach at once, and as many ring; a flapping link does so again
+            // every half minute at most.
+            Self::InCall => (128, 250),
             // A newer client asks once and then knows.
             Self::Unknown => (20, 1_000),
         };

@@ -1,6 +1,7 @@
 //! Tests in virtual time: a rig of one to three shards whose messages to each other arrive in seeded orders.
 
 mod calls;
+mod fragments;
 mod legs;
 mod noise;
 mod relay;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use ahoy_proto::call_token::CallTokenKey;
 use ahoy_proto::document::{self, Confirmation, Credential, Jwk, Revocations};
-use ahoy_proto::frame::{self, Deframer};
+use ahoy_proto::frame::{self, Assembler, Deframer};
 use ahoy_proto::proof::proof_input;
 use ahoy_proto::v1::client_message::Body as Ask;
 use ahoy_proto::v1::supernode_message::Body as Say;
@@ -109,8 +110,24 @@ impl Member {
 #[derive(Debug, Default)]
 struct Seen {
     deframer: Deframer,
+    assembler: Assembler,
     messages: VecDeque<v1::SupernodeMessage>,
     closed: Option<v1::ErrorCode>,
+}
+
+impl Seen {
+    fn read(&mut self) {
+        while let Some(frame) = self.deframer.next(limits::MESSAGE_MAX).unwrap() {
+            let message = v1::SupernodeMessage::decode(frame).unwrap();
+            let Some(Say::Fragment(fragment)) = &message.body else {
+                self.messages.push_back(message);
+                continue;
+            };
+            if let Some(whole) = self.assembler.push(fragment, limits::LARGE_MESSAGE_MAX).unwrap() {
+                self.messages.push_back(v1::SupernodeMessage::decode(whole).unwrap());
+            }
+        }
+    }
 }
 
 /// A supernode of some shards with its store, and the links to it.
@@ -211,14 +228,14 @@ impl Rig {
     }
 
     fn send(&mut self, link: Recipient, request: u64, body: Option<Ask>) {
-        self.bytes(link, &frame::encode(&v1::ClientMessage { request, body }));
+        self.bytes(link, &frame::encode_message(&v1::ClientMessage { request, body }));
     }
 
     /// Sends a request without letting anything happen yet.
     fn ask_quietly(&mut self, link: Recipient, body: Ask) -> u64 {
         let (request, now) = (self.next_request, self.now);
         self.next_request += 1;
-        let bytes = frame::encode(&v1::ClientMessage { request, body: Some(body) });
+        let bytes = frame::encode_message(&v1::ClientMessage { request, body: Some(body) });
         self.shard(link).handle_bytes(link.link, &bytes, now);
         self.drain_outputs(usize::from(link.shard.0));
         request
@@ -333,9 +350,7 @@ impl Rig {
                     let seen = self.seen.get_mut(&link).unwrap();
                     assert_eq!(seen.closed, None, "sent after close");
                     seen.deframer.push(&bytes);
-                    while let Some(message) = seen.deframer.next(limits::MESSAGE_MAX).unwrap() {
-                        seen.messages.push_back(v1::SupernodeMessage::decode(message).unwrap());
-                    }
+                    seen.read();
                 }
                 Output::Close { link, code } => {
                     let seen = self.seen.get_mut(&Recipient { shard: here, link }).unwrap();

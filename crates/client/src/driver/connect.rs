@@ -179,7 +179,7 @@ pub(super) fn is_final(error: &SignInError) -> bool {
 }
 
 /// This device's clock.
-fn unix_ms() -> u64 {
+pub(super) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

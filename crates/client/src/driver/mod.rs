@@ -17,7 +17,9 @@ mod renewal;
 mod run;
 mod talk;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, Name, v1};
@@ -43,17 +45,25 @@ pub use talk::{Conversation, Draft, Receipt, Sent};
 /// Commands under way; a person gives one at a time.
 const COMMANDS: usize = 16;
 
-/// Events not yet taken. A call has about ten; whoever leaves three quarters of them lying reads again what can be read again, and
-/// whoever leaves this many lying has stopped listening, and loses the newest.
-const EVENTS: usize = 256;
+/// Events not yet taken. A call has about ten, and there may be 64; whoever leaves three quarters of them lying reads again what can be
+/// read again, and whoever leaves this many lying has stopped listening, and loses the newest.
+const EVENTS: usize = 1024;
 
 /// How a client behaves.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ClientOptions {
     /// Dial here (`host:port`) in place of the roster's addresses; the key stays the roster's.
     pub supernode: Option<String>,
     /// Write TLS secrets to the file that `SSLKEYLOGFILE` names.
     pub key_log: bool,
+    /// Calls that this device takes at once, at most; whoever calls beyond that is told BUSY.
+    pub calls_max: NonZeroUsize,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self { supernode: None, key_log: false, calls_max: NonZeroUsize::MIN }
+    }
 }
 
 /// Why a client can't be started, or has stopped.
@@ -133,15 +143,28 @@ pub enum Event {
     /// A voice packet opened: the first of the call (zero), the first since the other side attached anew, or one after a pause of
     /// 200 ms or more.
     Voice {
+        /// The call.
+        call: CallId,
         /// How long nothing came.
         silent: Duration,
     },
     /// Everything that was to be played is played; silence follows.
-    SourceEnded,
+    SourceEnded {
+        /// The call.
+        call: CallId,
+    },
     /// Nothing more is recorded or played here; the call goes on.
-    SinkFailed(SinkError),
+    SinkFailed {
+        /// The call.
+        call: CallId,
+        /// Why.
+        error: SinkError,
+    },
     /// The other side lost its link; it may return within 10 s.
-    PeerLost,
+    PeerLost {
+        /// The call.
+        call: CallId,
+    },
     /// The call is over, or never came about.
     Ended {
         /// The call.
@@ -226,7 +249,8 @@ enum Command {
 /// A signed-in device. Dropping it hangs up and closes the session without waiting; [`close`](Self::close) waits.
 pub struct Client {
     commands: mpsc::Sender<Command>,
-    statistics: watch::Receiver<CallStatistics>,
+    statistics: watch::Receiver<BTreeMap<CallId, CallStatistics>>,
+    own: Person,
     online: Online,
     task: JoinHandle<()>,
 }
@@ -245,11 +269,16 @@ impl Client {
     pub async fn start(profile: Profile, options: ClientOptions) -> Result<(Self, Events), ClientError> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, told) = events::queue();
-        let (statements, statistics) = watch::channel(CallStatistics::default());
+        let (statements, statistics) = watch::channel(BTreeMap::new());
         let driver = run::Driver::start(profile, options, events, statements).await?;
-        let online = driver.online();
+        let (own, online) = (driver.own(), driver.online());
         let task = tokio::spawn(driver.run(inbox));
-        Ok((Self { commands, statistics, online, task }, told))
+        Ok((Self { commands, statistics, own, online, task }, told))
+    }
+
+    /// Whose device this is.
+    pub fn own(&self) -> &Person {
+        &self.own
     }
 
     /// Where the first session was.
@@ -257,15 +286,15 @@ impl Client {
         &self.online
     }
 
-    /// How the present call's voice fares; stated every 200 ms.
-    pub fn statistics(&self) -> CallStatistics {
-        *self.statistics.borrow()
+    /// How the voice of a call fares that is answered; stated every 200 ms.
+    pub fn statistics(&self, call: CallId) -> Option<CallStatistics> {
+        self.statistics.borrow().get(&call).copied()
     }
 
     /// Calls somebody. What comes of it is told by events.
     ///
     /// # Errors
-    /// When there is no session, this device is in a call, or the name is one's own.
+    /// When there is no session, this device takes no more calls, or the name is one's own.
     pub async fn call(&self, name: Name, speaker: Speaker) -> Result<CallId, ClientError> {
         Ok(self.ask(|reply| Command::Call { name, speaker, reply }).await??)
     }
@@ -313,7 +342,7 @@ impl Client {
         Ok(self.act(move |member, now| member.accept_key(&name, now)).await??)
     }
 
-    /// Hangs up, waits until the supernode knows (for a second at most), and closes the session.
+    /// Hangs up all calls, waits until the supernode knows (for a second at most), and closes the session.
     pub async fn close(self) {
         drop(self.commands);
         // The task ends by itself; a panic in it has been reported already.

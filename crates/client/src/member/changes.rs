@@ -145,7 +145,7 @@ impl Member {
     }
 
     /// A device of this account was revoked, by this one: its leaves are taken out of all groups at once.
-    pub(super) fn remove_device(&mut self, device: DeviceId, now: Instant) {
+    pub fn remove_device(&mut self, device: DeviceId, now: Instant) {
         if let Some(own) = self.own.as_mut().filter(|_| device != self.identity.device) {
             own.remove(&device);
         }

@@ -188,6 +188,11 @@ impl Conversation {
             && matches!(self.sync, Sync::Idle)
     }
 
+    /// Whether it is known who is in the group in its present epoch.
+    pub(super) fn knows_leaves(&self) -> bool {
+        !self.roll.leaves.is_empty() && self.roll.epoch == self.record.epoch
+    }
+
     /// Whether the supernode spoke of entries that this device has not taken in.
     pub(super) fn is_behind(&self) -> bool {
         self.known_head > self.record.head

@@ -90,10 +90,14 @@ impl Member {
             }
         }
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
-        let stuck = conversation.is_inside() && conversation.record.head == before;
-        if stuck && (conversation.is_behind() || conversation.doubt) && conversation.refused.is_none() {
-            // There is a gap that the supernode can't fill.
-            conversation.fall_out(conversation.record.generation, &mut self.outbox);
+        if conversation.is_inside() && conversation.record.head == before && conversation.refused.is_none() {
+            let newer = page.entries.iter().any(|entry| entry.sequence > before);
+            if newer || conversation.is_behind() && !page.more {
+                // There is a gap that the supernode can't fill.
+                conversation.fall_out(conversation.record.generation, &mut self.outbox);
+            } else if page.more {
+                return self.fail(id, body, now);
+            }
         }
         self.mark_taken(id, now);
         self.advance(id, now);

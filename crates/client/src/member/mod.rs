@@ -1,6 +1,6 @@
 //! The sans-IO member: everything that a signed-in device decides.
 //!
-//! A [`Member`] keeps this device's people, conversations (MLS groups) and its call. It has no clock, socket or
+//! A [`Member`] keeps this device's people, conversations (MLS groups) and its calls. It has no clock, socket or
 //! random source: time and a seed are inputs. The contract: give it one input (`handle_*` or a command), then take
 //! outputs by [`Member::poll_output`] until [`Output::Idle`]. An [`Output::Persist`] batch is committed, in one
 //! transaction, before any later output leaves; whoever does so may stop at any moment and go on from what was
@@ -32,6 +32,7 @@ mod tests;
 mod vet;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use ahoy_proto::comparison::comparison_code;
@@ -75,7 +76,7 @@ pub enum CommandError {
     /// There is no session; commands that need one are not kept for later.
     #[error("not signed in to a supernode at the moment")]
     NotSignedIn,
-    /// A device has one call at a time.
+    /// A device is in as many calls as it takes; for people, one.
     #[error("this device is in a call already")]
     InCall,
     /// No such call, or not in a state in which this can be done.
@@ -127,15 +128,14 @@ pub struct Member {
     passed_over: u64,
     /// Wall clock, in milliseconds since the Unix epoch, at a moment.
     clock: Option<(u64, Instant)>,
-    call: Option<Call>,
+    calls: BTreeMap<CallId, Call>,
+    calls_max: NonZeroUsize,
     /// Signalling that waits for its conversation to be up to date.
     held: Vec<Held>,
-    /// A call that came in while this device was in one.
-    crossing: Option<v1::IncomingCall>,
     /// Offers of incoming calls that were opened lately.
     opened: VecDeque<(CallId, Opened)>,
-    /// A call hung up that the supernode may not have heard of.
-    farewell: Option<CallId>,
+    /// Calls hung up that the supernode may not have heard of.
+    farewells: VecDeque<CallId>,
     session: Option<Session>,
     timers: BTreeMap<Timer, Instant>,
     outbox: Outbox,
@@ -196,11 +196,11 @@ enum Timer {
     /// Acknowledge what has been taken in.
     Acknowledge,
     /// Ask again whose name an incoming call's offer holds.
-    Check,
-    /// Try again to attach the leg.
-    Attach,
+    Check(CallId),
+    /// Try again to attach the leg of a call.
+    Attach(CallId),
     /// Give up on a call whose session did not come back.
-    GiveUp,
+    GiveUp(CallId),
 }
 
 impl Timer {
@@ -273,11 +273,11 @@ impl Member {
             wishes_made: 0,
             passed_over: 0,
             clock: None,
-            call: None,
+            calls: BTreeMap::new(),
+            calls_max: NonZeroUsize::MIN,
             held: Vec::new(),
-            crossing: None,
             opened: VecDeque::new(),
-            farewell: None,
+            farewells: VecDeque::new(),
             session: None,
             timers: BTreeMap::new(),
             outbox,
@@ -289,7 +289,12 @@ impl Member {
         self.clock = Some((unix_ms, now));
     }
 
-    /// A session is up: after [`SignInStep::SignedIn`], on a new link. Takes up the call again, if there is one, then
+    /// Takes so many calls at once, in place of one; never more than the network lets an account be in.
+    pub fn set_calls_max(&mut self, calls_max: NonZeroUsize) {
+        self.calls_max = calls_max;
+    }
+
+    /// A session is up: after [`SignInStep::SignedIn`], on a new link. Takes up calls in progress again, then
     /// brings everything up to date; [`Event::Ready`] tells when that is done. The first one in the life of a process checks
     /// in before all that.
     pub fn handle_session_up(&mut self, now: Instant) {
@@ -300,7 +305,7 @@ impl Member {
             return;
         }
         self.session = Some(Session::default());
-        self.timers.retain(|timer, _| *timer == Timer::GiveUp);
+        self.timers.retain(|timer, _| matches!(timer, Timer::GiveUp(_)));
         for conversation in self.conversations.values_mut() {
             conversation.refused = None;
             conversation.failures = 0;
@@ -317,15 +322,15 @@ impl Member {
 
     /// What every session begins with.
     fn begin(&mut self, now: Instant) {
-        self.say_farewell();
-        self.resume_call(now);
+        self.say_farewells();
+        self.resume_calls(now);
         self.fetch_inbox();
         self.list_conversations(Bytes::new());
         self.list_contacts();
         self.tell_activity();
     }
 
-    /// The session is lost. A call in progress is kept for a while, to be taken up again with the next session.
+    /// The session is lost. Calls in progress are kept for a while, to be taken up again with the next session.
     pub fn handle_session_down(&mut self, now: Instant) {
         let Some(mut session) = self.session.take() else { return };
         self.outbox.drop_sends();
@@ -354,11 +359,11 @@ impl Member {
                     }
                 }
                 // The supernode may not have heard it: the peer would wait for this leg to return.
-                Request::HangUp(call) => self.farewell = Some(call),
+                Request::HangUp(call) => self.owe_farewell(call),
                 _ => {}
             }
         }
-        self.suspend_call(now);
+        self.suspend_calls(now);
     }
 
     /// A message of the session that is up.
@@ -397,9 +402,9 @@ impl Member {
                     self.outbox.event(Event::Typing { conversation, account, typing: false });
                 }
                 Timer::Acknowledge => self.acknowledge(),
-                Timer::Check => self.check_caller(),
-                Timer::Attach => self.resume_call(now),
-                Timer::GiveUp => self.end_call(Ending::Cause(v1::Cause::Lost), now),
+                Timer::Check(call) => self.check_caller(call),
+                Timer::Attach(call) => self.resume_call(call, now),
+                Timer::GiveUp(call) => self.end_call(call, Ending::Cause(v1::Cause::Lost), now),
             }
         }
         self.check_ready();

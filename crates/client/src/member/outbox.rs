@@ -1,4 +1,5 @@
-//! What leaves the member, in order: whatever is to be persisted goes before what depends on it.
+//! What leaves the member, in order: all that one input changes is one batch, and goes before everything else that came of
+//! it. So whatever depends on a change finds it committed, and no part of an input can be lost without the others.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,7 +11,7 @@ use crate::mls::Values;
 use super::event::{Batch, Event, Output};
 use super::history::{Change, HistoryChange};
 
-/// Collects writes into one batch and puts it in front of the next output.
+/// Collects writes into one batch and puts it in front of the outputs.
 #[derive(Default)]
 pub(super) struct Outbox {
     outputs: VecDeque<Output>,
@@ -57,9 +58,8 @@ impl Outbox {
         self.push(Output::Event(event));
     }
 
-    /// Queues an output behind the batch that came before it.
+    /// Queues an output.
     pub(super) fn push(&mut self, output: Output) {
-        self.flush();
         self.outputs.push_back(output);
     }
 
@@ -70,21 +70,13 @@ impl Outbox {
 
     /// The next output; `None` when there is nothing left.
     pub(super) fn pop(&mut self) -> Option<Output> {
-        if self.outputs.is_empty() {
-            self.flush();
-        }
-        self.outputs.pop_front()
-    }
-
-    fn flush(&mut self) {
         if self.pairs.is_empty() && self.history.is_empty() {
-            return;
+            return self.outputs.pop_front();
         }
         let pairs = std::mem::take(&mut self.pairs).into_iter().collect();
         let history = std::mem::take(&mut self.history);
-        self.outputs.push_back(Output::Persist(Batch { pairs, history: history.clone() }));
-        for (conversation, change) in history {
-            self.outputs.push_back(Output::Event(Event::History { conversation, change }));
-        }
+        let told = history.iter().cloned();
+        self.outputs.extend(told.map(|(conversation, change)| Output::Event(Event::History { conversation, change })));
+        Some(Output::Persist(Batch { pairs, history }))
     }
 }

@@ -92,7 +92,9 @@ impl Member {
         }
         self.state.standing = Standing::TooOld;
         self.handle_session_down(now);
-        self.end_call(Ending::Cause(v1::Cause::Lost), now);
+        for call in self.call_ids() {
+            self.end_call(call, Ending::Cause(v1::Cause::Lost), now);
+        }
         self.timers.clear();
         self.outbox.event(Event::StateTooOld);
     }

@@ -227,6 +227,7 @@ impl Member {
     pub(super) fn advance(&mut self, id: ConversationId, now: Instant) {
         self.touched.insert(id);
         let Some(session) = &self.session else { return };
+        let (listed, inbox_read) = (session.listed, session.inbox_read);
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         if !matches!(conversation.sync, Sync::Idle) {
             return;
@@ -234,7 +235,11 @@ impl Member {
         if conversation.refused.is_some() {
             return self.settled(id, now);
         }
-        let (inside, listed, inbox_read) = (conversation.is_inside(), session.listed, session.inbox_read);
+        if conversation.is_inside() && !conversation.knows_leaves() && !self.read_leaves(id) {
+            return self.lose_group(id, now);
+        }
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let inside = conversation.is_inside();
         let Some(kind) = conversation.record.kind else {
             if listed {
                 conversation.sync = Sync::Asking;
@@ -270,6 +275,16 @@ impl Member {
             let body = Ask::FetchGroupInfo(v1::FetchGroupInfo { conversation: conversation_id });
             self.ask(Request::FetchGroupInfo(id), body);
         }
+    }
+
+    /// Reads who is in the group, where what was kept of that is lost.
+    fn read_leaves(&mut self, id: ConversationId) -> bool {
+        let Some(conversation) = self.conversations.get_mut(&id) else { return false };
+        let Ok(leaves) = conversation.group(&self.mls).and_then(|group| group.leaves()) else { return false };
+        conversation.roll.leaves = leaves.iter().map(|leaf| (leaf.account, leaf.device)).collect();
+        conversation.roll.epoch = conversation.record.epoch;
+        conversation.write_roll(&mut self.outbox);
+        true
     }
 
     /// A conversation is up to date: first those are told who waited for that, then changes and messages leave.

@@ -34,11 +34,12 @@ pub(super) fn take_over(folder: &Path) -> Result<(), ProfileError> {
         return Ok(());
     }
     create(&path)?;
-    let (connection, layout) = look(&path)?;
-    match (layout, &identity) {
-        (Layout::Sealed, Some(_)) => {}
-        (Layout::Sealed | Layout::Empty, None) => return Ok(()),
-        (Layout::Empty | Layout::Plain, _) => seal(folder, &path, connection, layout, identity.as_ref())?,
+    match (look(&path), &identity) {
+        (Ok((_, Layout::Sealed)), Some(_)) => {}
+        (Err(error), Some(_)) => return Err(error),
+        // What can't be opened is named to whoever uses it, who may also wish to forget it.
+        (Ok((_, Layout::Sealed | Layout::Empty)) | Err(_), None) => return Ok(()),
+        (Ok((connection, layout)), _) => seal(folder, &path, connection, layout, identity.as_ref())?,
     }
     match fs::remove_file(&identity_path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ProfileError::File { path: identity_path, error }),

@@ -19,13 +19,18 @@ impl Member {
             // The store is away: whom this device knows already can be called without it.
             Err(why) => match self.people.find(&name) {
                 Some((account, _)) if passes(body) => account,
-                _ => return self.end_call(Ending::Refused(why), now),
+                _ => return self.end_call(id, Ending::Refused(why), now),
             },
         };
         let Some(call) = self.call_mut(&id.0) else { return };
         call.peer = Some(Person { account, name });
         call.phase = Phase::Preparing;
+        let crossing = call.crossing.take();
         self.pair_for(account, Purpose::Call(id), now);
+        // Now it is known whether it does cross.
+        if let Some(crossing) = crossing {
+            self.handle_call_event(&Body::IncomingCall(crossing), false, now);
+        }
     }
 
     /// The conversation of an outgoing call can be used, or can't.
@@ -40,10 +45,10 @@ impl Member {
             Ok(conversation) => {
                 call.conversation = Some(conversation);
                 call.phase = Phase::Calling;
-                self.resume_call(now);
+                self.resume_call(id, now);
             }
-            Err(Refusal::Requested) => self.end_call(Ending::Cause(v1::Cause::Requested), now),
-            Err(why) => self.end_call(Ending::Refused(why), now),
+            Err(Refusal::Requested) => self.end_call(id, Ending::Cause(v1::Cause::Requested), now),
+            Err(why) => self.end_call(id, Ending::Refused(why), now),
         }
     }
 

@@ -221,10 +221,12 @@ fn a_file_of_a_later_version_is_left_alone() {
 #[test]
 fn a_file_that_is_no_profile_is_an_error() {
     let folder = TempDir::new().unwrap();
-    let profile = Profile::open(folder.path()).unwrap();
     fs::write(folder.path().join(STATE), [7; 8_192]).unwrap();
+    let profile = Profile::open(folder.path()).unwrap();
     assert!(matches!(profile.identity(), Err(ProfileError::State { .. })));
     assert!(matches!(profile.state(OWN), Err(ProfileError::State { .. })));
+    profile.forget().unwrap();
+    assert_eq!(profile.identity().unwrap(), None);
 }
 
 /// What a first version of Ahoy left.
