@@ -38,7 +38,9 @@ pub(crate) fn line(prompt: &str, option: &str) -> Result<String, Failure> {
     }
     eprint!("{prompt}");
     let mut line = String::new();
-    io::stdin().read_line(&mut line).map_err(|error| no_terminal(&format!("the terminal can't be read: {error}"), option))?;
+    io::stdin()
+        .read_line(&mut line)
+        .map_err(|error| no_terminal(&format!("the terminal can't be read: {error}"), option))?;
     Ok(line.trim().to_owned())
 }
 

@@ -295,14 +295,17 @@ pub(crate) struct History {
 }
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Contacts see each other's presence and may ring each other. Somebody who is declined or blocked is not told.
 
 Examples:
   ahoy contacts
   ahoy contacts add bob --note \"Alice, from the harbour\"
   ahoy contacts accept carol
-  ahoy contacts alias bob \"Bob the mate\"")]
+  ahoy contacts alias bob \"Bob the mate\""
+)]
 pub(crate) struct Contacts {
     #[command(subcommand)]
     pub(crate) deed: Option<ContactDeed>,

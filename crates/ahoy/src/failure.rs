@@ -6,9 +6,9 @@ use ahoy_client::account::AccountError;
 use ahoy_client::driver::{ClientError, ConnectError};
 use ahoy_client::member::{CommandError, Refusal, SignInError};
 use ahoy_client::profile::ProfileError;
+use ahoy_proto::Name;
 use ahoy_proto::api::{ApiError, ApiErrorCode};
 use ahoy_proto::document::DocumentError;
-use ahoy_proto::Name;
 use ahoy_proto::name::InvalidName;
 use ahoy_proto::v1::ErrorCode;
 
@@ -51,7 +51,8 @@ impl Failure {
         match failure.code {
             "no-such-name" => failure.text = format!("nobody on this network is called {name}"),
             "requested" => {
-                failure.text = format!("{name} takes messages and calls from contacts only, and was asked to become one");
+                failure.text =
+                    format!("{name} takes messages and calls from contacts only, and was asked to become one");
             }
             "already-contact" => failure.text = format!("{name} is a contact already, or was asked before"),
             "no-such-contact" => failure.text = format!("{name} does not ask and is no contact"),
@@ -278,7 +279,9 @@ fn refused_by_supernode(refusal: &Refusal) -> Failure {
             "account-key-changed",
             "Compare keys by another way with `ahoy verify NAME`; if they are the same, `ahoy verify NAME --accept`.",
         ),
-        Refusal::Requested => (Exit::Refused, "requested", "Wait until they accept; `ahoy contacts` shows when they have."),
+        Refusal::Requested => {
+            (Exit::Refused, "requested", "Wait until they accept; `ahoy contacts` shows when they have.")
+        }
         Refusal::AlreadyContact => (Exit::Refused, "already-contact", "`ahoy contacts` shows how they stand."),
         Refusal::NoSuchContact => (Exit::Refused, "no-such-contact", "`ahoy contacts` shows who asks and who is one."),
         Refusal::NoSuchConversation => {
@@ -289,7 +292,9 @@ fn refused_by_supernode(refusal: &Refusal) -> Failure {
             "length",
             "A message has at most 16 KiB, a note 280 characters, a mood 140, a title 64; a search at least 3 letters.",
         ),
-        Refusal::NoKey => (Exit::Refused, "no-key", "Leave the note away; a network without a report key takes no reports."),
+        Refusal::NoKey => {
+            (Exit::Refused, "no-key", "Leave the note away; a network without a report key takes no reports.")
+        }
         Refusal::ConversationRefused => {
             (Exit::Refused, "conversation-refused", "Ask the person by another way, and tell the operator.")
         }
@@ -334,7 +339,9 @@ fn not_taken_up(error: CommandError) -> Failure {
             "length",
             "A message has at most 16 KiB, a note 280 characters, a mood 140, a title 64; a search at least 3 letters.",
         ),
-        CommandError::TooManyWaiting => (Exit::Unreachable, "too-many-waiting", "Wait until what was written has left."),
+        CommandError::TooManyWaiting => {
+            (Exit::Unreachable, "too-many-waiting", "Wait until what was written has left.")
+        }
         CommandError::NoSuchContact => (Exit::Refused, "no-such-contact", "`ahoy contacts` shows who is one."),
         CommandError::NotSealed => (Exit::Other, "not-sealed", "Try again."),
     };

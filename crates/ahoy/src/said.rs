@@ -116,7 +116,13 @@ impl Names {
             None => {}
         }
         if self.is_own(message.account) {
-            let state = if line.failed { "failed" } else if message.sequence.is_some() { "sent" } else { "waiting" };
+            let state = if line.failed {
+                "failed"
+            } else if message.sequence.is_some() {
+                "sent"
+            } else {
+                "waiting"
+            };
             object["state"] = json!(state);
         }
         let names = |accounts: &[AccountId]| accounts.iter().map(|account| self.name(*account)).collect::<Vec<_>>();
@@ -136,7 +142,8 @@ impl Names {
             _ => {}
         }
         if !line.reactions.is_empty() {
-            let reaction = |(account, emoji): &(AccountId, String)| json!({ "by": self.name(*account), "emoji": emoji });
+            let reaction =
+                |(account, emoji): &(AccountId, String)| json!({ "by": self.name(*account), "emoji": emoji });
             object["reactions"] = line.reactions.iter().map(reaction).collect();
         }
         object
@@ -186,7 +193,11 @@ impl Names {
             _ => "something that this version can't show".to_owned(),
         };
         let reactions: Vec<String> = line.reactions.iter().map(|(_, emoji)| clean_line(emoji)).collect();
-        if reactions.is_empty() { format!("{time}  {said}") } else { format!("{time}  {said}  [{}]", reactions.join(" ")) }
+        if reactions.is_empty() {
+            format!("{time}  {said}")
+        } else {
+            format!("{time}  {said}  [{}]", reactions.join(" "))
+        }
     }
 }
 
@@ -205,7 +216,12 @@ pub(crate) enum Meant {
 }
 
 /// A name of somebody, a title, or the first digits of an id.
-pub(crate) fn meant(conversations: &[Conversation], contacts: &[Contact], network: &str, text: &str) -> Result<Meant, Failure> {
+pub(crate) fn meant(
+    conversations: &[Conversation],
+    contacts: &[Contact],
+    network: &str,
+    text: &str,
+) -> Result<Meant, Failure> {
     let groups = groups_called(conversations, text);
     let known = |name: &Name| contacts.iter().any(|contact| contact.person.name == *name);
     let name = place::name(text, network);
@@ -213,7 +229,9 @@ pub(crate) fn meant(conversations: &[Conversation], contacts: &[Contact], networ
         ([group], Ok(name)) if !known(name) => Ok(Meant::Conversation(*group)),
         ([group], Err(_)) => Ok(Meant::Conversation(*group)),
         ([_, ..], _) => Err(ambiguous(text)),
-        ([], Ok(name)) => Ok(with(conversations, name).map_or_else(|| Meant::Person(name.clone()), Meant::Conversation)),
+        ([], Ok(name)) => {
+            Ok(with(conversations, name).map_or_else(|| Meant::Person(name.clone()), Meant::Conversation))
+        }
         ([], Err(_)) => Err(unknown(text)),
     }
 }
@@ -239,7 +257,8 @@ fn groups_called(conversations: &[Conversation], text: &str) -> Vec<Conversation
 }
 
 fn with(conversations: &[Conversation], name: &Name) -> Option<ConversationId> {
-    let with = |entry: &&Conversation| matches!(&entry.summary.kind, Kind::Pair(_, Some(person)) if person.name == *name);
+    let with =
+        |entry: &&Conversation| matches!(&entry.summary.kind, Kind::Pair(_, Some(person)) if person.name == *name);
     conversations.iter().find(with).map(|entry| entry.summary.conversation)
 }
 
@@ -262,7 +281,11 @@ fn ambiguous(text: &str) -> Failure {
 }
 
 /// The last lines of a conversation, oldest first.
-pub(crate) async fn last_lines(client: &Client, conversation: ConversationId, wanted: usize) -> Result<Vec<Line>, Failure> {
+pub(crate) async fn last_lines(
+    client: &Client,
+    conversation: ConversationId,
+    wanted: usize,
+) -> Result<Vec<Line>, Failure> {
     let mut lines: Vec<Line> = Vec::new();
     while lines.len() < wanted {
         let before: Option<Position> = lines.last().map(|line| line.position);
@@ -278,7 +301,7 @@ pub(crate) async fn last_lines(client: &Client, conversation: ConversationId, wa
 
 #[cfg(test)]
 mod tests {
-    use ahoy_client::member::{ConversationStanding, ContactState, Presence};
+    use ahoy_client::member::{ContactState, ConversationStanding, Presence};
 
     use super::*;
 
@@ -305,7 +328,11 @@ mod tests {
     #[test]
     fn a_conversation_is_meant_by_name_by_title_or_by_the_first_digits_of_its_id() {
         let bob = person(9, "bob");
-        let all = [titled(0xab, "Crew"), titled(0xcd, "crew two"), conversation(1, Kind::Pair(bob.account, Some(bob.clone())))];
+        let all = [
+            titled(0xab, "Crew"),
+            titled(0xcd, "crew two"),
+            conversation(1, Kind::Pair(bob.account, Some(bob.clone()))),
+        ];
         let meant = |text| meant(&all, &[contact(bob.clone())], "example.org", text);
         assert_eq!(meant("Crew").unwrap(), Meant::Conversation(ConversationId([0xab; 16])));
         assert_eq!(meant("CDCD").unwrap(), Meant::Conversation(ConversationId([0xcd; 16])));

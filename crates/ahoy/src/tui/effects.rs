@@ -10,7 +10,7 @@ use ahoy_proto::v1::Cause;
 use ahoy_proto::{ConversationId, Name};
 
 use super::message::{Effect, Entrance, Everything, News};
-use super::model::{Conversation, Entry, Fate, Line, Older, Reaction, Receipt};
+use super::model::{Conversation, Entry, Fate, Line, Reaction, Receipt};
 use crate::cli::{Audio, Common};
 use crate::failure::{Exit, Failure};
 use crate::{place, sound};
@@ -27,7 +27,12 @@ pub(super) enum Stage {
     /// Somebody is signed in.
     Entered(Identity),
     /// And the session is up.
-    Online { identity: Identity, client: Client, events: Events, everything: Box<Everything> },
+    Online {
+        identity: Identity,
+        client: Client,
+        events: Events,
+        everything: Box<Everything>,
+    },
 }
 
 /// Whether the order of effects matters: one after the other.
@@ -82,11 +87,7 @@ pub(super) async fn everything(client: &Client) -> Result<Box<Everything>, Clien
         }
         conversations.push(talk);
     }
-    Ok(Box::new(Everything {
-        settings: client.settings().await?,
-        contacts: client.contacts().await?,
-        conversations,
-    }))
+    Ok(Box::new(Everything { settings: client.settings().await?, contacts: client.contacts().await?, conversations }))
 }
 
 /// Lines as the profile gives them, newest first, in the order in which they are shown.
@@ -316,8 +317,8 @@ pub(super) fn news(event: Event) -> Option<News> {
         Event::Incoming { call, from, quiet } => News::Incoming { call, from: from.name, quiet },
         Event::Connected { call, peer } => News::Connected { call, peer: peer.name },
         Event::Voice { .. } => News::CallWell,
-        Event::SinkFailed(_) => News::CallTrouble("the loudspeaker failed"),
-        Event::PeerLost => News::CallTrouble("the other side lost the connection; waiting …"),
+        Event::SinkFailed { .. } => News::CallTrouble("the loudspeaker failed"),
+        Event::PeerLost { .. } => News::CallTrouble("the other side lost the connection; waiting …"),
         Event::Ended { call, ending, .. } => News::CallEnded { call: Some(call), ending: Some(ending) },
         Event::AccountKeyChanged(name) => News::KeyChanged(name),
         Event::Contact(contact) => News::Contact(contact),
@@ -330,7 +331,7 @@ pub(super) fn news(event: Event) -> Option<News> {
             News::Receipt { conversation, account, receipt: Receipt { delivered, read } }
         }
         Event::Typing { conversation, account, typing } => News::Typing { conversation, account, typing },
-        Event::NewOwnDevice { device } => News::NewOwnDevice(device),
+        Event::NewOwnDevice { .. } => News::NewOwnDevice,
         _ => return None,
     })
 }

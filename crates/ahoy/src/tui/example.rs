@@ -1,8 +1,8 @@
 //! A made-up evening aboard: the model that the tests and the pictures of the documentation show.
 
 use ahoy_client::member::{
-    Change, Contact, ContactState, ConversationStanding, Kind, MemberOf, Message, MessageBody, MessageRef, Person, Presence,
-    Summary,
+    Change, Contact, ContactState, ConversationStanding, Kind, MemberOf, Message, MessageBody, MessageRef, Person,
+    Presence, Summary,
 };
 use ahoy_proto::v1::{Availability, LastSeen};
 use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, Name};
@@ -137,7 +137,12 @@ fn with_bob(model: &mut Model) {
 
 fn crew(model: &mut Model) {
     tell(model, summary(CREW, Kind::Group { title: "Crew of the Albatross".to_owned() }, 4, 3));
-    let member = |index: usize, is_owner| MemberOf { account: account(index), person: Some(person(index)), is_owner, devices: 1 };
+    let member = |index: usize, is_owner| MemberOf {
+        account: account(index),
+        person: Some(person(index)),
+        is_owner,
+        devices: 1,
+    };
     let members = vec![member(0, true), member(BOB, false), member(2, false), member(3, false)];
     tell(model, News::Members { conversation: conversation(CREW), members });
     let start = NOW_MS - 90 * MINUTE_MS;
@@ -149,7 +154,13 @@ fn crew(model: &mut Model) {
     let gone = say(model, (CREW, 4), 3, late, text("no", None));
     change(model, CREW, Change::Deleted { target: gone, by: account(3) });
     say(model, (CREW, 5), 3, late + MINUTE_MS, text("I take the night watch, then.", None));
-    say(model, (CREW, 6), BOB, late + 2 * MINUTE_MS, text("Grüße aus Föhr — see https://example.org/tides for the tides.", None));
+    say(
+        model,
+        (CREW, 6),
+        BOB,
+        late + 2 * MINUTE_MS,
+        text("Grüße aus Föhr — see https://example.org/tides for the tides.", None),
+    );
 }
 
 /// A call of this evening.

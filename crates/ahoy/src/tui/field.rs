@@ -120,11 +120,20 @@ impl Field {
     }
 
     fn before(&self) -> usize {
-        self.text.grapheme_indices(true).map(|(index, _)| index).take_while(|index| *index < self.cursor).last().unwrap_or(0)
+        self.text
+            .grapheme_indices(true)
+            .map(|(index, _)| index)
+            .take_while(|index| *index < self.cursor)
+            .last()
+            .unwrap_or(0)
     }
 
     fn after(&self) -> usize {
-        self.text.grapheme_indices(true).map(|(index, _)| index).find(|index| *index > self.cursor).unwrap_or(self.text.len())
+        self.text
+            .grapheme_indices(true)
+            .map(|(index, _)| index)
+            .find(|index| *index > self.cursor)
+            .unwrap_or(self.text.len())
     }
 
     fn word_before(&self) -> usize {

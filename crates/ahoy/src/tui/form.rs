@@ -288,7 +288,8 @@ fn code_rows(code: &str) -> Vec<Row> {
 }
 
 fn help_rows() -> Vec<Row> {
-    let mut rows = vec![text("In the list a letter is enough; anywhere else, Alt and the letter.", Tone::Normal), Row::Gap];
+    let mut rows =
+        vec![text("In the list a letter is enough; anywhere else, Alt and the letter.", Tone::Normal), Row::Gap];
     for (command, key, what) in COMMANDS {
         rows.push(keyed(key, what, Tone::Normal, Deed::Command(command)));
     }
@@ -341,7 +342,13 @@ fn request_rows(model: &Model) -> Vec<Row> {
             None => rows.push(text("wrote nothing", Tone::Dim)),
         }
         let answer = |accept| Deed::EffectHere(Effect::AnswerRequest { name: name.clone(), accept });
-        rows.push(Row::Item { text: "Accept".to_owned(), detail: String::new(), tone: Tone::Good, key: None, deed: answer(true) });
+        rows.push(Row::Item {
+            text: "Accept".to_owned(),
+            detail: String::new(),
+            tone: Tone::Good,
+            key: None,
+            deed: answer(true),
+        });
         rows.push(item("Decline", "they are not told", answer(false)));
         let question = format!("Block {name}? To them it looks as if you were never there.");
         rows.push(item("Block", "", confirm(question, "Block", Effect::Block { name: name.clone(), block: true })));
@@ -359,11 +366,20 @@ fn person_rows(model: &Model, account: AccountId) -> Vec<Row> {
     let Some(name) = model.account_name(account) else { return vec![text("This name is not known here.", Tone::Dim)] };
     let contact = model.contacts.get(&account);
     let state = contact.map_or(ContactState::None, |contact| contact.state);
-    let mut rows = vec![text(&format!("{name}@{}", model.me.network), Tone::Dim), text(&standing_words(contact), Tone::Normal), Row::Gap];
+    let mut rows = vec![
+        text(&format!("{name}@{}", model.me.network), Tone::Dim),
+        text(&standing_words(contact), Tone::Normal),
+        Row::Gap,
+    ];
     if state == ContactState::Accepted {
         rows.push(keyed('c', "Call", Tone::Normal, Deed::Effect(Effect::Call(name.clone()))));
     }
-    rows.push(keyed('v', "Compare keys", Tone::Normal, Deed::Open(FormKind::Compare { name: name.clone(), code: None })));
+    rows.push(keyed(
+        'v',
+        "Compare keys",
+        Tone::Normal,
+        Deed::Open(FormKind::Compare { name: name.clone(), code: None }),
+    ));
     match state {
         ContactState::None => {
             let ask = Effect::Ask { name: name.clone(), note: String::new() };
@@ -382,7 +398,12 @@ fn person_rows(model: &Model, account: AccountId) -> Vec<Row> {
     }
     if state != ContactState::Blocked {
         let question = format!("Block {name}? To them it looks as if you were never there.");
-        rows.push(keyed('b', "Block", Tone::Bad, confirm(question, "Block", Effect::Block { name: name.clone(), block: true })));
+        rows.push(keyed(
+            'b',
+            "Block",
+            Tone::Bad,
+            confirm(question, "Block", Effect::Block { name: name.clone(), block: true }),
+        ));
     }
     rows.push(keyed('o', "Report to the operator", Tone::Bad, Deed::Open(FormKind::Prompt(Prompt::Report(account)))));
     rows.push(Row::Gap);
@@ -421,7 +442,11 @@ fn group_rows(model: &Model, id: ConversationId) -> Vec<Row> {
         let label = match &member.person {
             Some(person) if account != model.me.account => {
                 let alias = model.name_of(account);
-                if alias == person.name.as_str() || alias == "somebody" { person.name.to_string() } else { format!("{alias} ({})", person.name) }
+                if alias == person.name.as_str() || alias == "somebody" {
+                    person.name.to_string()
+                } else {
+                    format!("{alias} ({})", person.name)
+                }
             }
             _ => model.name_of(account),
         };
@@ -431,7 +456,9 @@ fn group_rows(model: &Model, id: ConversationId) -> Vec<Row> {
                 let question = format!("Remove {} from the group?", person.name);
                 rows.push(item(&label, "Enter removes", confirm(question, "Remove", effect)));
             }
-            Some(_) if account != model.me.account => rows.push(item(&label, role, Deed::Open(FormKind::Person(account)))),
+            Some(_) if account != model.me.account => {
+                rows.push(item(&label, role, Deed::Open(FormKind::Person(account))))
+            }
             _ => rows.push(Row::Text(if role.is_empty() { label } else { format!("{label} ({role})") }, Tone::Normal)),
         }
     }
@@ -460,7 +487,13 @@ fn presence_rows(model: &Model) -> Vec<Row> {
         let change = SettingsChange { availability: Some(availability), ..SettingsChange::default() };
         let mark = if model.settings.availability == availability { "(•)" } else { "( )" };
         let deed = Deed::EffectHere(Effect::Change(change));
-        rows.push(Row::Item { text: format!("{mark} {word}"), detail: detail.to_owned(), tone: Tone::Normal, key: Some(key), deed });
+        rows.push(Row::Item {
+            text: format!("{mark} {word}"),
+            detail: detail.to_owned(),
+            tone: Tone::Normal,
+            key: Some(key),
+            deed,
+        });
     }
     rows.push(Row::Gap);
     rows.push(Row::Field { index: 0, label: "Mood" });
@@ -487,8 +520,14 @@ fn compare_rows(name: &Name, code: Option<&Result<String, String>>) -> Vec<Row> 
         Some(Err(why)) => {
             rows.push(text(why, Tone::Bad));
             rows.push(Row::Gap);
-            let question = format!("Accept the new key of {name}? Do so only if {name} told you by another way that it changed.");
-            rows.push(keyed('k', "Accept the new key", Tone::Bad, confirm(question, "Accept", Effect::AcceptKey(name.clone()))));
+            let question =
+                format!("Accept the new key of {name}? Do so only if {name} told you by another way that it changed.");
+            rows.push(keyed(
+                'k',
+                "Accept the new key",
+                Tone::Bad,
+                confirm(question, "Accept", Effect::AcceptKey(name.clone())),
+            ));
         }
     }
     rows.push(Row::Gap);
@@ -514,7 +553,10 @@ fn settings_rows(model: &Model) -> Vec<Row> {
     let mark = if listed { "[x]" } else { "[ ]" };
     rows.push(item(&format!("{mark} The directory shows my name"), "", Deed::EffectHere(Effect::Change(change))));
     rows.push(Row::Gap);
-    rows.push(text("The password, the recovery code and the end of the account are for the command line: `ahoy --help`.", Tone::Dim));
+    rows.push(text(
+        "The password, the recovery code and the end of the account are for the command line: `ahoy --help`.",
+        Tone::Dim,
+    ));
     rows.push(Row::Gap);
     rows.push(Row::Button { text: "Close", tone: Tone::Normal, deed: Deed::Close });
     rows
@@ -543,7 +585,10 @@ fn device_rows(devices: Option<&[Device]>) -> Vec<Row> {
 fn line_rows(model: &Model, conversation: ConversationId, reference: MessageRef) -> Vec<Row> {
     let line = model.conversations.get(&conversation).and_then(|talk| talk.line(reference));
     let Some(line) = line else { return vec![text("The message is gone.", Tone::Dim)] };
-    let mut rows = vec![Row::Text(format!("{}  {}", model.name_of(line.message.account), model.clock.exact(line.message.at_ms)), Tone::Dim)];
+    let mut rows = vec![Row::Text(
+        format!("{}  {}", model.name_of(line.message.account), model.clock.exact(line.message.at_ms)),
+        Tone::Dim,
+    )];
     rows.push(Row::Text(model.line_text(line), Tone::Normal));
     for reaction in &line.reactions {
         let names: Vec<String> = reaction.by.iter().map(|account| model.name_of(*account)).collect();

@@ -24,16 +24,23 @@ pub(crate) enum Input {
 #[derive(Debug, Clone)]
 pub(crate) enum News {
     /// Nobody is signed in with the profile: the network's address is a proposal.
-    SignedOut { network: String },
+    SignedOut {
+        network: String,
+    },
     /// What it waits for.
     Starting(String),
     /// Sign-up is done: the code is shown this once.
     RecoveryCode(String),
     /// This account is signed in and its session is up.
-    SignedIn { me: Me, round_trip_ms: u64 },
+    SignedIn {
+        me: Me,
+        round_trip_ms: u64,
+    },
     /// Everything that is known at this moment, in place of what was known before.
     Everything(Box<Everything>),
-    LinkUp { round_trip_ms: u64 },
+    LinkUp {
+        round_trip_ms: u64,
+    },
     LinkLost,
     /// Nothing goes on after this.
     Stopped(String),
@@ -41,33 +48,74 @@ pub(crate) enum News {
     Presence(AccountId, Presence),
     Settings(Settings),
     Conversation(Summary),
-    ConversationLeft { conversation: ConversationId, by: Option<AccountId> },
+    ConversationLeft {
+        conversation: ConversationId,
+        by: Option<AccountId>,
+    },
     /// From the profile: older than those at hand.
-    Lines { conversation: ConversationId, lines: Vec<Line>, are_more: bool },
-    History { conversation: ConversationId, change: Change },
-    Receipt { conversation: ConversationId, account: AccountId, receipt: Receipt },
-    Typing { conversation: ConversationId, account: AccountId, typing: bool },
-    Members { conversation: ConversationId, members: Vec<MemberOf> },
+    Lines {
+        conversation: ConversationId,
+        lines: Vec<Line>,
+        are_more: bool,
+    },
+    History {
+        conversation: ConversationId,
+        change: Change,
+    },
+    Receipt {
+        conversation: ConversationId,
+        account: AccountId,
+        receipt: Receipt,
+    },
+    Typing {
+        conversation: ConversationId,
+        account: AccountId,
+        typing: bool,
+    },
+    Members {
+        conversation: ConversationId,
+        members: Vec<MemberOf>,
+    },
     /// The conversation that was asked for with a first message is there.
     Opened(ConversationId),
     Found(Vec<Name>),
     Devices(Vec<Device>),
-    Comparison { name: Name, code: Result<String, String> },
+    Comparison {
+        name: Name,
+        code: Result<String, String>,
+    },
     KeyChanged(Name),
-    NewOwnDevice(DeviceId),
-    Calling { call: CallId },
-    Ringing { call: CallId },
-    Incoming { call: CallId, from: Name, quiet: bool },
-    Connected { call: CallId, peer: Name },
+    NewOwnDevice,
+    Calling {
+        call: CallId,
+    },
+    Ringing {
+        call: CallId,
+    },
+    Incoming {
+        call: CallId,
+        from: Name,
+        quiet: bool,
+    },
+    Connected {
+        call: CallId,
+        peer: Name,
+    },
     Figures(Figures),
     CallTrouble(&'static str),
     CallWell,
     /// Over, or not even placed.
-    CallEnded { call: Option<CallId>, ending: Option<Ending> },
+    CallEnded {
+        call: Option<CallId>,
+        ending: Option<Ending>,
+    },
     /// What was asked for is done.
     Done(String),
     /// It is not.
-    Failed { text: String, advice: String },
+    Failed {
+        text: String,
+        advice: String,
+    },
 }
 
 /// What the profile holds.
@@ -81,39 +129,99 @@ pub(crate) struct Everything {
 /// What is to be done outside the model.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Effect {
-    Send { to: Entry, text: String, reply_to: Option<MessageRef> },
-    Edit { conversation: ConversationId, target: MessageRef, text: String },
-    Delete { conversation: ConversationId, target: MessageRef },
-    React { conversation: ConversationId, target: MessageRef, emoji: String, set: bool },
-    Typing { conversation: ConversationId, typing: bool },
-    Read { conversation: ConversationId, up_to: u64 },
+    Send {
+        to: Entry,
+        text: String,
+        reply_to: Option<MessageRef>,
+    },
+    Edit {
+        conversation: ConversationId,
+        target: MessageRef,
+        text: String,
+    },
+    Delete {
+        conversation: ConversationId,
+        target: MessageRef,
+    },
+    React {
+        conversation: ConversationId,
+        target: MessageRef,
+        emoji: String,
+        set: bool,
+    },
+    Typing {
+        conversation: ConversationId,
+        typing: bool,
+    },
+    Read {
+        conversation: ConversationId,
+        up_to: u64,
+    },
     /// Lines before this one.
-    Older { conversation: ConversationId, before: MessageRef },
+    Older {
+        conversation: ConversationId,
+        before: MessageRef,
+    },
     Members(ConversationId),
     Call(Name),
-    Answer { call: CallId, peer: Name },
+    Answer {
+        call: CallId,
+        peer: Name,
+    },
     Decline(CallId),
     HangUp(CallId),
-    Ask { name: Name, note: String },
-    AnswerRequest { name: Name, accept: bool },
+    Ask {
+        name: Name,
+        note: String,
+    },
+    AnswerRequest {
+        name: Name,
+        accept: bool,
+    },
     Remove(Name),
-    Block { name: Name, block: bool },
-    Alias { name: Name, alias: Option<String> },
+    Block {
+        name: Name,
+        block: bool,
+    },
+    Alias {
+        name: Name,
+        alias: Option<String>,
+    },
     Search(String),
     Change(SettingsChange),
-    Activity { away: bool },
-    CreateGroup { title: String, names: Vec<Name> },
-    Invite { conversation: ConversationId, names: Vec<Name> },
-    RemoveMember { conversation: ConversationId, name: Name },
+    Activity {
+        away: bool,
+    },
+    CreateGroup {
+        title: String,
+        names: Vec<Name>,
+    },
+    Invite {
+        conversation: ConversationId,
+        names: Vec<Name>,
+    },
+    RemoveMember {
+        conversation: ConversationId,
+        name: Name,
+    },
     Leave(ConversationId),
-    Rename { conversation: ConversationId, title: String },
+    Rename {
+        conversation: ConversationId,
+        title: String,
+    },
     Devices,
-    RenameDevice { device: DeviceId, name: String },
+    RenameDevice {
+        device: DeviceId,
+        name: String,
+    },
     RevokeDevice(DeviceId),
     Compare(Name),
     AcceptKey(Name),
     /// With the last lines of the conversation with them.
-    Report { name: Name, reason: String },
+    Report {
+        name: Name,
+        reason: String,
+    },
     Enter(Box<Entrance>),
     /// The recovery code was read.
     CodeKept,

@@ -3,9 +3,9 @@
 //! A pure core, tested without a terminal: a [`Model`](model::Model), [`update`](update::update) that takes inputs in and gives
 //! effects out, [`view`](view::view) that draws. Terminal, clock and client are joined to it in `run`, and nowhere else.
 
+mod effects;
 #[cfg(test)]
 mod example;
-mod effects;
 mod field;
 mod form;
 mod message;

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ahoy_client::member::{
-    Change, Contact, ContactState, ConversationStanding, Kind, MemberOf, Message, MessageBody, MessageRef, Presence, Settings,
-    Summary,
+    Change, Contact, ContactState, ConversationStanding, Kind, MemberOf, Message, MessageBody, MessageRef, Presence,
+    Settings, Summary,
 };
 use ahoy_proto::v1::{Availability, CallsFrom, LastSeen};
 use ahoy_proto::{AccountId, CallId, ConversationId, Name};
@@ -310,9 +310,12 @@ impl Model {
             entries.push(Entry::Requests);
         }
         let mut talks: Vec<_> = self.conversations.values().filter(|talk| self.is_shown(talk)).collect();
-        talks.sort_by_key(|talk| (std::cmp::Reverse(talk.lines.back().map_or(0, |line| line.message.at_ms)), talk.id()));
+        talks
+            .sort_by_key(|talk| (std::cmp::Reverse(talk.lines.back().map_or(0, |line| line.message.at_ms)), talk.id()));
         entries.extend(talks.iter().map(|talk| Entry::Conversation(talk.id())));
-        let with = |contact: &&Contact| matches!(contact.state, ContactState::Accepted | ContactState::Asked | ContactState::Blocked);
+        let with = |contact: &&Contact| {
+            matches!(contact.state, ContactState::Accepted | ContactState::Asked | ContactState::Blocked)
+        };
         let mut alone: Vec<_> = self.contacts.values().filter(with).collect();
         alone.retain(|contact| self.conversation_with(contact.person.account).is_none_or(|talk| !self.is_shown(talk)));
         alone.sort_by_key(|contact| (contact.state, self.name_of(contact.person.account).to_lowercase()));
@@ -407,7 +410,9 @@ impl Model {
             Entry::Person(account) => self.name_of(account),
             Entry::Conversation(id) => match self.conversations.get(&id).map(|talk| &talk.summary.kind) {
                 Some(Kind::Pair(account, _)) => self.name_of(*account),
-                Some(Kind::Group { title }) => Some(clean_line(title)).filter(|title| !title.is_empty()).unwrap_or_else(|| "untitled group".to_owned()),
+                Some(Kind::Group { title }) => Some(clean_line(title))
+                    .filter(|title| !title.is_empty())
+                    .unwrap_or_else(|| "untitled group".to_owned()),
                 None => String::new(),
             },
         }
@@ -415,7 +420,10 @@ impl Model {
 
     /// What is known of somebody's presence; of who is no contact, nothing.
     pub(crate) fn presence(&self, account: AccountId) -> Option<&Presence> {
-        self.contacts.get(&account).filter(|contact| contact.state == ContactState::Accepted).map(|contact| &contact.presence)
+        self.contacts
+            .get(&account)
+            .filter(|contact| contact.state == ContactState::Accepted)
+            .map(|contact| &contact.presence)
     }
 
     /// A line's text in one line, for previews and quotes.
@@ -445,19 +453,15 @@ impl Model {
         }
     }
 
-    /// Whether what is typed goes into a text.
-    pub(crate) fn is_typing(&self) -> bool {
-        match self.forms.last() {
-            Some(form) => form.is_in_field(self),
-            None => self.stage == Stage::Running && self.focus == Focus::Input,
-        }
-    }
-
     /// Whether a text can be sent to what is open.
     pub(crate) fn can_write(&self) -> bool {
         match self.open {
-            Entry::Conversation(_) => self.talk().is_some_and(|talk| !matches!(talk.summary.standing, ConversationStanding::Refused(_))),
-            Entry::Person(account) => self.contacts.get(&account).is_some_and(|contact| contact.state == ContactState::Accepted),
+            Entry::Conversation(_) => {
+                self.talk().is_some_and(|talk| !matches!(talk.summary.standing, ConversationStanding::Refused(_)))
+            }
+            Entry::Person(account) => {
+                self.contacts.get(&account).is_some_and(|contact| contact.state == ContactState::Accepted)
+            }
             Entry::Nothing | Entry::Requests => false,
         }
     }
@@ -507,7 +511,8 @@ impl Conversation {
 
     /// Texts of others that were not read.
     pub(crate) fn unread(&self, me: AccountId) -> usize {
-        let fresh = self.lines.iter().rev().take_while(|line| line.message.sequence.is_none_or(|at| at > self.summary.read));
+        let fresh =
+            self.lines.iter().rev().take_while(|line| line.message.sequence.is_none_or(|at| at > self.summary.read));
         fresh.filter(|line| line.message.account != me && line.is_text()).count()
     }
 
@@ -523,7 +528,8 @@ impl Conversation {
         }
         let Some(sequence) = line.message.sequence else { return Reach::Underway };
         let others = self.summary.members.saturating_sub(1).max(1);
-        let count = |far: fn(&Receipt) -> u64| self.receipts.values().filter(|receipt| far(receipt) >= sequence).count();
+        let count =
+            |far: fn(&Receipt) -> u64| self.receipts.values().filter(|receipt| far(receipt) >= sequence).count();
         if count(|receipt| receipt.read) >= others {
             Reach::Read
         } else if count(|receipt| receipt.delivered.max(receipt.read)) >= others {

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::effects::{self, Stage};
 use super::message::{Effect, Entrance, Input, News};
-use super::model::{Drawn, Figures, Me, Model};
+use super::model::{Call, CallStage, Drawn, Figures, Me, Model};
 use super::terminal::{Screen, keyboard};
 use super::theme::Theme;
 use super::update::update;
@@ -50,8 +50,17 @@ pub(crate) fn run(common: &Common, theme: Option<Theme>) -> Result<(), Failure> 
         let (news, inbox) = mpsc::channel(NEWS);
         let mut model = Model::new(Clock::here(), theme);
         model.has_sound = cfg!(feature = "audio");
-        let mut client =
-            Runtime { common, model, screen, news, inbox, tasks: JoinSet::new(), online: None, words: None, quits: false };
+        let mut client = Runtime {
+            common,
+            model,
+            screen,
+            news,
+            inbox,
+            tasks: JoinSet::new(),
+            online: None,
+            words: None,
+            quits: false,
+        };
         match identity {
             Some(identity) => client.connect(identity),
             None => {
@@ -64,7 +73,12 @@ pub(crate) fn run(common: &Common, theme: Option<Theme>) -> Result<(), Failure> 
 }
 
 fn no_screen(error: &std::io::Error) -> Failure {
-    Failure::new(Exit::Other, "no-terminal", format!("the terminal can't be used: {error}"), "See `ahoy --help` for single commands.")
+    Failure::new(
+        Exit::Other,
+        "no-terminal",
+        format!("the terminal can't be used: {error}"),
+        "See `ahoy --help` for single commands.",
+    )
 }
 
 /// Everything that is not the model.
@@ -146,8 +160,9 @@ impl Runtime<'_> {
 
     fn take_tick(&mut self) {
         self.take(Input::Tick(Clock::here().now_ms));
-        if let (Some((client, _)), Some(_)) = (&self.online, &self.model.call) {
-            let now = client.statistics();
+        let Some(Call { stage: CallStage::Running { call, .. }, .. }) = self.model.call else { return };
+        let now = self.online.as_ref().and_then(|(client, _)| client.statistics(call));
+        if let Some(now) = now {
             let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             self.take(Input::News(News::Figures(Figures {
                 seconds: now.elapsed.as_secs(),
@@ -221,7 +236,8 @@ impl Runtime<'_> {
         self.tasks.spawn(async move {
             let started = async {
                 let profile = tokio::task::spawn_blocking(move || Profile::open(&folder)).await;
-                let profile = profile.map_err(|_| Failure::new(Exit::Other, "profile", "the profile can't be opened", ""))??;
+                let profile =
+                    profile.map_err(|_| Failure::new(Exit::Other, "profile", "the profile can't be opened", ""))??;
                 let (client, events) = Client::start(profile, options).await?;
                 let everything = effects::everything(&client).await?;
                 Ok::<_, Failure>((client, events, everything))
@@ -281,7 +297,7 @@ impl Runtime<'_> {
             }
             Some(Event::Behind) => self.read_again(),
             Some(event) => {
-                for news in effects::news(event) {
+                if let Some(news) = effects::news(event) {
                     self.take(Input::News(news));
                 }
             }

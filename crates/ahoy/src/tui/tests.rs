@@ -91,9 +91,16 @@ fn scenes() -> Vec<(&'static str, Model)> {
     let mut talking = evening();
     talking.call = Some(call(running()));
     scenes.push(("call", talking));
-    for (name, letter) in
-        [("requests", 'r'), ("add", 'a'), ("menu", 'm'), ("help", '?'), ("presence", 'p'), ("settings", 's'), ("person", 'i'), ("new-group", 'g')]
-    {
+    for (name, letter) in [
+        ("requests", 'r'),
+        ("add", 'a'),
+        ("menu", 'm'),
+        ("help", '?'),
+        ("presence", 'p'),
+        ("settings", 's'),
+        ("person", 'i'),
+        ("new-group", 'g'),
+    ] {
         let mut model = evening();
         alt(&mut model, letter);
         scenes.push((name, model));
@@ -368,7 +375,8 @@ fn who_sits_here_no_more_is_away_until_the_next_key() {
 
 /// Anything that can come from the terminal.
 fn any_input() -> impl Strategy<Value = Input> {
-    let letters = prop_oneof![any::<char>(), prop::sample::select("acdeghimnpqrsvxy+?1 \t".chars().collect::<Vec<_>>())];
+    let letters =
+        prop_oneof![any::<char>(), prop::sample::select("acdeghimnpqrsvxy+?1 \t".chars().collect::<Vec<_>>())];
     let codes = prop_oneof![
         4 => letters.prop_map(KeyCode::Char),
         4 => prop::sample::select(vec![
@@ -378,7 +386,11 @@ fn any_input() -> impl Strategy<Value = Input> {
         ]),
     ];
     let modifiers = prop::sample::select(vec![
-        KeyModifiers::NONE, KeyModifiers::NONE, KeyModifiers::ALT, KeyModifiers::CONTROL, KeyModifiers::SHIFT,
+        KeyModifiers::NONE,
+        KeyModifiers::NONE,
+        KeyModifiers::ALT,
+        KeyModifiers::CONTROL,
+        KeyModifiers::SHIFT,
     ]);
     let kinds = prop::sample::select(vec![
         MouseEventKind::Down(MouseButton::Left),

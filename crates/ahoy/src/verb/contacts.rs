@@ -40,8 +40,16 @@ async fn act(client: &Client, identity: &Identity, deed: &ContactDeed, tell: Tel
             client.request_contact(&name, note).await.map_err(|error| Failure::about(error, &name))?;
             let contact = client.contact(&name).await?;
             let accepted = contact.is_some_and(|contact| contact.state == ContactState::Accepted);
-            let text = if accepted { format!("{name} is a contact now.") } else { format!("{name} is asked to become a contact.") };
-            tell.event("contact", &json!({ "name": name, "state": if accepted { "accepted" } else { "asked" } }), &text);
+            let text = if accepted {
+                format!("{name} is a contact now.")
+            } else {
+                format!("{name} is asked to become a contact.")
+            };
+            tell.event(
+                "contact",
+                &json!({ "name": name, "state": if accepted { "accepted" } else { "asked" } }),
+                &text,
+            );
             Ok(())
         }
         ContactDeed::Accept(name) => {

@@ -99,7 +99,12 @@ fn list(conversations: &[Conversation], tell: Tell) {
     }
 }
 
-async fn members(client: &Client, identity: &Identity, conversation: ConversationId, tell: Tell) -> Result<(), Failure> {
+async fn members(
+    client: &Client,
+    identity: &Identity,
+    conversation: ConversationId,
+    tell: Tell,
+) -> Result<(), Failure> {
     let names = Names::read(client, identity).await?;
     let mut rows = Vec::new();
     for member in client.members(conversation).await? {

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use crate::cli::{Common, Listen};
 use crate::failure::Failure;
 use crate::interrupt::Interrupts;
-use crate::talk::{Talk, cause_name, missed_text, tell_key_change};
 use crate::said::Names;
+use crate::talk::{Talk, cause_name, missed_text, tell_key_change};
 use crate::tell::Tell;
 use crate::when::Clock;
 use crate::{online, place, sound};
@@ -110,7 +110,9 @@ impl Listener<'_> {
                 }
             }
             Event::Conversation(summary) => self.names.take_summary(&summary),
-            Event::History { conversation, change: Change::Put(message), .. } if !self.names.is_own(message.account) => {
+            Event::History { conversation, change: Change::Put(message), .. }
+                if !self.names.is_own(message.account) =>
+            {
                 let Some(line) = self.client.line(conversation, message.reference).await? else { return Ok(()) };
                 if matches!(line.message.body, MessageBody::Text { .. }) && !line.deleted {
                     let text = self.names.text_in(&Clock::here(), conversation, &line);

@@ -48,7 +48,8 @@ async fn change(client: &Client, arguments: &Presence) -> Result<(), Failure> {
 fn show(tell: Tell, settings: &Settings) {
     let word = crate::tui::availability_word(settings.availability);
     let mood = clean_line(&settings.mood);
-    let text = if mood.is_empty() { format!("You are set to {word}.") } else { format!("You are set to {word}: {mood}") };
+    let text =
+        if mood.is_empty() { format!("You are set to {word}.") } else { format!("You are set to {word}: {mood}") };
     let fields = json!({ "availability": availability_code(settings.availability), "mood": settings.mood });
     tell.event("presence", &fields, &text);
 }

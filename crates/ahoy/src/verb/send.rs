@@ -47,7 +47,9 @@ async fn conversation(client: &Client, identity: &Identity, to: &str) -> Result<
     let (conversations, contacts) = (client.conversations().await?, client.contacts().await?);
     match said::meant(&conversations, &contacts, &identity.network.name, to)? {
         Meant::Conversation(conversation) => Ok(conversation),
-        Meant::Person(name) => Ok(client.conversation_with(&name).await.map_err(|error| Failure::about(error, &name))?),
+        Meant::Person(name) => {
+            Ok(client.conversation_with(&name).await.map_err(|error| Failure::about(error, &name))?)
+        }
     }
 }
 
@@ -81,7 +83,12 @@ fn text(argument: &str) -> Result<String, Failure> {
     let mut text = String::new();
     let limit = TEXT_MAX as u64 + 2;
     std::io::stdin().lock().take(limit).read_to_string(&mut text).map_err(|error| {
-        Failure::new(Exit::Other, "input", format!("standard input can't be read: {error}"), "A message is text in UTF-8.")
+        Failure::new(
+            Exit::Other,
+            "input",
+            format!("standard input can't be read: {error}"),
+            "A message is text in UTF-8.",
+        )
     })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

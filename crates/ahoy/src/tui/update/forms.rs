@@ -133,7 +133,9 @@ impl Model {
             Effect::Call(name) => self.place(Some(name), effects),
             Effect::Leave(_) | Effect::Remove(_) | Effect::Block { .. } => {
                 // The sheet under the question is about somebody who is gone now.
-                if self.stage == Stage::Running && !matches!(self.forms.last(), Some(Form { kind: FormKind::Requests, .. })) {
+                if self.stage == Stage::Running
+                    && !matches!(self.forms.last(), Some(Form { kind: FormKind::Requests, .. }))
+                {
                     self.forms.clear();
                 }
                 effects.push(effect);
@@ -150,7 +152,8 @@ impl Model {
         let Some(form) = self.forms.last() else { return };
         let prefix = form.text(0).trim().to_lowercase();
         if prefix.chars().count() < SEARCH_PREFIX_MIN {
-            return self.toast(ToastKind::Bad, format!("A search needs at least {SEARCH_PREFIX_MIN} letters of the name."));
+            return self
+                .toast(ToastKind::Bad, format!("A search needs at least {SEARCH_PREFIX_MIN} letters of the name."));
         }
         effects.push(Effect::Search(prefix));
     }
@@ -167,9 +170,8 @@ impl Model {
             }
             FormKind::Presence => within(form.text(0), 0, MOOD_CHARACTERS_MAX, "The mood")
                 .map(|mood| Effect::Change(SettingsChange { mood: Some(mood), ..SettingsChange::default() })),
-            FormKind::React { conversation, reference } => within(form.text(0), 1, 8, "The reaction").map(|emoji| {
-                Effect::React { conversation: *conversation, target: *reference, emoji, set: true }
-            }),
+            FormKind::React { conversation, reference } => within(form.text(0), 1, 8, "The reaction")
+                .map(|emoji| Effect::React { conversation: *conversation, target: *reference, emoji, set: true }),
             FormKind::Prompt(prompt) => self.prompted(&form, prompt),
             _ => return,
         };

@@ -4,7 +4,9 @@ mod forms;
 mod news;
 
 use ahoy_client::member::{MessageBody, MessageRef};
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::crossterm::event::{
+    KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
 use ratatui::layout::Position;
 
 use super::form::{Form, FormKind, Prompt};
@@ -90,7 +92,8 @@ impl Model {
 
     /// What is shown to somebody who looks at it is read.
     fn read(&mut self, effects: &mut Vec<Effect>) {
-        let looks = self.stage == Stage::Running && self.focus != Focus::People && self.forms.is_empty() && !self.is_away;
+        let looks =
+            self.stage == Stage::Running && self.focus != Focus::People && self.forms.is_empty() && !self.is_away;
         let (Entry::Conversation(id), true, 0) = (self.open, looks, self.scrolled) else { return };
         let Some(talk) = self.conversations.get_mut(&id) else { return };
         let newest = talk.newest();
@@ -107,7 +110,9 @@ impl Model {
             if !entries.contains(&self.open) {
                 // A person has become a conversation, or the other way round.
                 let account = self.peer();
-                let with = account.and_then(|account| self.conversation_with(account)).map(|talk| Entry::Conversation(talk.id()));
+                let with = account
+                    .and_then(|account| self.conversation_with(account))
+                    .map(|talk| Entry::Conversation(talk.id()));
                 let before = self.open;
                 self.open = with.filter(|entry| entries.contains(entry)).unwrap_or(Entry::Nothing);
                 if let Some(draft) = self.drafts.remove(&before) {
@@ -294,7 +299,8 @@ impl Model {
     /// Chooses another line.
     fn pick(&mut self, by: isize) {
         let Some(talk) = self.talk() else { return };
-        let texts: Vec<MessageRef> = talk.lines.iter().filter(|line| line.is_text()).map(|line| line.message.reference).collect();
+        let texts: Vec<MessageRef> =
+            talk.lines.iter().filter(|line| line.is_text()).map(|line| line.message.reference).collect();
         let Some(last) = texts.len().checked_sub(1) else { return };
         let at = self.picked.and_then(|reference| texts.iter().position(|other| *other == reference));
         let next = at.map_or(last, |at| at.saturating_add_signed(by).min(last));
@@ -415,7 +421,8 @@ impl Model {
             MouseEventKind::ScrollUp => self.wheel(at, true, effects),
             MouseEventKind::ScrollDown => self.wheel(at, false, effects),
             MouseEventKind::Down(button @ (MouseButton::Left | MouseButton::Right)) => {
-                let press = self.drawn.regions.iter().rev().find(|(area, _)| area.contains(at)).map(|(_, press)| press.clone());
+                let press =
+                    self.drawn.regions.iter().rev().find(|(area, _)| area.contains(at)).map(|(_, press)| press.clone());
                 self.press(press.unwrap_or(Press::Nothing), button, effects);
             }
             _ => {}

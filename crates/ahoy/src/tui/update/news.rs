@@ -8,7 +8,9 @@ use crate::talk::{ending_text, missed_text};
 use crate::text::clean_line;
 use crate::tui::form::{Form, FormKind};
 use crate::tui::message::{Effect, Everything, News};
-use crate::tui::model::{Call, CallStage, Conversation, Entry, Figures, Focus, Link, Model, Stage, TYPING_MS, ToastKind};
+use crate::tui::model::{
+    Call, CallStage, Conversation, Entry, Figures, Focus, Link, Model, Stage, TYPING_MS, ToastKind,
+};
 use crate::when::lasted;
 
 impl Model {
@@ -37,7 +39,7 @@ impl Model {
             }
             News::Done(text) => self.toast(ToastKind::Good, text),
             News::Failed { text, advice } => self.fail(&text, &advice),
-            News::NewOwnDevice(_) => self.toast(
+            News::NewOwnDevice => self.toast(
                 ToastKind::Bad,
                 "A device that was not known here signed in to your account. If it is not yours, sign it out (d) and change the password.",
             ),
@@ -123,7 +125,11 @@ impl Model {
             News::Typing { conversation, account, typing } => {
                 let until_ms = self.clock.now_ms + TYPING_MS;
                 if let Some(talk) = self.conversations.get_mut(&conversation) {
-                    if typing { talk.typing.insert(account, until_ms) } else { talk.typing.remove(&account) };
+                    if typing {
+                        talk.typing.insert(account, until_ms)
+                    } else {
+                        talk.typing.remove(&account)
+                    };
                 }
             }
             News::Members { conversation, members } => {
@@ -175,7 +181,9 @@ impl Model {
         match (before, state) {
             (Some(ContactState::Asks), ContactState::Asks) => {}
             (_, ContactState::Asks) => self.toast(ToastKind::Good, format!("{name} asks to become a contact (r).")),
-            (Some(ContactState::Asked), ContactState::Accepted) => self.toast(ToastKind::Good, format!("{name} is a contact now.")),
+            (Some(ContactState::Asked), ContactState::Accepted) => {
+                self.toast(ToastKind::Good, format!("{name} is a contact now."))
+            }
             _ => {}
         }
     }
@@ -208,7 +216,8 @@ impl Model {
             self.toast(ToastKind::Good, text);
         }
         self.drafts.remove(&Entry::Conversation(conversation));
-        self.forms.retain(|form| !matches!(form.kind, FormKind::Group(id) | FormKind::Invite(id) if id == conversation));
+        self.forms
+            .retain(|form| !matches!(form.kind, FormKind::Group(id) | FormKind::Invite(id) if id == conversation));
     }
 
     fn handle_call_news(&mut self, news: News, effects: &mut Vec<Effect>) {
@@ -262,7 +271,9 @@ impl Model {
     fn call_of(&mut self, wanted: CallId) -> Option<&mut Call> {
         self.call.as_mut().filter(|running| match running.stage {
             CallStage::Placing => true,
-            CallStage::Calling { call, .. } | CallStage::Incoming { call } | CallStage::Running { call, .. } => call == wanted,
+            CallStage::Calling { call, .. } | CallStage::Incoming { call } | CallStage::Running { call, .. } => {
+                call == wanted
+            }
         })
     }
 

@@ -135,7 +135,12 @@ pub(super) fn status(model: &Model, paint: &mut Paint<'_>, area: Rect) {
 fn hints(model: &Model) -> Vec<(&'static str, &'static str, Option<Command>)> {
     match model.focus {
         Focus::People => match model.open {
-            Entry::Nothing => vec![("↑↓", "choose", None), ("a", "add", Some(Command::Add)), ("m", "menu", Some(Command::Menu)), ("?", "help", Some(Command::Help))],
+            Entry::Nothing => vec![
+                ("↑↓", "choose", None),
+                ("a", "add", Some(Command::Add)),
+                ("m", "menu", Some(Command::Menu)),
+                ("?", "help", Some(Command::Help)),
+            ],
             _ => vec![
                 ("c", "call", Some(Command::Call)),
                 ("a", "add", Some(Command::Add)),
@@ -144,8 +149,21 @@ fn hints(model: &Model) -> Vec<(&'static str, &'static str, Option<Command>)> {
                 ("?", "help", Some(Command::Help)),
             ],
         },
-        Focus::Lines => vec![("r", "reply", None), ("+", "react", None), ("e", "edit", None), ("x", "delete", None), ("Esc", "back", None), ("?", "help", Some(Command::Help))],
-        Focus::Input => vec![("↑", "messages", None), ("Enter", "send", None), ("Esc", "back", None), ("Alt-m", "menu", Some(Command::Menu)), ("F1", "help", Some(Command::Help))],
+        Focus::Lines => vec![
+            ("r", "reply", None),
+            ("+", "react", None),
+            ("e", "edit", None),
+            ("x", "delete", None),
+            ("Esc", "back", None),
+            ("?", "help", Some(Command::Help)),
+        ],
+        Focus::Input => vec![
+            ("↑", "messages", None),
+            ("Enter", "send", None),
+            ("Esc", "back", None),
+            ("Alt-m", "menu", Some(Command::Menu)),
+            ("F1", "help", Some(Command::Help)),
+        ],
     }
 }
 
@@ -162,9 +180,9 @@ pub(super) fn toasts(model: &Model, paint: &mut Paint<'_>, area: Rect) {
             return;
         }
         bottom -= height;
-        let (sign, tone) = match toast.kind {
-            ToastKind::Good => ("✓", Tone::Good),
-            ToastKind::Bad => ("!", Tone::Bad),
+        let tone = match toast.kind {
+            ToastKind::Good => Tone::Good,
+            ToastKind::Bad => Tone::Bad,
         };
         let place = Rect { x: area.right().saturating_sub(wide + 1), y: area.y + bottom, width: wide, height };
         paint.clear(place);
@@ -173,7 +191,6 @@ pub(super) fn toasts(model: &Model, paint: &mut Paint<'_>, area: Rect) {
             paint.put(place, 0, row, "▌", tone);
             paint.put(place, 2, row, line, Tone::Strong);
         }
-        paint.put(place, 1, 0, sign, tone);
         paint.region(place, Press::Nothing);
         bottom = bottom.saturating_sub(1);
     }

@@ -41,7 +41,8 @@ pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) -> Drawn {
     } else {
         match &model.stage {
             Stage::Running => running(model, &mut paint, area),
-            Stage::SignedOut => harbour(&mut paint, area, &[]),
+            // The sheet has the lower part.
+            Stage::SignedOut => harbour(&mut paint, Rect { height: area.height * 2 / 5, ..area }, &[]),
             Stage::Starting(what) => harbour(&mut paint, area, &[(what, Tone::Normal)]),
             Stage::Entering { is_new: true } => harbour(&mut paint, area, &[("Making the account …", Tone::Normal)]),
             Stage::Entering { is_new: false } => harbour(&mut paint, area, &[("Signing in …", Tone::Normal)]),
@@ -96,7 +97,9 @@ fn empty(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     paint.put(area, 1, 0, &model.me.network, Tone::Dim);
     let (_, rest) = split_top(area, 2);
     let words: &[(&str, Tone)] = match model.open {
-        Entry::Requests => &[("Somebody would like to become a contact.", Tone::Normal), ("Enter shows who.", Tone::Dim)],
+        Entry::Requests => {
+            &[("Somebody would like to become a contact.", Tone::Normal), ("Enter shows who.", Tone::Dim)]
+        }
         _ if model.contacts.is_empty() => &[
             ("Nobody is aboard yet.", Tone::Normal),
             ("", Tone::Normal),
@@ -118,7 +121,7 @@ fn harbour(paint: &mut Paint<'_>, area: Rect, words: &[(&str, Tone)]) {
         .iter()
         .flat_map(|(text, tone)| crate::text::wrap(text, width.into()).into_iter().map(|line| (line, *tone)))
         .collect();
-    let ship = if area.height > lines.len() as u16 + SHIP.len() as u16 + 2 { &SHIP[..] } else { &[] };
+    let ship = if area.height > lines.len() as u16 + SHIP.len() as u16 + 1 { &SHIP[..] } else { &[] };
     let height = ship.len() as u16 + 1 + lines.len() as u16;
     let mut row = area.height.saturating_sub(height) / 3;
     for line in ship {

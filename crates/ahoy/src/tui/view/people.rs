@@ -18,7 +18,11 @@ const ROOMY: u16 = 12;
 pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     paint.region(area, Press::Focus(Focus::People));
     let column = paint.put(area, 1, 0, "⚓ ", Tone::Accent);
-    paint.put(area, column, 0, "Ahoy", Tone::Accent);
+    let column = paint.put(area, column, 0, "Ahoy", Tone::Accent);
+    let unread = model.unread();
+    if unread > 0 {
+        paint.put(area, column + 1, 0, &format!("({})", badge(unread)), Tone::Warn);
+    }
     let add = paint.put_right(area, 0, "+ add ", Tone::Dim);
     paint.region_of(area, 0, (add, area.width), Press::Command(Command::Add));
     paint.rule(area, 1);
@@ -93,7 +97,13 @@ fn draw_row(model: &Model, paint: &mut Paint<'_>, area: Rect, top: u16, row: &Li
         Entry::Nothing => {}
         Entry::Requests => {
             paint.put(place, 1, 0, "✉ ", Tone::Warn);
-            paint.put(place, 3, 0, &cut(&model.entry_name(entry), usize::from(area.width).saturating_sub(4)), Tone::Warn);
+            paint.put(
+                place,
+                3,
+                0,
+                &cut(&model.entry_name(entry), usize::from(area.width).saturating_sub(4)),
+                Tone::Warn,
+            );
         }
         Entry::Person(account) => draw_person(model, paint, place, account),
         Entry::Conversation(id) => {
@@ -143,7 +153,7 @@ fn draw_talk(model: &Model, paint: &mut Paint<'_>, area: Rect, talk: &Conversati
     let strong = if unread > 0 { Tone::Strong } else { Tone::Normal };
     let room = usize::from(area.width).saturating_sub(width(&time) + 5);
     paint.put(area, 3, 0, &cut(&model.entry_name(entry), room), strong);
-    let mut right = Rect { width: area.width.saturating_sub(1), ..area };
+    let right = Rect { width: area.width.saturating_sub(1), ..area };
     if area.height == 1 && unread > 0 {
         let badge = badge(unread);
         paint.put_right(right, 0, &badge, Tone::Warn);
@@ -158,7 +168,6 @@ fn draw_talk(model: &Model, paint: &mut Paint<'_>, area: Rect, talk: &Conversati
         let badge = badge(unread);
         room = room.saturating_sub(width(&badge) + 1);
         paint.put_right(right, 1, &badge, Tone::Warn);
-        right.width = right.width.saturating_sub(width(&badge) as u16 + 1);
     }
     let typist = talk.typing.keys().next();
     if let Some(account) = typist {

@@ -27,9 +27,9 @@ pub(super) fn draw(model: &Model, form: &Form, paint: &mut Paint<'_>, area: Rect
     let inner_columns = columns.saturating_sub(4);
     let rows = sheet_rows(&source, inner_columns);
     let height = (rows.len() as u16 + 2).min(area.height.saturating_sub(1)).max(3);
-    // In the harbour the ship stays in sight above.
+    // In the harbour the ship stays in sight above it.
     let free = area.height.saturating_sub(height);
-    let top = if model.stage == Stage::SignedOut { free * 3 / 4 } else { free / 2 };
+    let top = if model.stage == Stage::SignedOut { free.min(area.height * 2 / 5 + 1) } else { free / 2 };
     let place = Rect { x: area.x + (area.width - columns) / 2, y: area.y + top, width: columns, height };
     paint.region(area, Press::Nothing);
     paint.clear(place);
@@ -38,7 +38,8 @@ pub(super) fn draw(model: &Model, form: &Form, paint: &mut Paint<'_>, area: Rect
     let chosen = rows.iter().rposition(|row| row.stop == Some(form.cursor)).unwrap_or(0);
     // A text above the first stop is worth showing, too.
     let first = if form.cursor == 0 { 0 } else { (chosen + 2).saturating_sub(inner.height.into()) };
-    let first = first.min(rows.len().saturating_sub(inner.height.into())).max((chosen + 1).saturating_sub(inner.height.into()));
+    let first =
+        first.min(rows.len().saturating_sub(inner.height.into())).max((chosen + 1).saturating_sub(inner.height.into()));
     for (at, row) in rows.iter().skip(first).take(inner.height.into()).enumerate() {
         draw_row(form, paint, inner, at as u16, row);
     }

@@ -67,7 +67,8 @@ fn header(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     let left = Rect { width: right, ..area };
     let (sign, tone) = model.peer().map_or(("#", Tone::Accent), |account| dot(model, account));
     paint.put(left, 1, 0, sign, tone);
-    let column = paint.put(left, 3, 0, &cut(&model.entry_name(model.open), usize::from(right).saturating_sub(4)), Tone::Strong);
+    let column =
+        paint.put(left, 3, 0, &cut(&model.entry_name(model.open), usize::from(right).saturating_sub(4)), Tone::Strong);
     let words = match (model.peer(), model.talk()) {
         (Some(account), _) => standing_words(model.contacts.get(&account)),
         (None, Some(talk)) => group_words(model, talk),
@@ -122,7 +123,8 @@ fn draw_input(model: &Model, paint: &mut Paint<'_>, area: Rect, draft: &Draft, t
             Purpose::New => return,
         };
         let line = model.talk().and_then(|talk| talk.line(reference));
-        let text = line.map(|line| format!("{sign} {}: {}", model.name_of(line.message.account), model.line_text(line)));
+        let text =
+            line.map(|line| format!("{sign} {}: {}", model.name_of(line.message.account), model.line_text(line)));
         let text = text.unwrap_or_else(|| sign.to_owned());
         paint.put(area, 1, 0, &cut(&text, usize::from(area.width).saturating_sub(2)), Tone::Dim);
     }
@@ -254,7 +256,9 @@ fn text_rows(model: &Model, paint: &Paint<'_>, talk: &Conversation, line: (&Line
             || "an earlier message".to_owned(),
             |line| format!("{}: {}", model.name_of(line.message.account), model.line_text(line)),
         );
-        rows.push(row(vec![paint.piece(format!("  ┃ {}", cut(&quoted, usize::from(columns).saturating_sub(2))), Tone::Dim)]));
+        rows.push(row(vec![
+            paint.piece(format!("  ┃ {}", cut(&quoted, usize::from(columns).saturating_sub(2))), Tone::Dim),
+        ]));
     }
     let (said, tone) = match line.fate {
         Fate::Deleted => ("message deleted".to_owned(), Tone::Dim),
