@@ -31,6 +31,19 @@ pub(crate) fn new_password(file: Option<&Path>, option: &str) -> Result<String, 
     Ok(first)
 }
 
+/// Something that may be seen while it is typed.
+pub(crate) fn line(prompt: &str, option: &str) -> Result<String, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(no_terminal("there is no terminal to ask for it", option));
+    }
+    eprint!("{prompt}");
+    let mut line = String::new();
+    io::stdin()
+        .read_line(&mut line)
+        .map_err(|error| no_terminal(&format!("the terminal can't be read: {error}"), option))?;
+    Ok(line.trim().to_owned())
+}
+
 /// The recovery code.
 pub(crate) fn recovery_code(file: Option<&Path>) -> Result<RecoveryCode, Failure> {
     let text = match file {
@@ -48,13 +61,15 @@ pub(crate) fn recovery_code(file: Option<&Path>) -> Result<RecoveryCode, Failure
 }
 
 fn hidden(prompt: &str, option: &str) -> Result<String, Failure> {
-    let no_terminal = |cause: String| {
-        Failure::new(Exit::Other, "no-terminal", cause, format!("Where nobody can type it, use {option}."))
-    };
     if !io::stdin().is_terminal() {
-        return Err(no_terminal("there is no terminal to ask for it".to_owned()));
+        return Err(no_terminal("there is no terminal to ask for it", option));
     }
-    rpassword::prompt_password(prompt).map_err(|error| no_terminal(format!("the terminal can't be read: {error}")))
+    rpassword::prompt_password(prompt)
+        .map_err(|error| no_terminal(&format!("the terminal can't be read: {error}"), option))
+}
+
+fn no_terminal(cause: &str, option: &str) -> Failure {
+    Failure::new(Exit::Other, "no-terminal", cause, format!("Where nobody can type it, use {option}."))
 }
 
 fn first_line(file: &Path) -> Result<String, Failure> {

@@ -6,13 +6,20 @@ use std::time::Duration;
 use ahoy_client::account::NetworkUrl;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::tui::Theme;
+
 /// Where a newcomer's network is: what `ahoyd dev` starts.
 pub(crate) const DEFAULT_NETWORK: &str = "http://localhost:8080";
 
 const EXAMPLES: &str = "\
+Without a command, ahoy opens on the full screen: contacts, conversations, calls. `?` shows its keys.
+
 Examples:
   ahoy sign-up alice                        make an account on the network of this machine
   ahoy --network https://example.org sign-in alice
+  ahoy contacts add bob --note \"Alice, from the harbour\"
+  ahoy send bob \"Do we sail on Saturday?\"   end-to-end encrypted, kept until it is fetched
+  ahoy inbox --follow                       what is unread, and what comes in
   ahoy call echo --for 10s                  hear yourself, sent back by the network
   ahoy call bob --play hi.wav --record back.wav
   ahoy listen                               wait for calls and ask before answering
@@ -25,21 +32,24 @@ Exit codes:
   2  the command line is not understood
   3  the network can't be reached
   4  refused: wrong password, name taken, signed out elsewhere, a changed key, ...
-  5  the call was not answered: busy, declined, no answer, unreachable
+  5  the call was not answered: busy, declined, no answer, unreachable, no contact yet
   6  nobody is signed in with this profile";
 
-/// Voice calls over a network that anyone can host. Everything said is encrypted end to end.
+/// Calls and messages over a network that anyone can host. All that is said is encrypted end to end.
 #[derive(Debug, Parser)]
 #[command(name = "ahoy", version, after_help = EXAMPLES, disable_help_subcommand = true, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
+    /// The terminal's background, for the full screen [default: what COLORFGBG and NO_COLOR say]
+    #[arg(long)]
+    pub(crate) theme: Option<Theme>,
     #[command(subcommand)]
-    pub(crate) verb: Verb,
+    pub(crate) verb: Option<Verb>,
 }
 
 /// What goes with every verb.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "For every command")]
 pub(crate) struct Common {
     /// The network's address [default: the profile's, or http://localhost:8080]
@@ -71,8 +81,29 @@ pub(crate) enum Verb {
     Whoami,
     /// Call somebody
     Call(Call),
-    /// Wait for calls
+    /// Wait for calls, messages and contact requests
     Listen(Listen),
+    /// Send a message to a contact or a group
+    Send(Send),
+    /// Unread messages of all conversations
+    Inbox(Inbox),
+    /// What was said with a contact or in a group
+    History(History),
+    /// Contacts: list, add, accept, decline, remove, block, alias
+    #[command(alias = "contact")]
+    Contacts(Contacts),
+    /// Find names in the directory, or be found there
+    Search(Search),
+    /// How others see you: availability and mood
+    Presence(Presence),
+    /// Groups: make, list, invite, remove, leave, rename
+    #[command(alias = "groups")]
+    Group(Group),
+    /// Devices of this account: list, rename, revoke
+    #[command(alias = "device")]
+    Devices(Devices),
+    /// Tell the operator about somebody
+    Report(Report),
     /// Check the way to the network, hop by hop
     Status,
     /// Compare keys with somebody, so that nobody can stand in between
@@ -83,6 +114,8 @@ pub(crate) enum Verb {
     Password(Password),
     /// Get back in with the recovery code, when the password is lost
     Recover(Recover),
+    /// Delete the account for good, on all devices
+    DeleteAccount(DeleteAccount),
 }
 
 #[derive(Debug, Args)]
@@ -120,7 +153,8 @@ pub(crate) struct Audio {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Ctrl-C hangs up. The call ends by itself after --for, or else when the other side hangs up.
+Ctrl-C hangs up. The call ends by itself after --for, or else when the other side hangs up. Who takes calls
+from contacts only is asked to become one in place of ringing; the exit code is 5 then.
 
 Examples:
   ahoy call echo --play question.wav --record back.wav --for 13s
@@ -137,7 +171,8 @@ pub(crate) struct Call {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without --auto-answer each call rings and you are asked. Ctrl-C hangs up a call, or else stops listening.
+Without --auto-answer each call rings and you are asked. Messages and contact requests are announced, and
+messages stay unread. Ctrl-C hangs up a call, or else stops listening.
 
 Examples:
   ahoy listen --once
@@ -176,7 +211,9 @@ pub(crate) struct Rings {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum RingsFrom {
-    /// Everybody with an account
+    /// Accepted contacts, as it is at first: a call of anybody else becomes a contact request
+    Contacts,
+    /// Everybody with an account: for bots
     Anyone,
     /// Nobody: to callers it looks as if you were away
     Nobody,
@@ -199,6 +236,284 @@ pub(crate) struct Recover {
     /// Read the recovery code from the first line of this file in place of asking
     #[arg(long, value_name = "FILE")]
     pub(crate) code_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+TO is the name of a contact, the title of a group, or the first digits of a conversation's id, as
+`ahoy group list` shows them. The command ends when the message stands in the network's log: then it
+arrives, whatever happens here. Until it is fetched it is kept for 30 days.
+
+Examples:
+  ahoy send bob \"Do we sail on Saturday?\"
+  ahoy send \"Crew of the Albatross\" \"Coffee is on me\"
+  df -h | ahoy send bob -
+  ahoy send bob --reply-to 1 \"Yes\"")]
+pub(crate) struct Send {
+    /// A contact or a group
+    pub(crate) to: String,
+    /// The text; - reads standard input
+    pub(crate) text: String,
+    /// Answers a message: 1 is the last one of others in the conversation, 2 the one before it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) reply_to: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Oldest first. What is shown counts as read, also for the others in the conversation, unless --peek.
+
+Examples:
+  ahoy inbox
+  ahoy inbox --peek
+  ahoy --json inbox --follow | jq -r 'select(.event == \"message\") | .text'")]
+pub(crate) struct Inbox {
+    /// Stay, and show what comes in
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Show own messages, too, and what was changed: edits, deletions, reactions
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Leave everything unread
+    #[arg(long)]
+    pub(crate) peek: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Read from this device: what was said before it signed in is not there. Nothing is marked read.
+
+Examples:
+  ahoy history bob
+  ahoy history \"Crew of the Albatross\" --last 200")]
+pub(crate) struct History {
+    /// A contact or a group
+    pub(crate) with: String,
+    /// How many lines, counted from the last
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) last: u32,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Contacts see each other's presence and may ring each other. Somebody who is declined or blocked is not told.
+
+Examples:
+  ahoy contacts
+  ahoy contacts add bob --note \"Alice, from the harbour\"
+  ahoy contacts accept carol
+  ahoy contacts alias bob \"Bob the mate\""
+)]
+pub(crate) struct Contacts {
+    #[command(subcommand)]
+    pub(crate) deed: Option<ContactDeed>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContactDeed {
+    /// Contacts, requests both ways, and who is blocked (without a word: this)
+    List,
+    /// Ask somebody to become a contact; accepts, if they asked first
+    Add {
+        /// Whom
+        name: String,
+        /// A few words that only they can read; at most 280 characters
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        note: String,
+    },
+    /// Say yes to somebody who asks
+    Accept(Name),
+    /// Say no to somebody who asks; they are not told
+    Decline(Name),
+    /// End a contact on both sides, or take a request back
+    Remove(Name),
+    /// Block somebody: to them it looks as if you were never there
+    Block(Name),
+    /// Block somebody no longer
+    Unblock(Name),
+    /// Call a contact something else, on this device only
+    Alias {
+        /// Whom
+        name: String,
+        /// The other name; leave it away to call them by their own
+        alias: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A search shows at most ten names that begin with these letters, of accounts that wish to be found.
+An account learns at most 300 names in an hour; a search counts ten.
+
+Examples:
+  ahoy search ali
+  ahoy search --listed on")]
+pub(crate) struct Search {
+    /// The first letters of a name, three at least
+    #[arg(required_unless_present = "listed")]
+    pub(crate) prefix: Option<String>,
+    /// Whether others find this account by a search; off at first
+    #[arg(long, value_name = "on|off", conflicts_with = "prefix")]
+    pub(crate) listed: Option<Switch>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Only accepted contacts see it. It holds for all devices until it is changed.
+
+Examples:
+  ahoy presence
+  ahoy presence dnd --mood \"on watch until four\"
+  ahoy presence online --mood \"\"")]
+pub(crate) struct Presence {
+    /// What others see; `show` says what it is
+    #[arg(default_value = "show", hide_default_value = true)]
+    pub(crate) state: PresenceState,
+    /// A few words beside it, at most 140 characters; \"\" takes them away
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) mood: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PresenceState {
+    /// Say what it is
+    Show,
+    /// Here while a device is signed in, away while nobody sits at one
+    Online,
+    /// Away
+    Away,
+    /// Do not disturb: calls are shown and don't ring aloud
+    Dnd,
+    /// Others see you offline
+    Invisible,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+GROUP is the title of a group, if it is the only one called so, or the first digits of its id.
+Every member may invite and rename; only the owner, who is the member of longest standing, removes.
+
+Examples:
+  ahoy group create \"Crew of the Albatross\" bob carol
+  ahoy group invite \"Crew of the Albatross\" dora
+  ahoy group members 4f1c")]
+pub(crate) struct Group {
+    #[command(subcommand)]
+    pub(crate) deed: GroupDeed,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupDeed {
+    /// Groups of this account, with their ids
+    List,
+    /// Make a group and invite contacts into it
+    Create {
+        /// Its title, at most 64 characters
+        title: String,
+        /// Who is to be in it
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Who is in a group
+    Members {
+        /// Which
+        group: String,
+    },
+    /// Bring others into a group; they read what is said from then on
+    Invite {
+        /// Which
+        group: String,
+        /// Whom
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Take somebody out of a group
+    Remove {
+        /// Which
+        group: String,
+        /// Whom
+        name: String,
+    },
+    /// Leave a group, with all devices; what was said stays on this one
+    Leave {
+        /// Which
+        group: String,
+    },
+    /// Give a group another title
+    Rename {
+        /// Which
+        group: String,
+        /// The title, at most 64 characters
+        title: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+DEVICE is the name of a device, if it is the only one called so, or the first digits of its id.
+If there is one that you do not know: revoke it, then change the password.
+
+Examples:
+  ahoy devices
+  ahoy devices rename laptop \"Laptop in the cabin\"
+  ahoy devices revoke 07a3")]
+pub(crate) struct Devices {
+    #[command(subcommand)]
+    pub(crate) deed: Option<DeviceDeed>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceDeed {
+    /// Devices of this account (without a word: this)
+    List,
+    /// Call a device otherwise
+    Rename {
+        /// Which
+        device: String,
+        /// The name
+        name: String,
+    },
+    /// Sign another device out for good
+    Revoke {
+        /// Which
+        device: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The operator can read nothing that is said here. With --last, the last N messages of your conversation
+with this person go with the report, sealed to the operator.
+
+Example:
+  ahoy report mallory --reason \"threatens people\" --last 10")]
+pub(crate) struct Report {
+    /// Whom
+    pub(crate) name: String,
+    /// What happened
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// Reveal this many messages to the operator
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) last: u32,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+There is no way back: the name stays taken, contacts lose the account, groups go on without it. Asks for
+the name and the password first.")]
+pub(crate) struct DeleteAccount {
+    /// The account's name, in place of asking for it: to show that it is meant
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
 }
 
 /// Longest duration taken: a day.

@@ -6,6 +6,7 @@ use ahoy_client::account::AccountError;
 use ahoy_client::driver::{ClientError, ConnectError};
 use ahoy_client::member::{CommandError, Refusal, SignInError};
 use ahoy_client::profile::ProfileError;
+use ahoy_proto::Name;
 use ahoy_proto::api::{ApiError, ApiErrorCode};
 use ahoy_proto::document::DocumentError;
 use ahoy_proto::name::InvalidName;
@@ -42,6 +43,22 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(exit: Exit, code: &'static str, text: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { exit, code, text: text.into(), advice: advice.into() }
+    }
+
+    /// What did not come about with somebody, by name.
+    pub(crate) fn about(error: ClientError, name: &Name) -> Self {
+        let mut failure = Self::from(error);
+        match failure.code {
+            "no-such-name" => failure.text = format!("nobody on this network is called {name}"),
+            "requested" => {
+                failure.text =
+                    format!("{name} takes messages and calls from contacts only, and was asked to become one");
+            }
+            "already-contact" => failure.text = format!("{name} is a contact already, or was asked before"),
+            "no-such-contact" => failure.text = format!("{name} does not ask and is no contact"),
+            _ => {}
+        }
+        failure
     }
 
     pub(crate) fn not_signed_in() -> Self {
@@ -206,6 +223,12 @@ impl From<ClientError> for Failure {
             ClientError::Connect(error) => no_session(&error),
             ClientError::Refused(refusal) => refused_by_supernode(&refusal),
             ClientError::Command(error) => not_taken_up(error),
+            ClientError::StateTooOld => Self::new(
+                Exit::Refused,
+                "state-too-old",
+                text,
+                "Move the profile's folder away, then `ahoy sign-in NAME`. If you made no copy, somebody else may have: change the password.",
+            ),
             _ => Self::new(Exit::Other, "stopped", text, "Try again; `ahoy status` checks the way to the network."),
         }
     }
@@ -256,15 +279,45 @@ fn refused_by_supernode(refusal: &Refusal) -> Failure {
             "account-key-changed",
             "Compare keys by another way with `ahoy verify NAME`; if they are the same, `ahoy verify NAME --accept`.",
         ),
+        Refusal::Requested => {
+            (Exit::Refused, "requested", "Wait until they accept; `ahoy contacts` shows when they have.")
+        }
+        Refusal::AlreadyContact => (Exit::Refused, "already-contact", "`ahoy contacts` shows how they stand."),
+        Refusal::NoSuchContact => (Exit::Refused, "no-such-contact", "`ahoy contacts` shows who asks and who is one."),
+        Refusal::NoSuchConversation => {
+            (Exit::Refused, "no-such-conversation", "`ahoy contacts` and `ahoy group list` show whom you can write to.")
+        }
+        Refusal::Length => (
+            Exit::Refused,
+            "length",
+            "A message has at most 16 KiB, a note 280 characters, a mood 140, a title 64; a search at least 3 letters.",
+        ),
+        Refusal::NoKey => {
+            (Exit::Refused, "no-key", "Leave the note away; a network without a report key takes no reports.")
+        }
         Refusal::ConversationRefused => {
             (Exit::Refused, "conversation-refused", "Ask the person by another way, and tell the operator.")
         }
         Refusal::SessionLost => {
             (Exit::Unreachable, "session-lost", "Try again; `ahoy status` checks the way to the network.")
         }
-        Refusal::Supernode { .. } => (Exit::Unreachable, "supernode-refuses", "Try again in a minute."),
+        Refusal::Supernode { code, retry_after_ms, .. } => return supernode_says_no(refusal, *code, *retry_after_ms),
     };
     Failure::new(exit, code, refusal.to_string(), advice)
+}
+
+fn supernode_says_no(refusal: &Refusal, code: ErrorCode, retry_after_ms: u32) -> Failure {
+    let text = refusal.to_string();
+    let text = text.trim_end_matches('.');
+    match code {
+        ErrorCode::Forbidden => Failure::new(Exit::Refused, "forbidden", text, "Only some may do this: see `--help`."),
+        ErrorCode::LimitReached => Failure::new(Exit::Refused, "limit-reached", text, "Remove something first."),
+        ErrorCode::RateLimited => {
+            let seconds = retry_after_ms.div_ceil(1_000).max(1);
+            Failure::new(Exit::Unreachable, "rate-limited", text, format!("Try again in {seconds} s."))
+        }
+        _ => Failure::new(Exit::Unreachable, "supernode-refuses", text, "Try again in a minute."),
+    }
 }
 
 fn not_taken_up(error: CommandError) -> Failure {
@@ -278,6 +331,18 @@ fn not_taken_up(error: CommandError) -> Failure {
         CommandError::NothingToAccept => {
             (Exit::Refused, "nothing-to-accept", "All is as it was: nothing has to be done.")
         }
+        CommandError::NoSuchConversation => {
+            (Exit::Refused, "no-such-conversation", "`ahoy contacts` and `ahoy group list` show whom you can write to.")
+        }
+        CommandError::Length => (
+            Exit::Refused,
+            "length",
+            "A message has at most 16 KiB, a note 280 characters, a mood 140, a title 64; a search at least 3 letters.",
+        ),
+        CommandError::TooManyWaiting => {
+            (Exit::Unreachable, "too-many-waiting", "Wait until what was written has left.")
+        }
+        CommandError::NoSuchContact => (Exit::Refused, "no-such-contact", "`ahoy contacts` shows who is one."),
         CommandError::NotSealed => (Exit::Other, "not-sealed", "Try again."),
     };
     Failure::new(exit, code, error.to_string(), advice)

@@ -206,13 +206,15 @@ pub(crate) fn cause_name(ending: &Ending) -> &'static str {
             Cause::Lost => "lost",
             Cause::Incompatible => "incompatible",
             Cause::ShuttingDown => "shutting-down",
+            Cause::Requested => "requested",
         },
         Ending::Refused(refusal) => match refusal {
             Refusal::NoSuchName => "no-such-name",
             Refusal::AccountKeyChanged => "account-key-changed",
             Refusal::ConversationRefused => "conversation-refused",
             Refusal::SessionLost => "session-lost",
-            Refusal::Supernode { .. } => "refused",
+            Refusal::Requested => "requested",
+            _ => "refused",
         },
     }
 }
@@ -242,12 +244,18 @@ pub(crate) fn ending_text(ending: &Ending, peer: &Name) -> String {
             Cause::Lost => "The call was lost: the connection did not come back in time".to_owned(),
             Cause::Incompatible => format!("The call with {peer} could not be set up safely"),
             Cause::ShuttingDown => "The call ended because the supernode shut down".to_owned(),
+            Cause::Requested => requested_text(peer),
             Cause::Unspecified => "The call ended for an unknown reason".to_owned(),
         },
         Ending::Refused(Refusal::NoSuchName) => format!("nobody on this network is called {peer}"),
         Ending::Refused(Refusal::AccountKeyChanged) => format!("the account key of {peer} has changed"),
+        Ending::Refused(Refusal::Requested) => requested_text(peer),
         Ending::Refused(refusal) => refusal.to_string(),
     }
+}
+
+fn requested_text(peer: &Name) -> String {
+    format!("{peer} takes calls from contacts only, and was asked to become one")
 }
 
 fn clock(time: Duration) -> String {

@@ -23,6 +23,11 @@ impl Tell {
         !self.json && io::stderr().is_terminal()
     }
 
+    /// Whether a program reads.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Something happened: `text` for a person, `event` with `fields` (an object) for a program.
     pub(crate) fn event(self, event: &str, fields: &Value, text: &str) {
         if self.json {

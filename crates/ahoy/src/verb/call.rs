@@ -49,6 +49,9 @@ fn outcome(ended: &Ended, peer: &Name) -> Result<(), Failure> {
         Ending::Cause(Cause::Busy | Cause::NoAnswer | Cause::Unreachable | Cause::Declined) => {
             (Exit::NotAnswered, "Try again later.".to_owned())
         }
+        Ending::Cause(Cause::Requested) | Ending::Refused(Refusal::Requested) => {
+            (Exit::NotAnswered, "Call again when they have accepted; `ahoy contacts` shows it.".to_owned())
+        }
         Ending::Cause(Cause::Incompatible) => (
             Exit::NotAnswered,
             format!("Update ahoy on both sides; if that does not help, compare keys: `ahoy verify {peer}`."),
@@ -66,6 +69,7 @@ fn outcome(ended: &Ended, peer: &Name) -> Result<(), Failure> {
         Ending::Refused(Refusal::Supernode { retry_after_ms, .. }) => {
             (Exit::NotAnswered, format!("Try again in {} s.", retry_after_ms.div_ceil(1_000).max(1)))
         }
+        Ending::Refused(_) => (Exit::NotAnswered, "Try again later.".to_owned()),
     };
     let mut text = ending_text(&ended.ending, peer);
     if let Some(first) = text.get(..4).filter(|first| *first == "The ").map(str::to_lowercase) {
@@ -89,6 +93,7 @@ mod tests {
         assert_eq!(exit_after(Ending::Cause(Cause::Busy), false), Some(Exit::NotAnswered));
         assert_eq!(exit_after(Ending::Cause(Cause::Unreachable), false), Some(Exit::NotAnswered));
         assert_eq!(exit_after(Ending::Cause(Cause::Lost), true), Some(Exit::NotAnswered));
+        assert_eq!(exit_after(Ending::Cause(Cause::Requested), false), Some(Exit::NotAnswered));
         assert_eq!(exit_after(Ending::Refused(Refusal::NoSuchName), false), Some(Exit::NotAnswered));
         assert_eq!(exit_after(Ending::Refused(Refusal::AccountKeyChanged), false), Some(Exit::Refused));
     }

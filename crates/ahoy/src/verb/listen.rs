@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use ahoy_client::driver::{Client, ClientError, Event, Events};
-use ahoy_client::member::{CommandError, Ending, Person};
+use ahoy_client::member::{Change, CommandError, ContactState, Ending, MessageBody, Person};
 use ahoy_client::voice::Speaker;
 use ahoy_proto::CallId;
 use ahoy_proto::v1::Cause;
@@ -13,9 +13,13 @@ use tokio::sync::mpsc;
 use crate::cli::{Common, Listen};
 use crate::failure::Failure;
 use crate::interrupt::Interrupts;
+use crate::said::Names;
 use crate::talk::{Talk, cause_name, missed_text, tell_key_change};
 use crate::tell::Tell;
+use crate::when::Clock;
 use crate::{online, place, sound};
+
+use super::inbox::tell_request;
 
 pub(crate) fn run(common: &Common, arguments: &Listen, tell: Tell) -> Result<(), Failure> {
     let (profile, identity) = place::signed_in(common)?;
@@ -34,9 +38,10 @@ pub(crate) fn run(common: &Common, arguments: &Listen, tell: Tell) -> Result<(),
             &json!({ "name": identity.name }),
             &format!("Listening as {}. Ctrl-C stops.", identity.full_name()),
         );
+        let names = Names::read(&client, &identity).await?;
         let keyboard = if arguments.auto_answer { None } else { Some(keyboard()) };
         let (events, interrupts) = (&mut events, &mut interrupts);
-        let result = Listener { client: &client, events, interrupts, keyboard, arguments, tell }.listen().await;
+        let result = Listener { client: &client, events, interrupts, keyboard, arguments, tell, names }.listen().await;
         client.close().await;
         result
     })
@@ -50,6 +55,7 @@ struct Listener<'a> {
     keyboard: Option<mpsc::Receiver<String>>,
     arguments: &'a Listen,
     tell: Tell,
+    names: Names,
 }
 
 /// What comes after a call that rang.
@@ -75,8 +81,8 @@ impl Listener<'_> {
         loop {
             tokio::select! {
                 event = self.events.next() => match event {
-                    Some(Event::Incoming { call, from }) => {
-                        match self.take(call, &from).await? {
+                    Some(Event::Incoming { call, from, quiet }) => {
+                        match self.take(call, &from, quiet).await? {
                             After::Answered if self.arguments.once => return Ok(()),
                             After::Stop => return Ok(()),
                             After::Answered | After::NotAnswered => {}
@@ -86,7 +92,7 @@ impl Listener<'_> {
                     Some(Event::LinkLost) => self.tell.event("link-lost", &json!({}), "The connection is lost; trying to reconnect …"),
                     Some(Event::LinkUp(_)) => self.tell.event("link-up", &json!({}), "Connected again."),
                     Some(Event::AccountKeyChanged(name)) => tell_key_change(self.tell, &name),
-                    Some(_) => {}
+                    Some(event) => self.announce(event).await?,
                     None => return Err(ClientError::Stopped.into()),
                 },
                 () = self.interrupts.next() => return Ok(()),
@@ -94,9 +100,33 @@ impl Listener<'_> {
         }
     }
 
+    /// Says what came in beside calls. It stays unread.
+    async fn announce(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Contact(contact) => {
+                self.names.take_contact(&contact);
+                if contact.state == ContactState::Asks {
+                    tell_request(self.tell, &contact);
+                }
+            }
+            Event::Conversation(summary) => self.names.take_summary(&summary),
+            Event::History { conversation, change: Change::Put(message), .. }
+                if !self.names.is_own(message.account) =>
+            {
+                let Some(line) = self.client.line(conversation, message.reference).await? else { return Ok(()) };
+                if matches!(line.message.body, MessageBody::Text { .. }) && !line.deleted {
+                    let text = self.names.text_in(&Clock::here(), conversation, &line);
+                    self.tell.event("message", &self.names.object(conversation, &line), &text);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Deals with a call that rings.
-    async fn take(&mut self, call: CallId, from: &Person) -> Result<After, Failure> {
-        let bell = if self.tell.is_live() { "\x07" } else { "" };
+    async fn take(&mut self, call: CallId, from: &Person, quiet: bool) -> Result<After, Failure> {
+        let bell = if !quiet && self.tell.is_live() { "\x07" } else { "" };
         self.tell.event("incoming", &json!({ "from": from.name }), &format!("{bell}{} calls.", from.name));
         let decision = if self.arguments.auto_answer { Decision::Answer } else { self.decide(call, from).await? };
         match decision {

@@ -1,4 +1,4 @@
-//! `ahoy rings anyone|nobody`
+//! `ahoy rings contacts|anyone|nobody`
 
 use ahoy_proto::v1::CallsFrom;
 use serde_json::json;
@@ -11,6 +11,7 @@ use crate::{online, place};
 pub(crate) fn run(common: &Common, arguments: &Rings, tell: Tell) -> Result<(), Failure> {
     let (profile, identity) = place::signed_in(common)?;
     let (calls_from, word, text) = match arguments.from {
+        RingsFrom::Contacts => (CallsFrom::Contacts, "contacts", "Contacts may ring"),
         RingsFrom::Anyone => (CallsFrom::Anyone, "anyone", "Everybody with an account here may ring"),
         RingsFrom::Nobody => (CallsFrom::Nobody, "nobody", "Nobody may ring"),
     };
