@@ -300,7 +300,7 @@ impl Links {
             match due {
                 Due::Proof(link) => self.violated(link, Violation::ProofTimeout, relay, outbox),
                 Due::Expiry(link) => self.look_at_credential(link, now, relay, outbox),
-                Due::Ring(_) | Due::LegReturn(..) | Due::CallToken(_) => {}
+                Due::Ring(_) | Due::LegReturn(..) | Due::CallToken(_) | Due::Names(_) => {}
             }
         }
     }

@@ -136,7 +136,7 @@ impl Kind {
             Body::LeaveConversation(_) => Self::LeaveConversation,
             Body::StartCall(_) => Self::StartCall,
             Body::AnswerCall(_) | Body::DeclineCall(_) | Body::HangUp(_) | Body::AttachLeg(_) => Self::InCall,
-            Body::RenewSession(_) | Body::Fragment(_) => Self::Unknown,
+            Body::Fragment(_) => Self::Unknown,
         })
     }
 }

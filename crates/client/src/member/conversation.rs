@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use ahoy_proto::limits::GROUP_MEMBERS_MAX;
 use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,9 @@ pub(super) struct Record {
     pub(super) read: u64,
     /// Serial of the last receipt taken in.
     pub(super) receipts_serial: u64,
+    /// How far each other account has received and read, on the furthest of its devices: of a pair or a small group.
+    #[serde(default)]
+    pub(super) receipts: Vec<(AccountId, u64, u64)>,
     /// There is something to tell of what was received and read.
     pub(super) receipt_owed: bool,
     /// SHA-256 of the commit of this device that may be in the log.
@@ -84,6 +88,21 @@ pub(super) struct Record {
     pub(super) sealed_from: u64,
     /// Voice secrets of the present epoch and a few before it, oldest first.
     pub(super) voice: VecDeque<(u64, [u8; 32])>,
+}
+
+impl Record {
+    /// Keeps how far a device of an account has come; gives how far the furthest has.
+    pub(super) fn receive(&mut self, account: AccountId, delivered: u64, read: u64) -> (u64, u64) {
+        if let Some((_, so_far, seen)) = self.receipts.iter_mut().find(|(of, ..)| *of == account) {
+            (*so_far, *seen) = ((*so_far).max(delivered), (*seen).max(read));
+            return (*so_far, *seen);
+        }
+        // Bounded by the accounts that may be in a group.
+        if self.receipts.len() < GROUP_MEMBERS_MAX {
+            self.receipts.push((account, delivered, read));
+        }
+        (delivered, read)
+    }
 }
 
 /// With whom a conversation is.

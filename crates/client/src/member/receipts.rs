@@ -3,7 +3,6 @@
 //! Both are sealed under a key of the epoch's that every member has, and do not move the ratchet. A receipt leaves at most
 //! every two seconds and says nothing that its owner does not tell.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ahoy_proto::limits::SIGNAL_SEALED_MAX;
@@ -59,15 +58,7 @@ impl Member {
 
     /// How far each other account has received and read, on the furthest of its devices; 0: not told.
     pub fn receipts(&self, conversation: ConversationId) -> Vec<(AccountId, u64, u64)> {
-        let Some(entry) = self.conversations.get(&conversation) else { return Vec::new() };
-        let mut furthest = BTreeMap::<AccountId, (u64, u64)>::new();
-        for (account, delivered, read) in entry.receipts.values() {
-            let so_far = furthest.entry(*account).or_default();
-            *so_far = (so_far.0.max(*delivered), so_far.1.max(*read));
-        }
-        let own = self.identity.account;
-        let others = furthest.into_iter().filter(|(account, _)| *account != own);
-        others.map(|(account, (delivered, read))| (account, delivered, read)).collect()
+        self.conversations.get(&conversation).map_or_else(Vec::new, |entry| entry.record.receipts.clone())
     }
 
     /// The owner of this device has read up to a sequence number.
@@ -196,8 +187,11 @@ impl Member {
             if account == self.identity.account {
                 entry.record.read = entry.record.read.max(read);
                 self.touched.insert(id);
-            } else if !self.is_blocked(account) {
-                self.outbox.event(Event::Receipt { conversation: id, account, delivered, read });
+            } else {
+                let (delivered, read) = entry.record.receive(account, delivered, read);
+                if !self.is_blocked(account) {
+                    self.outbox.event(Event::Receipt { conversation: id, account, delivered, read });
+                }
             }
         }
         if let Some(entry) = self.conversations.get(&id) {

@@ -358,7 +358,7 @@ enum Force {
 #[test]
 fn a_commit_that_does_more_than_the_log_says_is_not_followed() {
     let stranger = identity(9, "mallory", 91, &account_key(9));
-    let mls = crate::mls::Mls::new(&stranger.device_key, &stranger.binding, [9; 32]);
+    let mls = Mls::new(&stranger.device_key, &stranger.binding, [9; 32]);
     let package = mls.key_packages(&mut crate::mls::Values::new(), 1).unwrap().remove(0);
     for force in [Force::Add(package), Force::Remove(DeviceId([31; 16]))] {
         let (mut world, alice, bob, carol) = World::of_three();
