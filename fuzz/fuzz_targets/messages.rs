@@ -1,7 +1,8 @@
-//! Any bytes on a link's stream: framing, message decoding, flow ids, bindings.
+//! Any bytes on a link's stream: framing, message decoding, flow ids, bindings, request keys, notes.
 #![no_main]
 
-use ahoy_proto::{binding, flow::FlowId, frame::Deframer, limits, v1};
+use ahoy_proto::request_key::{self, RequestSecret};
+use ahoy_proto::{AccountId, binding, flow::FlowId, frame::Deframer, limits, note, v1};
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 
@@ -10,6 +11,10 @@ fuzz_target!(|noise: &[u8]| {
     if let Ok(binding) = v1::Binding::decode(noise) {
         let _ = binding::verify(&binding);
     }
+    let (asking, asked) = (AccountId([1; 16]), AccountId([2; 16]));
+    let key = ed25519_dalek::SigningKey::from_bytes(&[3; 32]).verifying_key();
+    assert!(request_key::verify(noise, asked, key.as_bytes()).is_err());
+    assert!(note::open(noise, asking, asked, &RequestSecret::new([4; 32])).is_err());
     let mut deframer = Deframer::default();
     for piece in noise.chunks(7) {
         deframer.push(piece);

@@ -47,5 +47,6 @@ pub(crate) async fn ready(common: &Common, profile: Profile) -> Result<(Client, 
 
 /// As the command line says.
 pub(crate) fn options(common: &Common) -> ClientOptions {
-    ClientOptions { supernode: common.supernode.clone(), key_log: std::env::var_os("SSLKEYLOGFILE").is_some() }
+    let key_log = std::env::var_os("SSLKEYLOGFILE").is_some();
+    ClientOptions { supernode: common.supernode.clone(), key_log, ..ClientOptions::default() }
 }

@@ -73,7 +73,11 @@ impl Talk<'_> {
                     self.length = None;
                     self.hang_up().await;
                 }
-                _ = live.tick(), if answered.is_some() && self.tell.is_live() => self.show(&self.client.statistics()),
+                _ = live.tick(), if answered.is_some() && self.tell.is_live() => {
+                    if let Some(now) = self.client.statistics(self.call) {
+                        self.show(&now);
+                    }
+                }
             }
         }
     }
@@ -89,12 +93,14 @@ impl Talk<'_> {
             Event::Ringing(call) if call == self.call => {
                 tell.event("ringing", &json!({ "to": self.peer }), &format!("{} rings …", self.peer));
             }
-            Event::Voice { silent } => tell.event("voice", &json!({ "silent_ms": millis(silent) }), ""),
+            Event::Voice { silent, .. } => tell.event("voice", &json!({ "silent_ms": millis(silent) }), ""),
             Event::LinkLost => self.say("link-lost", "The connection is lost; taking it up again …"),
             Event::LinkUp(_) => self.say("link-up", "The connection is back."),
-            Event::PeerLost => self.say("peer-lost", &format!("{} has lost the connection; waiting …", self.peer)),
-            Event::SourceEnded => self.say("played", "The file is played to its end; silence follows."),
-            Event::SinkFailed(error) => {
+            Event::PeerLost { .. } => {
+                self.say("peer-lost", &format!("{} has lost the connection; waiting …", self.peer))
+            }
+            Event::SourceEnded { .. } => self.say("played", "The file is played to its end; silence follows."),
+            Event::SinkFailed { error, .. } => {
                 tell.event(
                     "record-failed",
                     &json!({ "text": error.to_string() }),

@@ -1,8 +1,10 @@
-//! The echo account: an ordinary client in our own process that answers with the caller's own voice.
+//! The echo account: an ordinary client in our own process that answers with the caller's own voice, as many at once as an account
+//! may be in calls.
 //!
 //! It has no privilege but its reserved name. Its password is random and lies beside its profile, so that it can sign in again
 //! after the profile is lost. It never delays anything else.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,8 +13,8 @@ use ahoy_client::account::{self, AccountError, NetworkUrl, contact};
 use ahoy_client::driver::{Client, ClientError, ClientOptions, Event, Events};
 use ahoy_client::profile::{Identity, Profile};
 use ahoy_client::voice::Speaker;
-use ahoy_proto::Name;
 use ahoy_proto::api::ApiErrorCode;
+use ahoy_proto::{Name, limits};
 use anyhow::{Context as _, bail};
 
 use crate::config::Config;
@@ -63,7 +65,9 @@ impl Echo {
         let invite = self.authority.make_invite(Admission::Operator).await?;
         let this = self.clone();
         let profile = tokio::task::spawn_blocking(move || this.signed_in(&invite)).await??;
-        match Client::start(profile, ClientOptions::default()).await {
+        let calls_max = NonZeroUsize::new(limits::CALLS_PER_ACCOUNT_MAX).unwrap_or(NonZeroUsize::MIN);
+        let options = ClientOptions { calls_max, ..ClientOptions::default() };
+        match Client::start(profile, options).await {
             Ok((client, events)) => answer_all(&client, events, ready).await,
             Err(error) if is_signed_out(&error) => {
                 Profile::open(&self.profile)?.forget()?;

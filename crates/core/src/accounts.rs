@@ -9,12 +9,9 @@ use ahoy_proto::{AccountId, CallId, DeviceId, limits, v1};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::Recipient;
-use crate::outbox::{Outbox, Refusal};
+use crate::outbox::{Outbox, Refusal, framed};
 use crate::peer::{Devices, NewCall, Party, Peer, Reach};
-
-/// Calls that one account can be in at once: one that it talks in, and a few that it starts beside it.
-const CALLS_PER_ACCOUNT_MAX: usize = 4;
+use crate::{CallWelcome, Recipient};
 
 #[derive(Debug, Default)]
 pub(crate) struct Accounts(BTreeMap<AccountId, Account>);
@@ -82,6 +79,7 @@ impl Accounts {
         let Some(account) = self.0.get(&account) else { return };
         for online in &account.online {
             let meant = match devices {
+                Devices::All => true,
                 Devices::One(device) => online.device == device,
                 Devices::AllBut(device) => online.device != device,
             };
@@ -89,6 +87,18 @@ impl Accounts {
                 outbox.event_framed(online.link, message.clone());
             }
         }
+    }
+
+    /// A contact of an account has changed.
+    pub(crate) fn contact_changed(
+        &mut self,
+        account: AccountId,
+        devices: Devices,
+        change: v1::ContactChanged,
+        outbox: &mut Outbox,
+    ) {
+        let event = framed(0, v1::supernode_message::Body::ContactChanged(change));
+        self.notify(account, devices, &event, outbox);
     }
 
     /// A device of this account starts a call, or asks again for one whose first response it missed.
@@ -106,7 +116,7 @@ impl Accounts {
             }
             None => {}
         }
-        if account.engagements.len() >= CALLS_PER_ACCOUNT_MAX {
+        if account.is_full() {
             outbox.refuse(caller.link, request, TOO_MANY_CALLS);
             return;
         }
@@ -120,19 +130,21 @@ impl Accounts {
         outbox.tell_call(call, Peer::NewCall(new));
     }
 
-    /// Somebody calls this account. Whoever is not allowed to takes the same way as when nobody is online, so that there
-    /// is no difference to see.
+    /// Somebody calls this account: its devices ring, and it is for them to say that they are busy. Whoever may not ring takes
+    /// the same way as when nobody is online, so that there is no difference to see.
     pub(crate) fn reach(
         &mut self,
         call: CallId,
         caller: AccountId,
         callee: AccountId,
-        allowed: bool,
+        welcome: CallWelcome,
         outbox: &mut Outbox,
     ) {
-        let reach = match self.0.get_mut(&callee).filter(|account| allowed && !account.online.is_empty()) {
+        let rings = welcome == CallWelcome::Rings;
+        let reach = match self.0.get_mut(&callee).filter(|account| rings && !account.online.is_empty()) {
+            None if welcome == CallWelcome::BecomesRequest => Reach::Requested,
             None => Reach::Unreachable,
-            Some(account) if account.is_busy_for(caller) => Reach::Busy,
+            Some(account) if account.is_full() => Reach::Busy,
             Some(account) if account.gives_way(call, caller, Stage::Calling, outbox) => Reach::Busy,
             Some(account) => {
                 account.engagements.push(Engagement { call, peer: caller, stage: Stage::Ringing });
@@ -179,21 +191,22 @@ impl Account {
         gone
     }
 
-    /// In a call other than one that it makes to this very caller.
-    fn is_busy_for(&self, caller: AccountId) -> bool {
-        self.engagements.iter().any(|engagement| engagement.stage != Stage::Calling || engagement.peer != caller)
+    /// In as many calls as an account can be.
+    fn is_full(&self) -> bool {
+        self.engagements.len() >= limits::CALLS_PER_ACCOUNT_MAX
     }
 
-    /// Glare: two accounts that call each other at once. The call with the lower id goes on and the other ends BUSY; both
-    /// homes see both calls and decide alike. Says whether `call` is the one to end.
+    /// Glare: two accounts that call each other at once. The call with the lower id goes on and the others end BUSY; both
+    /// homes see all of them and decide alike. Says whether `call` is one to end.
     fn gives_way(&self, call: CallId, peer: AccountId, opposite: Stage, outbox: &mut Outbox) -> bool {
-        let mut glare = self.engagements.iter().filter(|other| other.peer == peer && other.stage == opposite);
-        let Some(other) = glare.next() else { return false };
-        if call < other.call {
-            outbox.tell_call(other.call, Peer::GiveWay { call: other.call });
-            return false;
+        let glare = || self.engagements.iter().filter(|other| other.peer == peer && other.stage == opposite);
+        if glare().any(|other| other.call < call) {
+            return true;
         }
-        true
+        for other in glare() {
+            outbox.tell_call(other.call, Peer::GiveWay { call: other.call });
+        }
+        false
     }
 }
 

@@ -103,7 +103,7 @@ impl Calls {
 
     /// A new call; or its caller asks again, after a lost link, for one that is there.
     pub(crate) fn start(&mut self, new: NewCall, now: Now, outbox: &mut Outbox) {
-        let NewCall { call: id, conversation, caller, request, leg, sealed, callee, allowed } = new;
+        let NewCall { call: id, conversation, caller, request, leg, sealed, callee, welcome } = new;
         if let Some(call) = self.calls.get(&id) {
             if let Some(index) = call.place_of(caller) {
                 return self.start_again(id, index, Leg::of(caller, leg, sealed, 0), caller, request, outbox);
@@ -128,7 +128,7 @@ impl Calls {
         self.calls.insert(id, Call { conversation, legs, phase });
         outbox.respond(caller.link, request, Body::Done(v1::Done {}));
         outbox.open_flow(id, caller);
-        outbox.tell_account(callee, Peer::Reach { call: id, caller: caller.account, callee, allowed });
+        outbox.tell_account(callee, Peer::Reach { call: id, caller: caller.account, callee, welcome });
     }
 
     fn start_again(&mut self, id: CallId, index: usize, leg: Leg, caller: Party, request: u64, outbox: &mut Outbox) {
@@ -145,6 +145,7 @@ impl Calls {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Phase::Ringing(ringing) = &mut call.phase else { return };
         match reach {
+            Reach::Requested => self.end(id, v1::Cause::Requested, now, outbox),
             Reach::Unreachable => self.end(id, v1::Cause::Unreachable, now, outbox),
             Reach::Busy => self.end(id, v1::Cause::Busy, now, outbox),
             Reach::Ringing(devices) => {

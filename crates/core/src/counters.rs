@@ -30,6 +30,16 @@ pub struct Counters {
     pub questions: u64,
     /// Questions that the store could not answer.
     pub store_errors: u64,
+    /// Messages that stand in logs.
+    pub messages: u64,
+    /// Commits that stand in logs.
+    pub commits: u64,
+    /// Receipts replaced.
+    pub receipts: u64,
+    /// Signals handed to members.
+    pub signals: u64,
+    /// Contacts changed.
+    pub contact_changes: u64,
     /// Calls taken up.
     pub calls: u64,
     /// Calls taken up from a call token after a restart.
@@ -47,7 +57,7 @@ pub struct Counters {
 }
 
 /// Causes of the schema, the unspecified one included.
-const CAUSES: usize = v1::Cause::ShuttingDown as usize + 1;
+const CAUSES: usize = v1::Cause::Requested as usize + 1;
 
 /// How much of everything there is now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::links::Links;
 use crate::outbox::Outbox;
 use crate::peer::{Peer, PeerMessage};
 use crate::relay::{DropCause, Forward, Relay};
-use crate::{Answer, Counters, Gauges, QueryId, Question, StoreError, Timer};
+use crate::{Answer, Counters, Day, Gauges, QueryId, Question, StoreError, Timer};
 
 /// A moment: on the monotonic clock, and on the wall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub struct Now {
 impl Now {
     pub(crate) fn unix(self) -> UnixTime {
         UnixTime(self.unix_ms / 1000)
+    }
+
+    pub(crate) fn day(self) -> Day {
+        Day(u32::try_from(self.unix_ms / 86_400_000).unwrap_or(u32::MAX))
     }
 }
 
@@ -170,7 +174,7 @@ impl Exchange {
 
     /// What the store says to a question.
     pub fn handle_answer(&mut self, query: QueryId, answer: Result<Answer, StoreError>, now: Now) {
-        self.links.answer(query, answer, &mut self.outbox);
+        self.links.answer(query, answer, now, &mut self.outbox);
         self.settle(now);
     }
 
@@ -232,8 +236,14 @@ impl Exchange {
             Peer::SignedIn { party, at } => accounts.signed_in(party, at, outbox),
             Peer::SignedOut { party } => accounts.signed_out(party),
             Peer::Notify { account, devices, message } => accounts.notify(account, devices, &message, outbox),
+            Peer::NotifyAll { accounts: all, devices, message } => {
+                all.into_iter().for_each(|account| accounts.notify(account, devices, &message, outbox));
+            }
+            Peer::ContactChanged { account, devices, change } => {
+                accounts.contact_changed(account, devices, *change, outbox);
+            }
             Peer::StartCall(new) => accounts.start_call(new, outbox),
-            Peer::Reach { call, caller, callee, allowed } => accounts.reach(call, caller, callee, allowed, outbox),
+            Peer::Reach { call, caller, callee, welcome } => accounts.reach(call, caller, callee, welcome, outbox),
             Peer::Answered { call, account, peer } => accounts.answered(call, account, peer),
             Peer::Disengage { call, account } => accounts.disengage(call, account),
 

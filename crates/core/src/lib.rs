@@ -4,6 +4,7 @@
 //! beyond its seed, or waits; what peers send can close their link and never panics.
 
 mod accounts;
+mod answers;
 mod calls;
 mod counters;
 mod exchange;
@@ -24,7 +25,10 @@ mod timers;
 pub use counters::{Counters, Gauges};
 pub use exchange::{Exchange, ExchangeConfig, LinkId, Now, Output, Recipient, ShardId};
 pub use peer::PeerMessage;
-pub use question::{Answer, Callee, Delivery, QueryId, Question, StoreError};
+pub use question::{
+    Answer, CallWelcome, Callee, Commit, ContactChange, Day, Delivery, FoundAccount, QueryId, Question, StoreError,
+    Welcoming,
+};
 pub use relay::{DropCause, Forward};
 pub use session::Violation;
 pub use timers::Timer;

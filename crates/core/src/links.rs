@@ -16,20 +16,22 @@ use prost::Message;
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;
 
+use crate::answers::{self, STORE_UNAVAILABLE};
 use crate::outbox::{Outbox, Refusal, framed};
 use crate::peer::{Devices, JoinCall, NewCall, Party, Peer};
-use crate::rate::Bucket;
+use crate::rate::Buckets;
 use crate::relay::Relay;
-use crate::requests::{self, Kind, Request};
+use crate::requests::{self, Asker, Kind, Request};
 use crate::session::{Authority, Online, Phase, Proving, Revoked, Session, Violation};
 use crate::timers::{Due, Timers};
-use crate::{Answer, Callee, Delivery, ExchangeConfig, LinkId, Now, QueryId, Question, StoreError, Timer};
+use crate::{Answer, CallWelcome, Callee, ExchangeConfig, LinkId, Now, QueryId, Question, StoreError, Timer};
 
 /// Questions that one shard may have with the store at a time: what a store answers in about a second.
 const QUERIES_MAX: usize = 20_000;
 
-/// Legs that one session can have attached at a time.
-const FLOWS_PER_SESSION_MAX: usize = 4;
+/// Legs that one session can have attached at a time: one for each call of its account, and as many again whose calls have
+/// ended elsewhere and that are not closed yet.
+const FLOWS_PER_SESSION_MAX: usize = 2 * limits::CALLS_PER_ACCOUNT_MAX;
 
 #[derive(Debug)]
 pub(crate) struct Links {
@@ -50,11 +52,25 @@ pub(crate) struct Links {
 struct Query {
     party: Party,
     request: u64,
-    /// What a `Callees` question is asked for.
-    start: Option<Box<Start>>,
+    purpose: Purpose,
 }
 
+/// What becomes of an answer.
 #[derive(Debug)]
+enum Purpose {
+    /// It is the response.
+    Respond,
+    /// Accounts are the response; to a search, or to a look-up.
+    Names { searched: bool },
+    /// Members hear a signal.
+    Signal { conversation: ConversationId, sealed: Bytes },
+    /// Callees ring.
+    Start(Box<Start>),
+    /// The call of a stranger has become a contact request.
+    Requested(Box<Start>, AccountId),
+}
+
+#[derive(Debug, Clone)]
 struct Start {
     call: CallId,
     conversation: ConversationId,
@@ -149,7 +165,7 @@ impl Links {
                     credential_issued_at: credential.issued_at,
                     unanswered: smallvec::SmallVec::new(),
                     flows: smallvec::SmallVec::new(),
-                    buckets: [Bucket::default(); Kind::COUNT],
+                    buckets: Buckets::default(),
                 };
                 self.welcome(link, request, online, now.instant, outbox);
                 Ok(())
@@ -302,17 +318,29 @@ impl Links {
         outbox: &mut Outbox,
     ) -> Result<(), Refusal> {
         let Some(online) = self.online_mut(link) else { return Ok(()) };
-        if let Err(wait) = online.buckets[kind as usize].take(kind.rate(), now.instant) {
+        if let Err(wait) = online.buckets.take(kind as u8, kind.rate(), now.instant) {
             outbox.counters.rate_limited += 1;
             return Err(Refusal { retry_after_ms: millis(wait).max(1), ..RATE_LIMITED });
         }
         let party = online.party(link, outbox);
-        match requests::check(body, party.account, party.device)? {
-            Request::Ask(question) => self.ask(Query { party, request, start: None }, question, outbox)?,
+        let Party { account, device, .. } = party;
+        let query = |purpose| Query { party, request, purpose };
+        match requests::check(body, Asker { account, device, now })? {
+            Request::Ask(question) | Request::AskAtHome(question) => {
+                self.ask(query(Purpose::Respond), question, outbox)?
+            }
+            Request::AskNames(question, _) => {
+                let searched = matches!(question, Question::SearchDirectory { .. });
+                self.ask(query(Purpose::Names { searched }), question, outbox)?;
+            }
+            Request::SetActivity { .. } => outbox.respond(party.link, request, Body::Done(v1::Done {})),
+            Request::SendSignal { conversation, sealed } => {
+                let question = Question::ListMemberIds { account, conversation };
+                self.ask(query(Purpose::Signal { conversation, sealed }), question, outbox)?;
+            }
             Request::StartCall { call, conversation, leg, sealed } => {
-                let start = Some(Box::new(Start { call, conversation, leg, sealed }));
-                let question = Question::Callees { account: party.account, conversation };
-                self.ask(Query { party, request, start }, question, outbox)?;
+                let start = Box::new(Start { call, conversation, leg, sealed });
+                self.ask(query(Purpose::Start(start)), Question::Callees { account, conversation }, outbox)?;
             }
             Request::AnswerCall { call, leg, sealed } => {
                 outbox.tell_call(call, Peer::Answer(Box::new(JoinCall { call, party, request, leg, sealed })));
@@ -347,21 +375,57 @@ impl Links {
         Ok(())
     }
 
-    pub(crate) fn answer(&mut self, query: QueryId, answer: Result<Answer, StoreError>, outbox: &mut Outbox) {
-        let Some(Query { party, request, start }) = self.queries.remove(&query) else { return };
-        let link = party.link.link;
-        if let (Ok(Answer::Callees(callees)), Some(start)) = (&answer, start) {
-            if self.is_online(link) {
-                start_call(*start, party, request, callees, outbox);
-            }
-            return;
-        }
+    pub(crate) fn answer(&mut self, query: QueryId, answer: Result<Answer, StoreError>, now: Now, outbox: &mut Outbox) {
+        let Some(Query { party, request, purpose }) = self.queries.remove(&query) else { return };
         if answer.is_err() {
             outbox.counters.store_errors += 1;
         }
-        let (body, effects) = respond(answer);
-        self.deliver(link, request, framed(request, body), outbox);
-        effects.carry_out(outbox);
+        match (purpose, answer) {
+            (Purpose::Start(start), Ok(Answer::Callees(callees))) => {
+                if self.is_online(party.link.link) {
+                    self.ring(*start, party, request, &callees, now, outbox);
+                }
+            }
+            (Purpose::Requested(start, callee), Ok(Answer::Contact(change))) => {
+                start_call(
+                    *start,
+                    party,
+                    request,
+                    Callee { account: callee, welcome: CallWelcome::BecomesRequest },
+                    outbox,
+                );
+                answers::tell_contact(party.account, Devices::All, *change, outbox);
+            }
+            (Purpose::Signal { conversation, sealed }, Ok(Answer::MemberIds(members))) => {
+                outbox.counters.signals += 1;
+                outbox.respond(party.link, request, Body::Done(v1::Done {}));
+                let (account, device) = (party.account.to_bytes(), party.device.to_bytes());
+                let signal = v1::Signal { conversation: conversation.to_bytes(), account, device, sealed };
+                outbox.notify_all(&members, Devices::AllBut(party.device), &framed(0, Body::Signal(signal)));
+            }
+            (Purpose::Names { searched }, Ok(Answer::Accounts(accounts))) => {
+                outbox.respond(party.link, request, answers::found(accounts, searched));
+            }
+            (_, answer) => {
+                let (body, effects) = answers::respond(answer, outbox);
+                outbox.respond(party.link, request, body);
+                effects.carry_out(party, outbox);
+            }
+        }
+    }
+
+    /// Goes on with a call, now that it is known who may be called.
+    fn ring(&mut self, start: Start, party: Party, request: u64, callees: &[Callee], now: Now, outbox: &mut Outbox) {
+        let [callee] = *callees else { return outbox.refuse(party.link, request, ONE_TO_ONE_ONLY) };
+        if callee.welcome != CallWelcome::BecomesRequest {
+            return start_call(start, party, request, callee, outbox);
+        }
+        let (account, peer) = (party.account, callee.account);
+        let question = Question::RequestContact { account, peer, note: Bytes::new(), at: now.unix() };
+        let purpose = Purpose::Requested(Box::new(start), peer);
+        if let Err(refusal) = self.ask(Query { party, request, purpose }, question, outbox) {
+            outbox.refuse(party.link, request, refusal);
+        }
     }
 
     /// Hands a message to a link of this shard.
@@ -446,76 +510,10 @@ impl Online {
     }
 }
 
-/// What others hear of a change in the store.
-#[derive(Debug, Default)]
-struct Effects {
-    entry: Option<(v1::LogEntry, Vec<AccountId>)>,
-    deliveries: Vec<Delivery>,
-}
-
-impl Effects {
-    fn carry_out(self, outbox: &mut Outbox) {
-        if let Some((entry, members)) = self.entry {
-            // An entry without a sender that can be read goes to nobody's device in particular: all hear of it.
-            let sender = DeviceId::try_from(&entry.device[..]).unwrap_or(DeviceId([0; 16]));
-            let event = framed(0, Body::LogEntry(entry));
-            for member in members {
-                outbox.notify(member, Devices::AllBut(sender), event.clone());
-            }
-        }
-        for Delivery { account, device, entry } in self.deliveries {
-            outbox.notify(account, Devices::One(device), framed(0, Body::InboxEntry(entry)));
-        }
-    }
-}
-
-/// The response that an answer makes, and what follows from it for others.
-fn respond(answer: Result<Answer, StoreError>) -> (Body, Effects) {
-    let mut effects = Effects::default();
-    let body = match answer {
-        Err(StoreError::Busy | StoreError::Unavailable) => STORE_UNAVAILABLE.body(),
-        Ok(answer) => match answer {
-            Answer::Done => Body::Done(v1::Done {}),
-            Answer::NotFound => NOT_FOUND.body(),
-            Answer::AlreadyExists => ALREADY_EXISTS.body(),
-            Answer::Conflict => CONFLICT.body(),
-            Answer::LimitReached => LIMIT_REACHED.body(),
-            Answer::Account { account, name, account_key } => Body::AccountFound(v1::AccountFound {
-                account: account.to_bytes(),
-                name: name.into(),
-                account_key: Bytes::copy_from_slice(&account_key),
-            }),
-            Answer::KeyPackages(packages) => Body::KeyPackages(packages),
-            Answer::Conversations(conversations) => Body::Conversations(conversations),
-            Answer::Created { conversation, deliveries } => {
-                effects.deliveries = deliveries;
-                Body::Conversations(v1::Conversations { conversations: vec![conversation], more: false })
-            }
-            Answer::Existing { conversation } => {
-                Body::Conversations(v1::Conversations { conversations: vec![conversation], more: false })
-            }
-            Answer::GroupInfo(info) => Body::GroupInfo(info),
-            Answer::Committed { entry, members, deliveries } => {
-                let sequence = entry.sequence;
-                effects = Effects { entry: Some((entry, members)), deliveries };
-                Body::CommitAccepted(v1::CommitAccepted { sequence })
-            }
-            Answer::LogEntries(entries) => Body::LogEntries(entries),
-            Answer::InboxEntries(entries) => Body::InboxEntries(entries),
-            // Only calls ask for them, and they have been served.
-            Answer::Callees(_) => STORE_UNAVAILABLE.body(),
-        },
-    };
-    (body, effects)
-}
-
-fn start_call(start: Start, caller: Party, request: u64, callees: &[Callee], outbox: &mut Outbox) {
+fn start_call(start: Start, caller: Party, request: u64, callee: Callee, outbox: &mut Outbox) {
     let Start { call, conversation, leg, sealed } = start;
-    let [Callee { account: callee, calls_from }] = *callees else {
-        return outbox.refuse(caller.link, request, ONE_TO_ONE_ONLY);
-    };
-    let allowed = calls_from == v1::CallsFrom::Anyone;
-    let new = NewCall { call, conversation, caller, request, leg, sealed, callee, allowed };
+    let Callee { account: callee, welcome } = callee;
+    let new = NewCall { call, conversation, caller, request, leg, sealed, callee, welcome };
     outbox.tell_account(caller.account, Peer::StartCall(Box::new(new)));
 }
 
@@ -536,10 +534,4 @@ const CALL_TOKEN_REFUSED: Refusal = Refusal::new(
     v1::ErrorCode::CallTokenRefused,
     "the call token is not this device's, not of this network, or expired",
 );
-const STORE_UNAVAILABLE: Refusal = Refusal::unavailable("the store can't be reached: try again");
-const NOT_FOUND: Refusal =
-    Refusal::new(v1::ErrorCode::NotFound, "there is no such thing, or it is not for you to know");
-const ALREADY_EXISTS: Refusal = Refusal::new(v1::ErrorCode::AlreadyExists, "that id is taken");
-const CONFLICT: Refusal = Refusal::new(v1::ErrorCode::Conflict, "the conversation has moved on: fetch its log");
-const LIMIT_REACHED: Refusal = Refusal::new(v1::ErrorCode::LimitReached, "there is no room for more");
 const ONE_TO_ONE_ONLY: Refusal = Refusal::new(v1::ErrorCode::Unimplemented, "only conversations of two can call");

@@ -1,6 +1,6 @@
 //! What leaves an exchange: outputs for the shell, messages between shards, and the counts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use ahoy_proto::v1::supernode_message::Body;
 use ahoy_proto::{AccountId, CallId, frame, v1};
@@ -59,7 +59,7 @@ impl Outbox {
 
     /// To the shard that keeps an account's state.
     pub(crate) fn tell_account(&mut self, account: AccountId, message: Peer) {
-        self.tell(ShardId(u16::from(account.0[0]) % self.shards), message);
+        self.tell(self.home(account), message);
     }
 
     /// To the shard that keeps a call's state.
@@ -97,6 +97,26 @@ impl Outbox {
     /// An event for devices of an account, wherever they are.
     pub(crate) fn notify(&mut self, account: AccountId, devices: Devices, message: Bytes) {
         self.tell_account(account, Peer::Notify { account, devices, message });
+    }
+
+    /// An event for devices of many accounts: one message for each of their homes.
+    pub(crate) fn notify_all(&mut self, accounts: &[AccountId], devices: Devices, message: &Bytes) {
+        for (shard, accounts) in self.by_home(accounts) {
+            self.tell(shard, Peer::NotifyAll { accounts, devices, message: message.clone() });
+        }
+    }
+
+    /// Accounts, by the shard that keeps their state.
+    pub(crate) fn by_home(&self, accounts: &[AccountId]) -> BTreeMap<ShardId, Vec<AccountId>> {
+        let mut by_home = BTreeMap::<_, Vec<_>>::new();
+        for account in accounts {
+            by_home.entry(self.home(*account)).or_default().push(*account);
+        }
+        by_home
+    }
+
+    fn home(&self, account: AccountId) -> ShardId {
+        ShardId(u16::from(account.0[0]) % self.shards)
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::relay::Peers;
-use crate::{LinkId, Recipient};
+use crate::{CallWelcome, LinkId, Recipient};
 
 /// From one shard of a supernode to another. Opaque to the shell, which only carries it.
 #[derive(Debug, Clone)]
@@ -32,13 +32,25 @@ pub(crate) enum Peer {
         devices: Devices,
         message: Bytes,
     },
+    /// The same for many accounts of one shard.
+    NotifyAll {
+        accounts: Vec<AccountId>,
+        devices: Devices,
+        message: Bytes,
+    },
+    /// How one of the account's contacts stands.
+    ContactChanged {
+        account: AccountId,
+        devices: Devices,
+        change: Box<v1::ContactChanged>,
+    },
     StartCall(Box<NewCall>),
-    /// Is the callee free, and which devices ring?
+    /// Can the callee be called, and which devices ring?
     Reach {
         call: CallId,
         caller: AccountId,
         callee: AccountId,
-        allowed: bool,
+        welcome: CallWelcome,
     },
     /// The account takes part in this answered call.
     Answered {
@@ -129,6 +141,7 @@ pub(crate) struct Party {
 /// Which devices of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Devices {
+    All,
     One(DeviceId),
     AllBut(DeviceId),
 }
@@ -143,8 +156,7 @@ pub(crate) struct NewCall {
     pub(crate) leg: LegId,
     pub(crate) sealed: Bytes,
     pub(crate) callee: AccountId,
-    /// Whether the callee lets this caller ring.
-    pub(crate) allowed: bool,
+    pub(crate) welcome: CallWelcome,
 }
 
 /// A leg that wants to be attached.
@@ -162,5 +174,7 @@ pub(crate) struct JoinCall {
 pub(crate) enum Reach {
     Ringing(SmallVec<[(DeviceId, Recipient); 2]>),
     Busy,
+    /// It has become a contact request.
+    Requested,
     Unreachable,
 }

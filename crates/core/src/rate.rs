@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 /// How many at once, and how long one token takes to come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
@@ -30,6 +32,24 @@ impl Bucket {
     }
 }
 
+/// Buckets of many kinds, of which only those that are not full take up room.
+#[derive(Debug, Default)]
+pub(crate) struct Buckets(SmallVec<[(u8, Bucket); 4]>);
+
+impl Buckets {
+    /// Takes a token of a kind, or says how long to wait for one.
+    pub(crate) fn take(&mut self, kind: u8, rate: Rate, now: Instant) -> Result<(), Duration> {
+        if let Some((_, bucket)) = self.0.iter_mut().find(|(other, _)| *other == kind) {
+            return bucket.take(rate, now);
+        }
+        self.0.retain(|(_, bucket)| bucket.full_at.is_some_and(|at| at > now));
+        let mut bucket = Bucket::default();
+        let taken = bucket.take(rate, now);
+        self.0.push((kind, bucket));
+        taken
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +74,17 @@ mod tests {
         let mut bucket = Bucket::default();
         let taken = (0..10).filter(|_| bucket.take(RATE, late).is_ok()).count();
         assert_eq!(taken, 3);
+    }
+
+    #[test]
+    fn kinds_have_a_bucket_each_and_full_ones_take_up_no_room() {
+        let start = crate::tests::instant();
+        let mut buckets = Buckets::default();
+        for kind in 0..30 {
+            assert_eq!(buckets.take(kind, Rate { burst: 1, ..RATE }, start), Ok(()));
+        }
+        assert_eq!(buckets.take(7, Rate { burst: 1, ..RATE }, start), Err(Duration::from_secs(2)));
+        assert_eq!(buckets.take(99, RATE, start + Duration::from_secs(2)), Ok(()));
+        assert_eq!(buckets.0.len(), 1);
     }
 }

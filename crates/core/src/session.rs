@@ -14,8 +14,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use smallvec::SmallVec;
 
 use crate::ExchangeConfig;
-use crate::rate::Bucket;
-use crate::requests::Kind;
+use crate::rate::Buckets;
 
 /// A rule that a peer has broken. Each closes the link with its own wire error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -140,7 +139,7 @@ pub(crate) struct Online {
     pub(crate) credential_issued_at: UnixTime,
     pub(crate) unanswered: SmallVec<[u64; 2]>,
     pub(crate) flows: SmallVec<[FlowId; 1]>,
-    pub(crate) buckets: [Bucket; Kind::COUNT],
+    pub(crate) buckets: Buckets,
 }
 
 impl Phase {

@@ -1,14 +1,20 @@
 //! For tests and the simulator: an in-memory store that answers questions as the real one does, and an origin of virtual
 //! time.
 
+mod contacts;
+mod conversations;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use ahoy_proto::{AccountId, ConversationId, DeviceId, Name, limits, v1};
+use ahoy_proto::{AccountId, ConversationId, DeviceId, Name, UnixTime, limits, v1};
 use bytes::Bytes;
 use prost::Message;
 
-use crate::{Answer, Callee, Delivery, Question};
+use crate::{Answer, Callee, Day, FoundAccount, Question};
+
+use contacts::Contacts;
+use conversations::Conversations;
 
 /// Where virtual time starts. Only differences to it mean anything: nothing may depend on its value.
 #[expect(clippy::disallowed_methods, reason = "an Instant can't be made from nothing")]
@@ -19,54 +25,108 @@ pub fn origin() -> Instant {
 /// What must last, in memory: answers in the order asked, and never fails.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
-    accounts: BTreeMap<AccountId, Account>,
-    devices: BTreeMap<DeviceId, Device>,
-    conversations: BTreeMap<ConversationId, Conversation>,
-    inbox_sequence: u64,
+    accounts: Accounts,
+    devices: Devices,
+    contacts: Contacts,
+    conversations: Conversations,
 }
+
+type Accounts = BTreeMap<AccountId, Account>;
+
+type Devices = BTreeMap<DeviceId, Device>;
 
 #[derive(Debug, Clone)]
 struct Account {
     name: Name,
     account_key: [u8; 32],
-    calls_from: v1::CallsFrom,
+    request_key: Bytes,
+    settings: v1::Settings,
+    /// Counts the changes of contacts and settings.
+    serial: u64,
+    seen: Option<Day>,
+    reports: Vec<UnixTime>,
 }
 
 #[derive(Debug, Clone)]
 struct Device {
     account: AccountId,
+    state_serial: u64,
+    seen: Option<Day>,
     key_packages: VecDeque<Bytes>,
     last_resort: Option<Bytes>,
     inbox: VecDeque<v1::InboxEntry>,
+    inbox_sequence: u64,
 }
 
-#[derive(Debug, Clone)]
-struct Conversation {
-    members: [AccountId; 2],
-    epoch: u64,
-    group_info: Bytes,
-    log: Vec<v1::LogEntry>,
-}
-
-/// The only generation that a conversation has here.
-const GENERATION: u32 = 1;
-
+/// What tests put in and look at.
 impl MemoryStore {
-    /// An account that anyone may call.
+    /// An account that contacts may call, and nobody else.
     pub fn add_account(&mut self, account: AccountId, name: Name, account_key: [u8; 32]) {
-        self.accounts.insert(account, Account { name, account_key, calls_from: v1::CallsFrom::Anyone });
+        let settings = v1::Settings {
+            calls_from: v1::CallsFrom::Contacts.into(),
+            availability: v1::Availability::Online.into(),
+            mood: String::new(),
+            listed: false,
+        };
+        let request_key = Bytes::new();
+        let made = Account { name, account_key, request_key, settings, serial: 0, seen: None, reports: Vec::new() };
+        self.accounts.insert(account, made);
     }
 
     /// A device of an account.
     pub fn add_device(&mut self, account: AccountId, device: DeviceId) {
-        let device_of = Device { account, key_packages: VecDeque::new(), last_resort: None, inbox: VecDeque::new() };
-        self.devices.insert(device, device_of);
+        let made = Device {
+            account,
+            state_serial: 0,
+            seen: None,
+            key_packages: VecDeque::new(),
+            last_resort: None,
+            inbox: VecDeque::new(),
+            inbox_sequence: 0,
+        };
+        self.devices.insert(device, made);
     }
 
-    /// A one-to-one conversation that nobody asked for.
+    /// A device that was revoked: what it had is gone.
+    pub fn remove_device(&mut self, device: DeviceId) {
+        self.devices.remove(&device);
+        self.conversations.forget_device(device);
+    }
+
+    /// Who may call an account.
+    pub fn set_calls_from(&mut self, account: AccountId, calls_from: v1::CallsFrom) {
+        if let Some(account) = self.accounts.get_mut(&account) {
+            account.settings.calls_from = calls_from.into();
+        }
+    }
+
+    /// The key that notes to an account are sealed to.
+    pub fn set_request_key(&mut self, account: AccountId, request_key: Bytes) {
+        if let Some(account) = self.accounts.get_mut(&account) {
+            account.request_key = request_key;
+        }
+    }
+
+    /// Two accounts that are contacts though neither has asked.
+    pub fn add_contact(&mut self, one: AccountId, other: AccountId) {
+        self.contacts.befriend(one, other);
+    }
+
+    /// A one-to-one conversation that nobody asked for, with all devices that its members have.
     pub fn add_conversation(&mut self, conversation: ConversationId, members: [AccountId; 2]) {
-        let made = Conversation { members, epoch: 1, group_info: Bytes::from_static(b"group info"), log: Vec::new() };
-        self.conversations.insert(conversation, made);
+        let of_members = self.devices.iter().filter(|(_, device)| members.contains(&device.account));
+        let devices = of_members.map(|(id, device)| (*id, device.account)).collect();
+        self.conversations.add(conversation, members, devices);
+    }
+
+    /// How an account has another among its contacts.
+    pub fn contact_state(&self, account: AccountId, peer: AccountId) -> v1::ContactState {
+        self.contacts.state(account, peer)
+    }
+
+    /// When a device of an account was last there, as far as it was noted.
+    pub fn last_seen(&self, account: AccountId) -> Option<Day> {
+        self.accounts.get(&account)?.seen
     }
 
     /// What stands in a device's inbox.
@@ -74,87 +134,147 @@ impl MemoryStore {
         self.devices.get(&device).map_or_else(Vec::new, |device| device.inbox.iter().cloned().collect())
     }
 
-    /// What stands in a conversation's log.
+    /// What is kept of a conversation's log.
     pub fn log(&self, conversation: ConversationId) -> &[v1::LogEntry] {
-        self.conversations.get(&conversation).map_or(&[], |conversation| &conversation.log)
+        self.conversations.log(conversation)
+    }
+
+    /// The sequence number of a log's last entry, kept or not.
+    pub fn head(&self, conversation: ConversationId) -> Option<u64> {
+        self.conversations.head(conversation)
+    }
+
+    /// How far a device has acknowledged a log, and the number of its last message there; `None` when it does not stand in
+    /// the group.
+    pub fn cursor(&self, conversation: ConversationId, device: DeviceId) -> Option<(u64, u64)> {
+        self.conversations.cursor(conversation, device)
     }
 
     /// Whether there is such a conversation.
     pub fn has_conversation(&self, conversation: ConversationId) -> bool {
-        self.conversations.contains_key(&conversation)
+        self.conversations.head(conversation).is_some()
     }
 
     /// The conversations of an account.
     pub fn conversations(&self, account: AccountId) -> Vec<ConversationId> {
-        let of = self.conversations.iter().filter(|(_, conversation)| conversation.members.contains(&account));
-        of.map(|(id, _)| *id).collect()
+        self.conversations.of(account)
     }
 
+    /// Forgets log entries that are older than they are kept.
+    pub fn expire(&mut self, now_ms: u64) {
+        self.conversations.expire(now_ms.saturating_sub(limits::RETENTION.as_millis() as u64));
+    }
+}
+
+impl MemoryStore {
     /// Carries out one verb.
     pub fn answer(&mut self, question: Question) -> Answer {
         match question {
             Question::FindAccount { name } => self.find(&name),
-            Question::SetCallsFrom { account, calls_from } => match self.accounts.get_mut(&account) {
-                Some(account) => {
-                    account.calls_from = calls_from;
-                    Answer::Done
+            Question::SearchDirectory { prefix } => self.search(&prefix),
+            Question::CheckIn { account, device, serial, today } => self.check_in(account, device, serial, today),
+            Question::ListDevices { account, today } => self.list_devices(account, today),
+            Question::MarkSeen { account, today } => {
+                if let Some(account) = self.accounts.get_mut(&account) {
+                    account.seen = Some(today);
                 }
-                None => Answer::NotFound,
-            },
+                Answer::Done
+            }
+            Question::ChangeSettings { account, change } => self.change_settings(account, change),
+            Question::Report { account, about, at, .. } => self.report(account, about, at),
             Question::PublishKeyPackages { device, packages, last_resort, .. } => {
                 self.publish(device, packages, last_resort)
             }
             Question::ClaimKeyPackages { account } => self.claim(account),
-            Question::ListConversations { account, after } => self.list(account, after),
-            Question::CreateConversation { .. } | Question::Commit { .. } => self.change(question),
-            Question::FetchGroupInfo { account, conversation: id } => match self.of_member(account, id) {
-                Some(conversation) => Answer::GroupInfo(conversation.info(id)),
-                None => Answer::NotFound,
-            },
-            Question::FetchLog { account, conversation, after } => match self.of_member(account, conversation) {
-                Some(conversation) => {
-                    let later = conversation.log.iter().filter(|entry| entry.sequence > after);
-                    let (entries, more) = page(later.cloned());
-                    Answer::LogEntries(v1::LogEntries { entries, more })
-                }
-                None => Answer::NotFound,
-            },
             Question::FetchInbox { device, after } => {
                 let inbox = self.devices.get(&device).map(|device| &device.inbox).into_iter().flatten();
                 let (entries, more) = page(inbox.filter(|entry| entry.sequence > after).cloned());
                 Answer::InboxEntries(v1::InboxEntries { entries, more })
             }
-            Question::AcknowledgeInbox { device, up_to } => {
+            Question::Acknowledge { device, inbox, logs } => {
                 if let Some(device) = self.devices.get_mut(&device) {
-                    device.inbox.retain(|entry| entry.sequence > up_to);
+                    device.inbox.retain(|entry| entry.sequence > inbox);
                 }
+                self.conversations.acknowledge(device, &logs);
                 Answer::Done
             }
-            Question::Callees { account, conversation } => match self.of_member(account, conversation) {
-                Some(conversation) => {
-                    let others = conversation.members.iter().filter(|member| **member != account);
-                    Answer::Callees(others.filter_map(|member| self.callee(*member)).collect())
-                }
-                None => Answer::NotFound,
-            },
+            Question::Callees { account, conversation } => self.callees(account, conversation),
+            question @ (Question::ListContacts { .. }
+            | Question::RequestContact { .. }
+            | Question::AnswerContact { .. }
+            | Question::RemoveContact { .. }
+            | Question::BlockAccount { .. }) => self.contacts.answer(&mut self.accounts, question),
+            question => self.conversations.answer(&self.accounts, &self.contacts, &mut self.devices, question),
         }
     }
 
     fn find(&self, name: &Name) -> Answer {
         match self.accounts.iter().find(|(_, account)| account.name == *name) {
-            Some((id, Account { name, account_key, .. })) => {
-                Answer::Account { account: *id, name: name.clone(), account_key: *account_key }
-            }
+            Some((id, account)) => Answer::Accounts(vec![account.found(*id)]),
             None => Answer::NotFound,
         }
     }
 
-    fn callee(&self, account: AccountId) -> Option<Callee> {
-        self.accounts.get(&account).map(|of| Callee { account, calls_from: of.calls_from })
+    fn search(&self, prefix: &str) -> Answer {
+        let listed = self.accounts.iter().filter(|(_, account)| account.settings.listed);
+        let like = listed.filter(|(_, account)| String::from(account.name.clone()).starts_with(prefix));
+        let mut found: Vec<_> = like.map(|(id, account)| account.found(*id)).collect();
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        found.truncate(limits::SEARCH_RESULTS_MAX);
+        Answer::Accounts(found)
     }
 
-    fn of_member(&self, account: AccountId, conversation: ConversationId) -> Option<&Conversation> {
-        self.conversations.get(&conversation).filter(|conversation| conversation.members.contains(&account))
+    fn check_in(&mut self, account: AccountId, device: DeviceId, serial: u64, today: Day) -> Answer {
+        let Some(known) = self.devices.get_mut(&device).filter(|known| known.account == account) else {
+            return Answer::NotFound;
+        };
+        if serial <= known.state_serial {
+            return Answer::StateTooOld;
+        }
+        known.state_serial = serial;
+        known.seen = Some(today);
+        if let Some(account) = self.accounts.get_mut(&account) {
+            account.seen = Some(today);
+        }
+        self.list_devices(account, today)
+    }
+
+    fn list_devices(&self, account: AccountId, today: Day) -> Answer {
+        let of_account = self.devices.iter().filter(|(_, device)| device.account == account);
+        let record = |(id, device): (&DeviceId, &Device)| v1::DeviceRecord {
+            device: id.to_bytes(),
+            name: "device".to_owned(),
+            made_at: 0,
+            last_seen: last_seen(device.seen, today).into(),
+        };
+        Answer::Devices(of_account.map(record).collect())
+    }
+
+    fn change_settings(&mut self, account: AccountId, change: v1::ChangeSettings) -> Answer {
+        let Some(account) = self.accounts.get_mut(&account) else { return Answer::NotFound };
+        let v1::ChangeSettings { calls_from, availability, mood, listed } = change;
+        let old = account.settings.clone();
+        account.settings = v1::Settings {
+            calls_from: calls_from.unwrap_or(old.calls_from),
+            availability: availability.unwrap_or(old.availability),
+            mood: mood.unwrap_or(old.mood),
+            listed: listed.unwrap_or(old.listed),
+        };
+        account.serial += 1;
+        Answer::Settings(v1::SettingsChanged { settings: Some(account.settings.clone()), serial: account.serial })
+    }
+
+    fn report(&mut self, account: AccountId, about: AccountId, at: UnixTime) -> Answer {
+        if !self.accounts.contains_key(&about) {
+            return Answer::NotFound;
+        }
+        let Some(account) = self.accounts.get_mut(&account) else { return Answer::NotFound };
+        account.reports.retain(|before| before.0 + 86_400 > at.0);
+        if account.reports.len() >= limits::REPORTS_PER_DAY_MAX {
+            return Answer::LimitReached;
+        }
+        account.reports.push(at);
+        Answer::Done
     }
 
     fn publish(&mut self, device: DeviceId, packages: Vec<Bytes>, last_resort: Option<Bytes>) -> Answer {
@@ -177,106 +297,36 @@ impl MemoryStore {
         Answer::KeyPackages(v1::KeyPackages { packages: packages.collect() })
     }
 
-    fn list(&self, account: AccountId, after: Option<ConversationId>) -> Answer {
-        let later = self.conversations.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
-        let of_account = later.filter(|(_, conversation)| conversation.members.contains(&account));
-        let (conversations, more) = page(of_account.map(|(id, conversation)| conversation.listed(*id)));
-        Answer::Conversations(v1::Conversations { conversations, more })
-    }
-
-    fn change(&mut self, question: Question) -> Answer {
-        match question {
-            Question::CreateConversation { account, conversation: id, peer, epoch, group_info, welcomes, .. } => {
-                if !self.accounts.contains_key(&peer) {
-                    return Answer::NotFound;
-                }
-                let mut members = [account, peer];
-                members.sort_unstable();
-                let of_pair = self.conversations.iter().find(|(_, conversation)| conversation.members == members);
-                if let Some((id, conversation)) = of_pair {
-                    return Answer::Existing { conversation: conversation.listed(*id) };
-                }
-                if self.conversations.contains_key(&id) {
-                    return Answer::AlreadyExists;
-                }
-                if !self.are_members(&welcomes, &members) {
-                    return Answer::Conflict;
-                }
-                let made = Conversation { members, epoch, group_info, log: Vec::new() };
-                let conversation = made.listed(id);
-                self.conversations.insert(id, made);
-                Answer::Created { conversation, deliveries: self.welcome(id, welcomes) }
-            }
-            Question::Commit { account, device, conversation: id, generation, epoch, commit, group_info, welcomes } => {
-                let Some(conversation) = self.of_member(account, id) else { return Answer::NotFound };
-                let current = (generation, epoch) == (GENERATION, conversation.epoch);
-                if !current || !self.are_members(&welcomes, &conversation.members) {
-                    return Answer::Conflict;
-                }
-                let Some(conversation) = self.conversations.get_mut(&id) else { return Answer::NotFound };
-                let entry = v1::LogEntry {
-                    conversation: id.to_bytes(),
-                    sequence: conversation.log.len() as u64 + 1,
-                    generation,
-                    epoch,
-                    device: device.to_bytes(),
-                    body: Some(v1::log_entry::Body::Commit(commit)),
-                };
-                conversation.log.push(entry.clone());
-                conversation.epoch += 1;
-                conversation.group_info = group_info;
-                let members = conversation.members.to_vec();
-                Answer::Committed { entry, members, deliveries: self.welcome(id, welcomes) }
-            }
-            _ => Answer::NotFound,
-        }
-    }
-
-    fn are_members(&self, welcomes: &[(DeviceId, Bytes)], members: &[AccountId]) -> bool {
-        let owner = |device| self.devices.get(device).map(|device| device.account);
-        welcomes.iter().all(|(device, _)| owner(device).is_some_and(|owner| members.contains(&owner)))
-    }
-
-    fn welcome(&mut self, conversation: ConversationId, welcomes: Vec<(DeviceId, Bytes)>) -> Vec<Delivery> {
-        let mut deliveries = Vec::new();
-        for (id, welcome) in welcomes {
-            let Some(device) = self.devices.get_mut(&id) else { continue };
-            self.inbox_sequence += 1;
-            let entry = v1::InboxEntry {
-                sequence: self.inbox_sequence,
-                conversation: conversation.to_bytes(),
-                generation: GENERATION,
-                body: Some(v1::inbox_entry::Body::Welcome(welcome)),
-            };
-            device.inbox.push_back(entry.clone());
-            if device.inbox.len() > limits::INBOX_MAX {
-                device.inbox.pop_front();
-            }
-            deliveries.push(Delivery { account: device.account, device: id, entry });
-        }
-        deliveries
+    fn callees(&self, account: AccountId, conversation: ConversationId) -> Answer {
+        let Some(members) = self.conversations.members(account, conversation) else { return Answer::NotFound };
+        let others = members.into_iter().filter(|member| *member != account);
+        let callee = |callee| {
+            let calls_from = self.accounts.get(&callee)?.settings.calls_from();
+            Some(Callee { account: callee, welcome: self.contacts.welcome(account, callee, calls_from) })
+        };
+        Answer::Callees(others.filter_map(callee).collect())
     }
 }
 
-impl Conversation {
-    fn listed(&self, id: ConversationId) -> v1::Conversation {
-        v1::Conversation {
-            conversation: id.to_bytes(),
-            generation: GENERATION,
-            epoch: self.epoch,
-            members: self.members.iter().map(|member| member.to_bytes()).collect(),
-            head: self.log.len() as u64,
-        }
+impl Account {
+    fn found(&self, account: AccountId) -> FoundAccount {
+        let Self { name, account_key, request_key, .. } = self;
+        FoundAccount { account, name: name.clone(), account_key: *account_key, request_key: request_key.clone() }
     }
 
-    fn info(&self, id: ConversationId) -> v1::GroupInfo {
-        v1::GroupInfo {
-            conversation: id.to_bytes(),
-            generation: GENERATION,
-            epoch: self.epoch,
-            group_info: self.group_info.clone(),
-            head: self.log.len() as u64,
-        }
+    fn change(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+}
+
+/// How long ago a day was, coarsely.
+fn last_seen(seen: Option<Day>, today: Day) -> v1::LastSeen {
+    match seen.map(|seen| today.0.saturating_sub(seen.0)) {
+        None => v1::LastSeen::Unspecified,
+        Some(0) => v1::LastSeen::Today,
+        Some(1..=7) => v1::LastSeen::ThisWeek,
+        Some(_) => v1::LastSeen::Earlier,
     }
 }
 
@@ -285,8 +335,11 @@ fn page<M: Message>(entries: impl Iterator<Item = M>) -> (Vec<M>, bool) {
     let mut taken = Vec::new();
     let mut room = limits::PAGE_BYTES_MAX;
     for entry in entries {
-        let Some(left) = room.checked_sub(entry.encoded_len() + 4) else { return (taken, true) };
-        room = left;
+        // The first one always fits: a commit of a large group is longer than a page and travels in fragments.
+        match room.checked_sub(entry.encoded_len() + 4) {
+            None if !taken.is_empty() => return (taken, true),
+            left => room = left.unwrap_or(0),
+        }
         taken.push(entry);
     }
     (taken, false)

@@ -60,6 +60,8 @@ pub struct WellKnown {
     pub echo: Option<Name>,
     /// Unsigned hint of where to dial before a roster is known; the roster decides.
     pub supernodes: Vec<RosterEntry>,
+    /// X25519, public, 32 bytes: [reports](crate::report) are sealed to it.
+    pub report_key: Base64Url,
 }
 
 /// Who may sign up.
@@ -151,6 +153,8 @@ pub struct FinishAccount {
     pub registration_upload: Base64Url,
     /// Ed25519, public.
     pub account_key: Jwk,
+    /// As [`publish`](crate::request_key::publish) makes it: 96 bytes.
+    pub request_key: Base64Url,
     /// The account key's secret, sealed under the export key.
     pub sealed_account_key: Base64Url,
     /// The way back in without the password.
@@ -226,8 +230,8 @@ pub struct AccountOpened {
     pub account_key: Jwk,
     /// Sealed under the export key, or under the recovery code in a response to [`Recover`].
     pub sealed_account_key: Base64Url,
-    /// Good for 10 minutes and for [`AddDevice`], [`StartPassword`] and [`FinishPassword`]; the last only until the
-    /// password changes.
+    /// Good for 10 minutes and for [`AddDevice`], [`StartPassword`], [`FinishPassword`] and [`DeleteAccount`]; only until
+    /// the password changes.
     pub ticket: Base64Url,
 }
 
@@ -236,8 +240,17 @@ pub struct AccountOpened {
 pub struct AddDevice {
     /// From [`AccountOpened`].
     pub ticket: Base64Url,
+    /// As [`publish`](crate::request_key::publish) makes it: 96 bytes, the same from every device.
+    pub request_key: Base64Url,
     /// The device.
     pub device: NewDevice,
+}
+
+/// `POST /v1/accounts/delete`, answered with `{}`: the account is gone for good.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeleteAccount {
+    /// From [`AccountOpened`].
+    pub ticket: Base64Url,
 }
 
 /// `POST /v1/password/start`
@@ -287,24 +300,63 @@ pub struct DeviceRequest {
     pub credential: String,
     /// The device's clock; must be within [`CLOCK_SKEW_MAX`](crate::limits::CLOCK_SKEW_MAX) of the authority's.
     pub time: UnixTime,
-    /// Ed25519 by the device key over [`device_request_input`].
+    /// Ed25519 by the device key over [`device_request_input`] with the verb of the path.
     pub signature: Base64Url,
+}
+
+/// `POST /v1/devices/revoke`, answered with `{}`: a device of the same account, or this one, is signed out.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RevokeDevice {
+    /// Credential and signature of the device that asks.
+    #[serde(flatten)]
+    pub by: DeviceRequest,
+    /// The device to be signed out.
+    pub target: DeviceId,
+}
+
+/// `POST /v1/devices/rename`, answered with `{}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RenameDevice {
+    /// Credential and signature of the device that asks.
+    #[serde(flatten)]
+    pub by: DeviceRequest,
+    /// The device to be renamed: of the same account, or this one.
+    pub target: DeviceId,
+    /// For the owner's eyes, at most 64 bytes.
+    pub name: String,
 }
 
 /// What a device may ask of the authority with its key alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeviceVerb {
+pub enum DeviceVerb<'a> {
     /// A new credential for the same device.
     Renew,
     /// Sign out.
     Revoke,
+    /// Sign a device of the account out.
+    RevokeDevice {
+        /// Which.
+        target: DeviceId,
+    },
+    /// Call a device of the account otherwise.
+    RenameDevice {
+        /// Which.
+        target: DeviceId,
+        /// As in [`RenameDevice`].
+        name: &'a str,
+    },
 }
 
-/// The input of the signature in [`DeviceRequest`]: label, 0, verb (1 byte), network, device, time (8 bytes, big-endian).
-pub fn device_request_input(verb: DeviceVerb, network: NetworkId, device: DeviceId, time: UnixTime) -> Vec<u8> {
-    let verb = match verb {
-        DeviceVerb::Renew => 1,
-        DeviceVerb::Revoke => 2,
+/// The input of the signature in [`DeviceRequest`]: label, 0, verb (1 byte), network, device, time (8 bytes, big-endian); then
+/// the target and the name, where the verb has them.
+pub fn device_request_input(verb: DeviceVerb<'_>, network: NetworkId, device: DeviceId, time: UnixTime) -> Vec<u8> {
+    let (verb, target, name) = match verb {
+        DeviceVerb::Renew => (1, None, ""),
+        DeviceVerb::Revoke => (2, None, ""),
+        DeviceVerb::RevokeDevice { target } => (3, Some(target), ""),
+        DeviceVerb::RenameDevice { target, name } => (4, Some(target), name),
     };
-    [b"ahoy/1 device request" as &[u8], &[0, verb], &network.0, &device.0, &time.0.to_be_bytes()].concat()
+    let target = target.as_ref().map_or(&[][..], |target| &target.0);
+    let head = [b"ahoy/1 device request" as &[u8], &[0, verb]].concat();
+    [&head[..], &network.0, &device.0, &time.0.to_be_bytes(), target, name.as_bytes()].concat()
 }

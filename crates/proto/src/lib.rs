@@ -4,6 +4,7 @@
 //! a change touches both, and `vectors/`.
 
 pub mod api;
+mod base_mode;
 pub mod binding;
 pub mod call_token;
 pub mod comparison;
@@ -14,9 +15,12 @@ mod hex;
 pub mod id;
 pub mod limits;
 pub mod name;
+pub mod note;
 #[cfg(feature = "opaque")]
 pub mod opaque;
 pub mod proof;
+pub mod report;
+pub mod request_key;
 pub mod sealing;
 pub mod time;
 

@@ -8,6 +8,7 @@
 //! | export key (64 bytes) | `ahoy/1 account key` | [`SealingKey`] of the sealed account key |
 //! | recovery code (20 bytes) | `ahoy/1 recovery key` | [`SealingKey`] of the copy for recovery |
 //! | recovery code (20 bytes) | `ahoy/1 recovery secret` | what is shown to the authority to recover |
+//! | account key's secret (32 bytes) | `ahoy/1 request key` | [`RequestSecret`](crate::request_key::RequestSecret) |
 //!
 //! A sealed account key is nonce (24 bytes), then XChaCha20-Poly1305 of the 32 bytes of the Ed25519 secret, with the
 //! account id as associated data. The authority keeps the SHA-256 of the recovery secret.
@@ -156,7 +157,7 @@ impl RecoverySecret {
     }
 }
 
-fn derive(secret: &[u8], label: &str) -> [u8; 32] {
+pub(crate) fn derive(secret: &[u8], label: &str) -> [u8; 32] {
     let mut key = [0; 32];
     Hkdf::<Sha256>::new(None, secret).expand(label.as_bytes(), &mut key).expect("HKDF gives up to 8160 bytes");
     key

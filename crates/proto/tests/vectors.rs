@@ -10,9 +10,11 @@ use ahoy_proto::document::{
 use ahoy_proto::flow::FlowId;
 use ahoy_proto::frame;
 use ahoy_proto::proof::proof_input;
+use ahoy_proto::report::{self, ReportSecret};
+use ahoy_proto::request_key::{self, RequestSecret};
 use ahoy_proto::sealing::{self, RecoveryCode, SealingKey};
 use ahoy_proto::{
-    AccountId, CallId, ConversationId, DeviceId, Name, NetworkId, SupernodeId, UnixTime, binding, comparison, v1,
+    AccountId, CallId, ConversationId, DeviceId, Name, NetworkId, SupernodeId, UnixTime, binding, comparison, note, v1,
 };
 use ed25519_dalek::{Signer, SigningKey};
 use prost::Message;
@@ -125,6 +127,8 @@ fn signatures_cover_the_inputs_of_the_protocol() {
     let native = proof_input(network(), supernode, &[7; 32], Some(&[8; 32]));
     let browser = proof_input(network(), supernode, &[7; 32], None);
     let renew = device_request_input(DeviceVerb::Renew, network(), DeviceId([0xbb; 16]), UnixTime(1_800_000_000));
+    let target = DeviceId([0xdd; 16]);
+    let other = |verb| device_request_input(verb, network(), DeviceId([0xbb; 16]), UnixTime(1_800_000_000));
     let bound = binding::make(
         AccountId([0xaa; 16]),
         DeviceId([0xbb; 16]),
@@ -143,6 +147,10 @@ fn signatures_cover_the_inputs_of_the_protocol() {
             },
             "device_request": { "verb": "renew", "time": 1_800_000_000, "input": hex(&renew),
                 "signature": hex(&key(3).sign(&renew).to_bytes()) },
+            "device_request_revoke_device": { "time": 1_800_000_000, "target": target.to_hex(),
+                "input": hex(&other(DeviceVerb::RevokeDevice { target })) },
+            "device_request_rename_device": { "time": 1_800_000_000, "target": target.to_hex(), "name": "Büro",
+                "input": hex(&other(DeviceVerb::RenameDevice { target, name: "Büro" })) },
             "binding": hex(&bound.encode_to_vec()),
         }),
     );
@@ -193,6 +201,40 @@ fn people_read_the_same_digits() {
             "code": code,
         }),
     );
+}
+
+#[test]
+fn what_is_for_strangers_opens_with_their_secret() {
+    let (asking, asked) = (AccountId([0xcc; 16]), AccountId([0xaa; 16]));
+    let published = request_key::publish(asked, &key(6));
+    let request_key = request_key::verify(&published, asked, &public(6)).unwrap();
+    let secret = RequestSecret::of_account_key(&key(6));
+    let text = "Hi, it's Claire from the ferry ⛴";
+    let content = v1::ReportContent {
+        reason: "sells boats that sink".into(),
+        messages: vec![v1::RevealedMessage {
+            account: asking.to_bytes(),
+            text: "unsinkable!".into(),
+            at_ms: 1_800_000_000_123,
+        }],
+    };
+    let report_secret = ReportSecret::new([8; 32]);
+    let report_key = report_secret.report_key();
+    let kept = golden(
+        "people",
+        &json!({
+            "request_key": { "account": asked.to_hex(), "account_secret": hex(&[6; 32]),
+                "request_secret": hex(secret.as_bytes()), "published": hex(&published) },
+            "note": { "asking": asking.to_hex(), "asked": asked.to_hex(), "text": text, "seed": hex(&[7; 32]),
+                "sealed": hex(&note::seal(text, asking, asked, &request_key, [7; 32]).unwrap()) },
+            "report": { "reporter": asked.to_hex(), "about": asking.to_hex(), "report_secret": hex(&[8; 32]),
+                "report_key": hex(&report_key), "content": hex(&content.encode_to_vec()), "seed": hex(&[9; 32]),
+                "sealed": hex(&report::seal(&content, asked, asking, &report_key, [9; 32]).unwrap()) },
+        }),
+    );
+    let sealed = unhex(&kept["note"]["sealed"]);
+    assert_eq!(note::open(&sealed, asking, asked, &secret), Ok(text.to_owned()));
+    assert_eq!(report::open(&unhex(&kept["report"]["sealed"]), asked, asking, &report_secret), Ok(content));
 }
 
 #[test]

@@ -8,7 +8,9 @@ mod connect;
 mod renewal;
 mod run;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use ahoy_proto::{CallId, Name, v1};
@@ -26,16 +28,24 @@ pub use connect::ConnectError;
 /// Commands under way; a person gives one at a time.
 const COMMANDS: usize = 16;
 
-/// Events not yet taken. A call has about ten; whoever leaves this many lying has stopped listening, and loses the newest.
-const EVENTS: usize = 256;
+/// Events not yet taken. A call has about ten, and there may be 64; whoever leaves this many lying has stopped listening, and loses the newest.
+const EVENTS: usize = 1024;
 
 /// How a client behaves.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ClientOptions {
     /// Dial here (`host:port`) in place of the roster's addresses; the key stays the roster's.
     pub supernode: Option<String>,
     /// Write TLS secrets to the file that `SSLKEYLOGFILE` names.
     pub key_log: bool,
+    /// Calls that this device takes at once, at most; whoever calls beyond that is told BUSY.
+    pub calls_max: NonZeroUsize,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self { supernode: None, key_log: false, calls_max: NonZeroUsize::MIN }
+    }
 }
 
 /// Why a client can't be started, or has stopped.
@@ -107,15 +117,28 @@ pub enum Event {
     /// A voice packet opened: the first of the call (zero), the first since the other side attached anew, or one after a pause of
     /// 200 ms or more.
     Voice {
+        /// The call.
+        call: CallId,
         /// How long nothing came.
         silent: Duration,
     },
     /// Everything that was to be played is played; silence follows.
-    SourceEnded,
+    SourceEnded {
+        /// The call.
+        call: CallId,
+    },
     /// Nothing more is recorded or played here; the call goes on.
-    SinkFailed(SinkError),
+    SinkFailed {
+        /// The call.
+        call: CallId,
+        /// Why.
+        error: SinkError,
+    },
     /// The other side lost its link; it may return within 10 s.
-    PeerLost,
+    PeerLost {
+        /// The call.
+        call: CallId,
+    },
     /// The call is over, or never came about.
     Ended {
         /// The call.
@@ -144,7 +167,7 @@ enum Command {
 /// A signed-in device. Dropping it hangs up and closes the session without waiting; [`close`](Self::close) waits.
 pub struct Client {
     commands: mpsc::Sender<Command>,
-    statistics: watch::Receiver<CallStatistics>,
+    statistics: watch::Receiver<BTreeMap<CallId, CallStatistics>>,
     online: Online,
     task: JoinHandle<()>,
 }
@@ -174,7 +197,7 @@ impl Client {
     pub async fn start(profile: Profile, options: ClientOptions) -> Result<(Self, Events), ClientError> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, told) = mpsc::channel(EVENTS);
-        let (statements, statistics) = watch::channel(CallStatistics::default());
+        let (statements, statistics) = watch::channel(BTreeMap::new());
         let driver = run::Driver::start(profile, options, events, statements).await?;
         let online = driver.online();
         let task = tokio::spawn(driver.run(inbox));
@@ -186,15 +209,15 @@ impl Client {
         &self.online
     }
 
-    /// How the present call's voice fares; stated every 200 ms.
-    pub fn statistics(&self) -> CallStatistics {
-        *self.statistics.borrow()
+    /// How the voice of a call fares that is answered; stated every 200 ms.
+    pub fn statistics(&self, call: CallId) -> Option<CallStatistics> {
+        self.statistics.borrow().get(&call).copied()
     }
 
     /// Calls somebody. What comes of it is told by events.
     ///
     /// # Errors
-    /// When there is no session, this device is in a call, or the name is one's own.
+    /// When there is no session, this device takes no more calls, or the name is one's own.
     pub async fn call(&self, name: Name, speaker: Speaker) -> Result<CallId, ClientError> {
         Ok(self.ask(|reply| Command::Call { name, speaker, reply }).await??)
     }
@@ -247,7 +270,7 @@ impl Client {
         self.ask(|reply| Command::SetCallsFrom { calls_from, reply }).await?
     }
 
-    /// Hangs up, waits until the supernode knows (for a second at most), and closes the session.
+    /// Hangs up all calls, waits until the supernode knows (for a second at most), and closes the session.
     pub async fn close(self) {
         drop(self.commands);
         // The task ends by itself; a panic in it has been reported already.

@@ -1,7 +1,10 @@
 //! The task behind a [`Client`](super::Client): waits for whatever comes next, tells the member, does what it says.
 
-use std::future::Future;
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use ahoy_net::{ClientLink, LinkEnd};
@@ -10,7 +13,7 @@ use ahoy_proto::limits::CALL_SILENCE;
 use ahoy_proto::{CallId, Name, UnixTime, frame, v1};
 use bytes::Bytes;
 use prost::Message;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
@@ -21,9 +24,9 @@ use super::{ClientError, ClientOptions, Command, Event, Online};
 use crate::account::AccountError;
 use crate::member::{self, Member, Output, OwnLeg, PeerLeg, SignInError};
 use crate::profile::{Identity, Profile, State};
-use crate::voice::{CallStatistics, Engine, EngineEvent, EngineHandle, Speaker};
+use crate::voice::{CallStatistics, Engine, EngineEvent, EngineHandle, Sorter, Speaker, Statements, Wiring};
 
-/// How often the link of a call is listened at; an eighth of the silence that counts.
+/// How often the link is listened at in a call; an eighth of the silence that counts.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 
 /// How long closing waits for the supernode to answer what was asked, such as to hang up.
@@ -45,7 +48,7 @@ pub(super) struct Driver {
     member: Member,
     options: ClientOptions,
     events: mpsc::Sender<Event>,
-    statements: watch::Sender<CallStatistics>,
+    statements: Statements,
     session: Option<Session>,
     /// Unanswered requests of the session.
     unanswered: usize,
@@ -59,19 +62,16 @@ pub(super) struct Driver {
     lost_told: bool,
     refreshing: Option<JoinHandle<Result<Identity, AccountError>>>,
     asked: Asked,
-    speech: Option<Speech>,
+    /// Of each call that this device has placed or answered.
+    speeches: BTreeMap<CallId, Speech>,
+    sorter: Sorter,
     comparisons: Vec<(Name, oneshot::Sender<Result<String, ClientError>>)>,
     settings: Vec<oneshot::Sender<Result<(), ClientError>>>,
     wake: Option<Instant>,
 }
 
-/// The one call of this device, from this device's side.
-struct Speech {
-    call: CallId,
-    stage: Stage,
-}
-
-enum Stage {
+/// This device's side of a call.
+enum Speech {
     /// Not answered yet.
     Waiting(Speaker),
     Speaking(EngineHandle),
@@ -88,7 +88,7 @@ enum Input {
     Message(Result<Bytes, LinkEnd>),
     Connected(Result<Session, ConnectError>),
     Refreshed(Result<Box<Identity>, AccountError>),
-    Voice(Option<EngineEvent>),
+    Voice(CallId, Option<EngineEvent>),
     Wake,
     Retry,
     Watch,
@@ -100,14 +100,17 @@ impl Driver {
         profile: Profile,
         options: ClientOptions,
         events: mpsc::Sender<Event>,
-        statements: watch::Sender<CallStatistics>,
+        statements: Statements,
     ) -> Result<Self, ClientError> {
         let identity = profile.identity()?.ok_or(ClientError::NotSignedIn)?;
         let identity = freshened(&profile, identity).await?;
         let (identity, session) = first_session(&profile, identity, &options).await?;
         let state = profile.state()?;
         let mut member = Member::new(named(&identity)?, state.load()?, rand::random());
+        member.set_calls_max(options.calls_max);
         member.handle_session_up(Instant::now());
+        let sorter = Sorter::start();
+        sorter.set_link(Some(session.link.clone()));
         let favourite = Some(session.entry.clone());
         let mut backoff = Backoff::default();
         backoff.handle_up(Instant::now());
@@ -129,7 +132,8 @@ impl Driver {
             lost_told: false,
             refreshing: None,
             asked: Asked::default(),
-            speech: None,
+            speeches: BTreeMap::new(),
+            sorter,
             comparisons: Vec::new(),
             settings: Vec::new(),
             wake: None,
@@ -175,13 +179,13 @@ impl Driver {
         look: &mut Interval,
     ) -> Input {
         let link = self.session.as_ref().map(|session| session.link.clone());
-        let speaking = matches!(&self.speech, Some(Speech { stage: Stage::Speaking(_), .. }));
+        let speaking = self.is_speaking();
         tokio::select! {
             command = inbox.recv() => Input::Command(command),
             message = next_message(link.as_deref()) => Input::Message(message),
             connected = done(&mut self.connecting) => Input::Connected(connected),
             refreshed = refreshed(&mut self.refreshing) => Input::Refreshed(refreshed.map(Box::new)),
-            event = voice(&mut self.speech) => Input::Voice(event),
+            (call, event) = voice(&mut self.speeches) => Input::Voice(call, event),
             () = reached(self.wake) => Input::Wake,
             () = reached(self.retry_at) => Input::Retry,
             _ = watch.tick(), if speaking => Input::Watch,
@@ -199,7 +203,7 @@ impl Driver {
             Input::Connected(Ok(session)) => self.handle_session(session, now),
             Input::Connected(Err(error)) => return self.handle_no_session(error, now),
             Input::Refreshed(result) => return self.handle_refreshed(result.map(|identity| *identity)),
-            Input::Voice(event) => self.handle_voice(event, now),
+            Input::Voice(call, event) => self.handle_voice(call, event, now),
             Input::Wake => {
                 self.wake = None;
                 self.member.handle_timeout(now);
@@ -221,14 +225,14 @@ impl Driver {
             Command::Call { name, speaker, reply } => {
                 let called = self.member.call(&name, now);
                 if let Ok(call) = called {
-                    self.speech = Some(Speech { call, stage: Stage::Waiting(speaker) });
+                    self.speeches.insert(call, Speech::Waiting(speaker));
                 }
                 let _ = reply.send(called);
             }
             Command::Answer { call, speaker, reply } => {
                 let answered = self.member.answer(call, now);
                 if answered.is_ok() {
-                    self.speech = Some(Speech { call, stage: Stage::Waiting(speaker) });
+                    self.speeches.insert(call, Speech::Waiting(speaker));
                 }
                 let _ = reply.send(answered);
             }
@@ -286,11 +290,9 @@ impl Driver {
         drop(session);
         self.member.handle_session_down(now);
         self.tell_lost();
-        if let Some(Speech { stage: Stage::Speaking(engine), .. }) = &self.speech {
-            engine.set_link(None);
-        }
+        self.set_voice_link(None);
         let wait = self.backoff.handle_failure(now, rand::random());
-        if self.speech.is_some() {
+        if !self.speeches.is_empty() {
             self.dial_in_call();
         } else if self.connecting.is_none() && self.retry_at.is_none() {
             self.retry_at = Some(now + wait);
@@ -313,9 +315,7 @@ impl Driver {
         self.backoff.handle_up(now);
         self.favourite = Some(session.entry.clone());
         self.silence = Silence { packets: 0, since: now };
-        if let Some(Speech { stage: Stage::Speaking(engine), .. }) = &self.speech {
-            engine.set_link(Some(session.link.clone()));
-        }
+        self.set_voice_link(Some(&session.link));
         let online = online(&session);
         self.session = Some(session);
         self.lost_told = false;
@@ -395,17 +395,16 @@ impl Driver {
         }
     }
 
-    fn handle_voice(&mut self, event: Option<EngineEvent>, now: Instant) {
+    fn handle_voice(&mut self, call: CallId, event: Option<EngineEvent>, now: Instant) {
         match event {
-            Some(EngineEvent::Heard { silent }) => self.tell(Event::Voice { silent }),
-            Some(EngineEvent::SourceEnded) => self.tell(Event::SourceEnded),
-            Some(EngineEvent::SinkFailed(error)) => self.tell(Event::SinkFailed(error)),
+            Some(EngineEvent::Heard { silent }) => self.tell(Event::Voice { call, silent }),
+            Some(EngineEvent::SourceEnded) => self.tell(Event::SourceEnded { call }),
+            Some(EngineEvent::SinkFailed(error)) => self.tell(Event::SinkFailed { call, error }),
             None => {
-                tracing::error!("the voice engine has ended by itself");
-                if let Some(speech) = self.speech.take() {
-                    // The call may have ended this very moment.
-                    let _ = self.member.hang_up(speech.call, now);
-                }
+                tracing::error!(%call, "the voice engine has ended by itself");
+                self.speeches.remove(&call);
+                // The call may have ended this very moment.
+                let _ = self.member.hang_up(call, now);
             }
         }
     }
@@ -443,11 +442,11 @@ impl Driver {
                 self.begin_speech(call, &own, legs);
                 self.tell(Event::Connected { call, peer });
             }
-            member::Event::OwnLegChanged { own, .. } => self.with_engine(|engine| engine.set_own_leg(own)),
-            member::Event::PeerLegChanged { leg, .. } => self.with_engine(|engine| engine.set_peer_leg(leg)),
-            member::Event::PeerLost { leg, .. } => {
-                self.with_engine(|engine| engine.peer_lost(leg));
-                self.tell(Event::PeerLost);
+            member::Event::OwnLegChanged { call, own } => self.with_engine(call, |engine| engine.set_own_leg(own)),
+            member::Event::PeerLegChanged { call, leg } => self.with_engine(call, |engine| engine.set_peer_leg(leg)),
+            member::Event::PeerLost { call, leg } => {
+                self.with_engine(call, |engine| engine.peer_lost(leg));
+                self.tell(Event::PeerLost { call });
             }
             member::Event::Ended { call, ending } => {
                 let statistics = self.end_speech(call).await;
@@ -469,14 +468,14 @@ impl Driver {
     }
 
     fn begin_speech(&mut self, call: CallId, own: &OwnLeg, legs: Vec<PeerLeg>) {
-        let Some(Speech { stage: Stage::Waiting(speaker), .. }) = self.speech.take_if(|speech| speech.call == call)
-        else {
-            return;
-        };
+        let Some(Speech::Waiting(speaker)) = self.speeches.remove(&call) else { return };
+        if !self.is_speaking() {
+            self.silence = Silence { packets: 0, since: Instant::now() };
+        }
         let link = self.session.as_ref().map(|session| session.link.clone());
-        self.silence = Silence { packets: 0, since: Instant::now() };
-        match Engine::start(speaker, link, own, legs, self.statements.clone()) {
-            Ok(engine) => self.speech = Some(Speech { call, stage: Stage::Speaking(engine) }),
+        let wiring = Wiring { link, sorter: self.sorter.clone(), statements: self.statements.clone() };
+        match Engine::start(call, speaker, own, legs, wiring) {
+            Ok(engine) => drop(self.speeches.insert(call, Speech::Speaking(engine))),
             Err(error) => {
                 tracing::error!(%error, "no voice");
                 // The member said a moment ago that there is this call.
@@ -486,22 +485,36 @@ impl Driver {
     }
 
     async fn end_speech(&mut self, call: CallId) -> Option<CallStatistics> {
-        let speech = self.speech.take_if(|speech| speech.call == call)?;
-        if self.connecting.take().is_some() {
+        let speech = self.speeches.remove(&call)?;
+        if self.speeches.is_empty() && self.connecting.take().is_some() {
             // What was dialled for the call's sake goes on at the pace of a device without one.
             let now = Instant::now();
             self.retry_at = Some(now + self.backoff.handle_failure(now, rand::random()));
             self.lose_session(now, "the call ended while its link was silent");
         }
-        match speech.stage {
-            Stage::Waiting(_) => None,
-            Stage::Speaking(engine) => Some(engine.stop().await),
+        match speech {
+            Speech::Waiting(_) => None,
+            Speech::Speaking(engine) => Some(engine.stop().await),
         }
     }
 
-    fn with_engine(&self, act: impl FnOnce(&EngineHandle)) {
-        if let Some(Speech { stage: Stage::Speaking(engine), .. }) = &self.speech {
+    fn is_speaking(&self) -> bool {
+        self.speeches.values().any(|speech| matches!(speech, Speech::Speaking(_)))
+    }
+
+    fn with_engine(&self, call: CallId, act: impl FnOnce(&EngineHandle)) {
+        if let Some(Speech::Speaking(engine)) = self.speeches.get(&call) {
             act(engine);
+        }
+    }
+
+    /// From now on the voice of all calls goes over this link; `None`: over none.
+    fn set_voice_link(&self, link: Option<&Arc<ClientLink>>) {
+        self.sorter.set_link(link.cloned());
+        for speech in self.speeches.values() {
+            if let Speech::Speaking(engine) = speech {
+                engine.set_link(link.cloned());
+            }
         }
     }
 
@@ -519,15 +532,17 @@ impl Driver {
 
     /// Hangs up, waits until the supernode knows, and closes the link.
     async fn say_goodbye(&mut self) {
-        if let Some(call) = self.speech.as_ref().map(|speech| speech.call) {
+        for call in self.speeches.keys() {
             // It may have ended this very moment.
-            let _ = self.member.hang_up(call, Instant::now());
+            let _ = self.member.hang_up(*call, Instant::now());
         }
         // Storage that fails is reported by whatever ended the client.
         let _ = self.drain().await;
         let _ = timeout(FAREWELL, self.hear_answers()).await;
-        if let Some(Speech { stage: Stage::Speaking(engine), .. }) = self.speech.take() {
-            engine.stop().await;
+        for speech in std::mem::take(&mut self.speeches).into_values() {
+            if let Speech::Speaking(engine) = speech {
+                engine.stop().await;
+            }
         }
         if let Some(session) = self.session.take() {
             session.link.close(v1::ErrorCode::Unspecified);
@@ -651,11 +666,19 @@ async fn refreshed(
     }
 }
 
-async fn voice(speech: &mut Option<Speech>) -> Option<EngineEvent> {
-    match speech {
-        Some(Speech { stage: Stage::Speaking(engine), .. }) => engine.events.recv().await,
-        _ => std::future::pending().await,
-    }
+/// What an engine tells, and of which call; `None` when it has ended.
+async fn voice(speeches: &mut BTreeMap<CallId, Speech>) -> (CallId, Option<EngineEvent>) {
+    poll_fn(|context| {
+        for (call, speech) in speeches.iter_mut() {
+            if let Speech::Speaking(engine) = speech
+                && let Poll::Ready(event) = engine.events.poll_recv(context)
+            {
+                return Poll::Ready((*call, event));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 async fn reached(moment: Option<Instant>) {

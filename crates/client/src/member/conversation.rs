@@ -1,26 +1,41 @@
-//! One conversation as this device keeps it, and who may stand in its group.
+//! One conversation as this device keeps it.
+//!
+//! What lasts is in four places: the [`Record`] (cursor and epoch, small, written with every entry), the [`Roll`] (who
+//! and what it is called, written when that changes), the values of the MLS group, and the queue of messages that are
+//! not in the log yet. All of them change by batches of the outbox only.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ahoy_proto::{AccountId, ConversationId, DeviceId};
+use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use serde::{Deserialize, Serialize};
 
-use crate::mls::{Change, Group, Leaf, Mls, MlsError, PAST_EPOCHS, Values, group_id};
+use crate::mls::{Group, Mls, MlsError, PAST_EPOCHS, Values, group_id};
 
-use super::Identity;
-use super::event::Refusal;
+use super::changes::{Change, Wish};
+use super::event::{Refusal, Summary};
+use super::making::Purpose;
 use super::outbox::Outbox;
-use super::people::{People, Standing};
+use super::queue::{QUEUE_PREFIX, Queue, SEALED_PREFIX, number_of};
 
 pub(super) const RECORD_PREFIX: &[u8] = b"conversation/";
+pub(super) const ROLL_PREFIX: &[u8] = b"roll/";
 pub(super) const GROUP_PREFIX: &[u8] = b"group/";
 
 /// A conversation of this device's account.
 pub(super) struct Conversation {
     pub(super) id: ConversationId,
     pub(super) record: Record,
+    pub(super) roll: Roll,
     /// What openmls stores of the group; `None` while this device is not in it.
     values: Option<Values>,
+    /// Messages of this device that are not in the log yet, as far as it knows.
+    pub(super) queue: Queue,
+    /// A Welcome that waits until it is known who should be in the group.
+    pub(super) welcome: Option<Box<v1::InboxEntry>>,
+    /// The supernode has spoken of it in this session.
+    pub(super) listed: bool,
+    /// The members are to be asked for: not known, or not all of their names and keys.
+    pub(super) members_due: bool,
     /// Newest log entry that the supernode spoke of.
     pub(super) known_head: u64,
     /// Something was seen that the log may explain.
@@ -28,21 +43,67 @@ pub(super) struct Conversation {
     pub(super) sync: Sync,
     /// Attempts to get in or up to date that failed since the session came up.
     pub(super) failures: u32,
+    /// Times that the group's state was of no use since the session came up.
+    pub(super) losses: u32,
     /// Set when this device gave up on the group until the next session, or until a key is accepted.
     pub(super) refused: Option<Refusal>,
+    /// Changes that the owner of this device wants, oldest first; they end with the session.
+    pub(super) wishes: VecDeque<Wish>,
+    /// Leaves that stand for nobody are removed without waiting for others to do it.
+    pub(super) sweep_now: bool,
+    /// What waits until it can be used.
+    pub(super) awaiting: Vec<Purpose>,
+    /// How far other devices have received and read.
+    pub(super) receipts: BTreeMap<DeviceId, (AccountId, u64, u64)>,
+    /// Newest serial of receipts that the supernode spoke of.
+    pub(super) receipts_known: u64,
+    /// As it was told last.
+    pub(super) told: Option<Summary>,
 }
 
-/// What is persisted beside the group itself.
+/// What is persisted beside the group itself, with every entry of the log.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) generation: u32,
     pub(super) epoch: u64,
     /// Last log entry taken in.
     pub(super) head: u64,
-    /// The other account; `None` as long as none of its devices has been seen.
-    pub(super) peer: Option<AccountId>,
+    /// `None` until the supernode has said.
+    pub(super) kind: Option<KindRecord>,
+    /// Number of this device's last message, sent or not.
+    pub(super) last: u64,
+    /// How far this account has read.
+    pub(super) read: u64,
+    /// Serial of the last receipt taken in.
+    pub(super) receipts_serial: u64,
+    /// SHA-256 of the commit of this device that may be in the log.
+    pub(super) pending: Option<[u8; 32]>,
+    /// Messages sealed before this epoch are not taken any more: somebody has been removed since.
+    pub(super) sealed_from: u64,
     /// Voice secrets of the present epoch and a few before it, oldest first.
-    voice: VecDeque<(u64, [u8; 32])>,
+    pub(super) voice: VecDeque<(u64, [u8; 32])>,
+}
+
+/// With whom a conversation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum KindRecord {
+    Pair(AccountId),
+    Group,
+}
+
+/// Who is in a conversation, and what it is called.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(super) struct Roll {
+    /// The epoch of `leaves`.
+    pub(super) epoch: u64,
+    /// Devices in the group.
+    pub(super) leaves: Vec<(AccountId, DeviceId)>,
+    /// Accounts in a group, by how long they have been: the first is its owner. Empty: not known.
+    pub(super) members: Vec<AccountId>,
+    /// What a group is called; empty: not known.
+    pub(super) title: String,
+    /// The log entry that said so.
+    pub(super) title_at: u64,
 }
 
 /// How far getting up to date has come.
@@ -51,39 +112,45 @@ pub(super) enum Sync {
     Idle,
     /// Waits for its timer after a failure.
     Waiting,
-    /// The log or the GroupInfo has been asked for.
+    /// The list, the members, the log or the GroupInfo has been asked for.
     Asking,
     /// An external commit is with the supernode; this takes effect when it is accepted.
     Entering(Box<Staged>),
+    /// A commit of this device, a member, is with the supernode. The group holds it as pending.
+    Committing(Change),
 }
 
 /// A group state that takes effect once the supernode has accepted it.
 pub(super) struct Staged {
     pub(super) record: Record,
     pub(super) values: Values,
-}
-
-/// Why a group, or a change of it, is not accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Distrust {
-    /// A device of a pinned account shows another account key.
-    KeyChanged(AccountId, [u8; 32]),
-    /// An account that is no member, a device twice, a removal that is not the committer's business.
-    Rules,
+    pub(super) leaves: Vec<(AccountId, DeviceId)>,
 }
 
 impl Conversation {
     /// One that this device is not in yet.
-    pub(super) fn outside(id: ConversationId, generation: u32, peer: Option<AccountId>) -> Self {
+    pub(super) fn outside(id: ConversationId, generation: u32, kind: Option<KindRecord>) -> Self {
         Self {
             id,
-            record: Record::outside(generation, peer),
+            record: Record { generation, kind, ..Record::default() },
+            roll: Roll::default(),
             values: None,
+            queue: Queue::default(),
+            welcome: None,
+            listed: false,
+            members_due: true,
             known_head: 0,
             doubt: false,
             sync: Sync::Idle,
             failures: 0,
+            losses: 0,
             refused: None,
+            wishes: VecDeque::new(),
+            sweep_now: false,
+            awaiting: Vec::new(),
+            receipts: BTreeMap::new(),
+            receipts_known: 0,
+            told: None,
         }
     }
 
@@ -93,8 +160,16 @@ impl Conversation {
         Self { record, known_head, ..Self::outside(id, 0, None) }
     }
 
+    /// Takes over the persisted roll. One that can't be read is asked for again.
+    fn restore_roll(&mut self, value: &[u8]) {
+        if let Ok(roll) = serde_json::from_slice(value) {
+            self.roll = roll;
+            self.members_due = false;
+        }
+    }
+
     /// Takes over one persisted value of the group.
-    pub(super) fn restore_value(&mut self, key: &[u8], value: Vec<u8>) {
+    fn restore_value(&mut self, key: &[u8], value: Vec<u8>) {
         self.values.get_or_insert_with(Values::new).insert(key.to_vec(), value);
     }
 
@@ -105,12 +180,56 @@ impl Conversation {
 
     /// Whether this device is in the group and has taken in all that it knows of.
     pub(super) fn is_current(&self) -> bool {
-        self.is_inside() && !self.is_behind() && !self.doubt && matches!(self.sync, Sync::Idle)
+        self.is_inside()
+            && self.record.kind.is_some()
+            && !self.members_due
+            && !self.is_behind()
+            && !self.doubt
+            && matches!(self.sync, Sync::Idle)
+    }
+
+    /// Whether it is known who is in the group in its present epoch.
+    pub(super) fn knows_leaves(&self) -> bool {
+        !self.roll.leaves.is_empty() && self.roll.epoch == self.record.epoch
     }
 
     /// Whether the supernode spoke of entries that this device has not taken in.
     pub(super) fn is_behind(&self) -> bool {
         self.known_head > self.record.head
+    }
+
+    /// The other account of a one-to-one conversation.
+    pub(super) fn peer(&self) -> Option<AccountId> {
+        match self.record.kind {
+            Some(KindRecord::Pair(peer)) => Some(peer),
+            Some(KindRecord::Group) | None => None,
+        }
+    }
+
+    pub(super) fn is_group(&self) -> bool {
+        self.record.kind == Some(KindRecord::Group)
+    }
+
+    /// All accounts in it, the owner of a group first.
+    pub(super) fn members(&self, own: AccountId) -> Vec<AccountId> {
+        match self.record.kind {
+            Some(KindRecord::Pair(peer)) => vec![own, peer],
+            Some(KindRecord::Group) | None => self.roll.members.clone(),
+        }
+    }
+
+    /// Devices in the group that stand for nobody: of accounts that are no members any more, or that `own` (this device's
+    /// account and its devices, if they are known) has no more.
+    pub(super) fn strangers(&self, account: AccountId, own: Option<&BTreeSet<DeviceId>>) -> Vec<DeviceId> {
+        if self.is_group() && self.roll.members.is_empty() {
+            return Vec::new();
+        }
+        let members = self.members(account);
+        let is_stranger = |of: &AccountId, device: &DeviceId| {
+            !members.contains(of) || (*of == account && own.is_some_and(|own| !own.contains(device)))
+        };
+        let strangers = self.roll.leaves.iter().filter(|(of, device)| is_stranger(of, device));
+        strangers.map(|(_, device)| *device).collect()
     }
 
     /// Opens a transaction on the group.
@@ -135,8 +254,11 @@ impl Conversation {
         self.known_head = self.known_head.max(self.record.head);
         self.refused = None;
         self.failures = 0;
+        self.roll.leaves = staged.leaves;
+        self.roll.epoch = self.record.epoch;
         self.put(staged.values, outbox);
         self.write_record(outbox);
+        self.write_roll(outbox);
     }
 
     /// Marks log entries as taken in.
@@ -146,14 +268,28 @@ impl Conversation {
         self.write_record(outbox);
     }
 
-    /// Forgets the group, to enter it (or its successor) anew.
-    pub(super) fn leave(&mut self, generation: u32, outbox: &mut Outbox) {
+    /// Forgets the group, to enter it (or its successor) anew. What was said and queued stays.
+    pub(super) fn fall_out(&mut self, generation: u32, outbox: &mut Outbox) {
         self.put(Values::new(), outbox);
         self.values = None;
         self.known_head = 0;
         self.doubt = false;
-        self.record = Record::outside(generation, self.record.peer);
+        self.members_due = true;
+        self.record =
+            Record { generation, epoch: 0, head: 0, pending: None, voice: VecDeque::new(), ..self.record.clone() };
+        self.roll.leaves.clear();
+        self.queue.unseal(self.id, outbox);
+        self.write_record(outbox);
+        self.write_roll(outbox);
+    }
+
+    /// Forgets everything: this account is not in it any more.
+    pub(super) fn erase(&mut self, outbox: &mut Outbox) {
+        self.put(Values::new(), outbox);
+        self.values = None;
+        self.queue.erase(self.id, outbox);
         outbox.remove([RECORD_PREFIX, &self.id.0].concat());
+        outbox.remove([ROLL_PREFIX, &self.id.0].concat());
     }
 
     fn put(&mut self, values: Values, outbox: &mut Outbox) {
@@ -163,71 +299,53 @@ impl Conversation {
         self.values = Some(values);
     }
 
-    fn write_record(&self, outbox: &mut Outbox) {
+    pub(super) fn write_record(&self, outbox: &mut Outbox) {
         outbox.write([RECORD_PREFIX, &self.id.0].concat(), &self.record);
+    }
+
+    pub(super) fn write_roll(&self, outbox: &mut Outbox) {
+        outbox.write([ROLL_PREFIX, &self.id.0].concat(), &self.roll);
     }
 }
 
-impl Record {
-    /// Before this device is in the group.
-    pub(super) fn outside(generation: u32, peer: Option<AccountId>) -> Self {
-        Self { generation, peer, ..Self::default() }
-    }
-
-    /// The record of a group in a new epoch.
-    pub(super) fn of(group: &Group<'_>, before: &Self, peer: Option<AccountId>, head: u64) -> Result<Self, MlsError> {
+impl Staged {
+    /// What a group comes to in a new epoch; `before` is the record up to it, `head` the log entry that led there.
+    pub(super) fn of(group: Group<'_>, before: &Record, head: u64) -> Result<Self, MlsError> {
+        let leaves = group.leaves()?.iter().map(|leaf| (leaf.account, leaf.device)).collect();
         let mut voice = before.voice.clone();
         voice.push_back((group.epoch(), group.voice_secret()?));
         while voice.len() > PAST_EPOCHS + 1 {
             voice.pop_front();
         }
-        Ok(Self { generation: before.generation, epoch: group.epoch(), head, peer, voice })
+        let record = Record { epoch: group.epoch(), head, pending: None, voice, ..before.clone() };
+        Ok(Self { record, values: group.close(), leaves })
     }
 }
 
-/// Checks everybody in a one-to-one group: this device, other devices of its account, and devices of one other
-/// account, all under the account keys that are to be theirs. Gives the other account.
-pub(super) fn vet(
-    leaves: &[Leaf],
-    own: &Identity,
-    peer: Option<AccountId>,
-    people: &People,
-) -> Result<Option<AccountId>, Distrust> {
-    let mut peer = peer;
-    let mut peer_key = None;
-    let mut devices: Vec<DeviceId> = Vec::with_capacity(leaves.len());
-    for leaf in leaves {
-        if devices.contains(&leaf.device) {
-            return Err(Distrust::Rules);
-        }
-        devices.push(leaf.device);
-        if leaf.account == own.account {
-            if leaf.account_key != own.account_key {
-                return Err(Distrust::Rules);
-            }
-            continue;
-        }
-        if *peer.get_or_insert(leaf.account) != leaf.account {
-            return Err(Distrust::Rules);
-        }
-        match people.standing(leaf.account, &leaf.account_key) {
-            Standing::Pinned => {}
-            Standing::Changed => return Err(Distrust::KeyChanged(leaf.account, leaf.account_key)),
-            Standing::Unknown if *peer_key.get_or_insert(leaf.account_key) == leaf.account_key => {}
-            Standing::Unknown => return Err(Distrust::Rules),
-        }
-    }
-    if devices.contains(&own.device) { Ok(peer) } else { Err(Distrust::Rules) }
+/// Whether a persisted pair is a part of a conversation beside its record.
+pub(super) fn is_part(key: &[u8]) -> bool {
+    [ROLL_PREFIX, GROUP_PREFIX, QUEUE_PREFIX, SEALED_PREFIX].into_iter().any(|prefix| key.starts_with(prefix))
 }
 
-/// Checks what a commit did: an external commit adds its maker and removes at most that device's old leaf; a member's
-/// commit removes devices of its own account only.
-pub(super) fn vet_change(change: &Change) -> Result<(), Distrust> {
-    let own_leaf = |leaf: &Leaf| leaf.account == change.by.account && leaf.device == change.by.device;
-    let fair = if change.external {
-        change.added.iter().all(own_leaf) && change.removed.iter().all(own_leaf)
-    } else {
-        change.removed.iter().all(|leaf| leaf.account == change.by.account)
-    };
-    if fair { Ok(()) } else { Err(Distrust::Rules) }
+/// Takes over one persisted part. One whose record is gone is removed: it must not come up under another record.
+pub(super) fn restore_part(
+    records: &mut BTreeMap<ConversationId, Conversation>,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    outbox: &mut Outbox,
+) {
+    let rest = |prefix: &[u8]| key.strip_prefix(prefix);
+    let id =
+        rest(ROLL_PREFIX).or_else(|| rest(GROUP_PREFIX)).or_else(|| rest(QUEUE_PREFIX)).or_else(|| rest(SEALED_PREFIX));
+    let id = id.and_then(|rest| rest.get(..16)).and_then(|id| ConversationId::try_from(id).ok());
+    let Some(conversation) = id.and_then(|id| records.get_mut(&id)) else { return outbox.remove(key) };
+    if key.starts_with(ROLL_PREFIX) {
+        conversation.restore_roll(&value);
+    } else if let Some(rest) = rest(GROUP_PREFIX) {
+        conversation.restore_value(&rest[16..], value);
+    } else if let Some(number) = rest(QUEUE_PREFIX).and_then(number_of) {
+        conversation.queue.restore(number, &value);
+    } else if let Some(number) = rest(SEALED_PREFIX).and_then(number_of) {
+        conversation.queue.restore_sealed(number, &value);
+    }
 }

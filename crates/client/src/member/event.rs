@@ -43,7 +43,7 @@ pub enum Output {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// Inbox and conversations are taken in after a session came up: the device can be called by everybody who may.
+    /// Contacts, inbox and conversations are taken in after a session came up: the device can be called by everybody who may.
     Ready,
     /// At least one device of the person called rings.
     Ringing {
@@ -56,6 +56,8 @@ pub enum Event {
         call: CallId,
         /// Who calls, proven.
         from: Person,
+        /// The account's owner does not want to be disturbed: show it, and don't ring aloud.
+        quiet: bool,
     },
     /// The call stands: this device's leg and the other's are attached.
     Connected {
@@ -235,11 +237,7 @@ pub struct Presence {
 
 impl Default for Presence {
     fn default() -> Self {
-        Self {
-            availability: v1::Availability::Offline,
-            mood: String::new(),
-            last_seen: v1::LastSeen::Unspecified,
-        }
+        Self { availability: v1::Availability::Offline, mood: String::new(), last_seen: v1::LastSeen::Unspecified }
     }
 }
 
@@ -355,6 +353,9 @@ pub enum Refusal {
     /// The text, title, note or mood is too long or empty, or the search too short.
     #[error("too long, too short or empty")]
     Length,
+    /// A note or report can't be sealed: there is no key to seal it to, or not the account's own.
+    #[error("there is no key to seal this to")]
+    NoKey,
     /// The conversation with this person holds a device that can't be trusted, or can't be entered.
     #[error("the conversation with this person can't be trusted")]
     ConversationRefused,

@@ -15,6 +15,13 @@ pub struct MessageRef {
     pub number: u64,
 }
 
+impl MessageRef {
+    /// Names a line that is no message: what a log entry of another kind came to.
+    pub fn of_entry(sequence: u64) -> Self {
+        Self { device: DeviceId([0; 16]), number: sequence }
+    }
+}
+
 /// One line of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ahoy_proto::request_key::RequestSecret;
 use ahoy_proto::{AccountId, DeviceId, Name, NetworkId, v1};
 use ed25519_dalek::SigningKey;
 
@@ -22,6 +23,9 @@ pub struct Identity {
     pub account_key: [u8; 32],
     /// The account key's word that the device belongs to the account.
     pub binding: v1::Binding,
+    /// Opens the notes of those who ask to become a contact; a device that has none shows requests without. Zeroized on
+    /// drop.
+    pub request_secret: Option<RequestSecret>,
 }
 
 impl fmt::Debug for Identity {

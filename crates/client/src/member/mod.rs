@@ -1,29 +1,42 @@
 //! The sans-IO member: everything that a signed-in device decides.
 //!
-//! A [`Member`] keeps this device's people, conversations (MLS groups) and its call. It has no clock, socket or
+//! A [`Member`] keeps this device's people, conversations (MLS groups) and its calls. It has no clock, socket or
 //! random source: time and a seed are inputs. The contract: give it one input (`handle_*` or a command), then take
 //! outputs by [`Member::poll_output`] until [`Output::Idle`]. An [`Output::Persist`] batch is committed, in one
 //! transaction, before any later output leaves; whoever does so may stop at any moment and go on from what was
 //! committed.
 
 mod calls;
+mod changes;
+mod contacts;
+mod content;
 mod conversation;
 mod event;
+mod history;
 mod identity;
 mod key_packages;
+mod log;
+mod making;
+mod messages;
 mod outbox;
 mod people;
+mod queue;
+mod receipts;
 mod requests;
 mod sign_in;
+mod state;
+mod summary;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod vet;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use ahoy_proto::comparison::comparison_code;
-use ahoy_proto::{AccountId, CallId, ConversationId, Name, v1};
+use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, Name, v1};
 use bytes::Bytes;
 use v1::client_message::Body as Ask;
 use v1::supernode_message::Body;
@@ -31,14 +44,24 @@ use v1::supernode_message::Body;
 use crate::mls::Mls;
 
 use calls::{Call, Held, Opened};
+use contacts::Contacts;
 use conversation::Conversation;
 use key_packages::KeyPackages;
+use making::Making;
 use outbox::Outbox;
 use people::{People, Standing};
+use receipts::Tells;
 use requests::{Request, Requests};
+use state::State;
+use summary::SeenDevices;
 
-pub use event::{Batch, Ending, Event, Output, OwnLeg, PeerLeg, Person, Refusal, VoiceKey};
+pub use event::{
+    Answer, Batch, Contact, ContactState, ConversationStanding, Ending, Event, Kind, MemberOf, Output, OwnLeg, PeerLeg,
+    Person, Presence, Refusal, Settings, SettingsChange, Summary, Ticket, VoiceKey,
+};
+pub use history::{Change, HistoryChange, Message, MessageBody, MessageRef};
 pub use identity::Identity;
+pub use messages::Reaction;
 pub use sign_in::{SignIn, SignInError, SignInStep};
 
 /// First pause after a request failed for a reason that passes; doubled with each failure.
@@ -53,7 +76,7 @@ pub enum CommandError {
     /// There is no session; commands that need one are not kept for later.
     #[error("not signed in to a supernode at the moment")]
     NotSignedIn,
-    /// A device has one call at a time.
+    /// A device is in as many calls as it takes; for people, one.
     #[error("this device is in a call already")]
     InCall,
     /// No such call, or not in a state in which this can be done.
@@ -65,27 +88,54 @@ pub enum CommandError {
     /// Nothing has changed about this person's key.
     #[error("there is no changed key to accept for this name")]
     NothingToAccept,
+    /// No such conversation, or not one in which this can be done.
+    #[error("there is no such conversation")]
+    NoSuchConversation,
+    /// A text, title or list that is empty or too long.
+    #[error("too long or empty")]
+    Length,
+    /// More is waiting already than is kept.
+    #[error("too much is waiting already: try again later")]
+    TooManyWaiting,
     /// The call's offer could not be sealed.
     #[error("the conversation with this person can't be used at the moment")]
     NotSealed,
+    /// Nobody of that name is among the contacts.
+    #[error("there is no such contact")]
+    NoSuchContact,
 }
 
 /// What a signed-in device knows and decides. See the module's description for the contract.
 pub struct Member {
     identity: Identity,
     mls: Mls,
+    state: State,
     people: People,
+    contacts: Contacts,
     key_packages: KeyPackages,
     conversations: BTreeMap<ConversationId, Conversation>,
-    call: Option<Call>,
+    /// Conversations in the making, by the id that is proposed.
+    making: BTreeMap<ConversationId, Making>,
+    /// Those that may have to be told anew.
+    touched: BTreeSet<ConversationId>,
+    /// The devices of this account, as far as the supernode has said.
+    own: Option<BTreeSet<DeviceId>>,
+    seen: SeenDevices,
+    tells: Tells,
+    /// Counts wishes, to name them.
+    wishes_made: u64,
+    /// Log entries that did not open, or were not by whom they were said to be.
+    passed_over: u64,
+    /// Wall clock, in milliseconds since the Unix epoch, at a moment.
+    clock: Option<(u64, Instant)>,
+    calls: BTreeMap<CallId, Call>,
+    calls_max: NonZeroUsize,
     /// Signalling that waits for its conversation to be up to date.
     held: Vec<Held>,
-    /// A call that came in while this device was in one.
-    crossing: Option<v1::IncomingCall>,
     /// Offers of incoming calls that were opened lately.
     opened: VecDeque<(CallId, Opened)>,
-    /// A call hung up that the supernode may not have heard of.
-    farewell: Option<CallId>,
+    /// Calls hung up that the supernode may not have heard of.
+    farewells: VecDeque<CallId>,
     session: Option<Session>,
     timers: BTreeMap<Timer, Instant>,
     outbox: Outbox,
@@ -99,10 +149,15 @@ struct Session {
     inbox_read: bool,
     /// Last inbox entry taken in.
     inbox_head: u64,
+    /// Last inbox entry acknowledged.
+    inbox_acknowledged: u64,
+    /// How far logs have been taken in, to be acknowledged.
+    marks: BTreeMap<ConversationId, u64>,
     /// Something arrived while the inbox was being read.
     inbox_again: bool,
     /// All conversations are known.
     listed: bool,
+    contacts: contacts::Progress,
     /// The supernode has answered about key packages, or none were needed.
     stocked: bool,
     /// Key packages are on their way.
@@ -116,6 +171,10 @@ struct Session {
 /// What a timer does when its time comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
+    /// Check in again.
+    CheckIn,
+    /// List contacts again, from the first.
+    Contacts,
     /// Read the inbox again.
     Inbox,
     /// List conversations again, from the first.
@@ -124,12 +183,39 @@ enum Timer {
     Publish,
     /// Try again to get into a conversation, or up to date.
     Conversation(ConversationId),
+    /// Let a conversation's messages leave again.
+    Queue(ConversationId),
+    /// Take out leaves that stand for nobody.
+    Sweep(ConversationId),
+    /// Tell a group's title to somebody who does not know it.
+    Title(ConversationId),
+    /// Say how far has been received and read.
+    Receipt(ConversationId),
+    /// Somebody has not said for a while that they type.
+    Typing(ConversationId, AccountId),
+    /// Acknowledge what has been taken in.
+    Acknowledge,
     /// Ask again whose name an incoming call's offer holds.
-    Check,
-    /// Try again to attach the leg.
-    Attach,
+    Check(CallId),
+    /// Try again to attach the leg of a call.
+    Attach(CallId),
     /// Give up on a call whose session did not come back.
-    GiveUp,
+    GiveUp(CallId),
+}
+
+impl Timer {
+    /// The conversation that it is about.
+    fn conversation(&self) -> Option<ConversationId> {
+        match self {
+            Self::Conversation(id)
+            | Self::Queue(id)
+            | Self::Sweep(id)
+            | Self::Title(id)
+            | Self::Receipt(id)
+            | Self::Typing(id, _) => Some(*id),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for Member {
@@ -143,88 +229,141 @@ impl Member {
     /// out: what they were part of is made anew.
     pub fn new(identity: Identity, state: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>, seed: [u8; 32]) -> Self {
         let mls = Mls::new(&identity.device_key, &identity.binding, seed);
+        let (mut state_serial, mut contacts) = (State::default(), Contacts::default());
         let mut people = People::default();
         let mut key_packages = KeyPackages::default();
+        let mut seen = SeenDevices::default();
         let mut records = BTreeMap::new();
         let mut values = Vec::new();
         for (key, value) in state {
-            if let Some(id) = key.strip_prefix(conversation::RECORD_PREFIX) {
+            if key == summary::DEVICES_KEY {
+                seen = serde_json::from_slice(&value).unwrap_or_default();
+            } else if let Some(id) = key.strip_prefix(conversation::RECORD_PREFIX) {
                 if let (Ok(id), Ok(record)) = (ConversationId::try_from(id), serde_json::from_slice(&value)) {
                     records.insert(id, Conversation::restored(id, record));
                 }
-            } else if key.starts_with(conversation::GROUP_PREFIX) {
+            } else if conversation::is_part(&key) {
                 values.push((key, value));
             } else {
+                state_serial.restore(&key, &value);
                 people.restore(&key, &value);
+                contacts.restore(&key, &value);
                 key_packages.restore(&key, value);
             }
         }
+        let mut outbox = Outbox::default();
+        // In the order of their keys, which has what is queued before what is sealed.
+        values.sort();
         for (key, value) in values {
-            let rest = &key[conversation::GROUP_PREFIX.len()..];
-            let Some((id, place)) = rest.split_at_checked(16) else { continue };
-            if let Ok(id) = ConversationId::try_from(id)
-                && let Some(conversation) = records.get_mut(&id)
-            {
-                conversation.restore_value(place, value);
-            }
+            conversation::restore_part(&mut records, key, value, &mut outbox);
         }
         Self {
             identity,
             mls,
+            state: state_serial,
             people,
+            contacts,
             key_packages,
             conversations: records,
-            call: None,
+            making: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            own: None,
+            seen,
+            tells: Tells::default(),
+            wishes_made: 0,
+            passed_over: 0,
+            clock: None,
+            calls: BTreeMap::new(),
+            calls_max: NonZeroUsize::MIN,
             held: Vec::new(),
-            crossing: None,
             opened: VecDeque::new(),
-            farewell: None,
+            farewells: VecDeque::new(),
             session: None,
             timers: BTreeMap::new(),
-            outbox: Outbox::default(),
+            outbox,
         }
     }
 
-    /// A session is up: after [`SignInStep::SignedIn`], on a new link. Takes up the call again, if there is one, then
-    /// brings everything up to date; [`Event::Ready`] tells when that is done.
+    /// Tells the time of day, which written messages bear: at the start, and whenever it may have been set.
+    pub fn set_clock(&mut self, unix_ms: u64, now: Instant) {
+        self.clock = Some((unix_ms, now));
+    }
+
+    /// Takes so many calls at once, in place of one; never more than the network lets an account be in.
+    pub fn set_calls_max(&mut self, calls_max: NonZeroUsize) {
+        self.calls_max = calls_max;
+    }
+
+    /// A session is up: after [`SignInStep::SignedIn`], on a new link. Takes up calls in progress again, then
+    /// brings everything up to date; [`Event::Ready`] tells when that is done. The first one in the life of a process checks
+    /// in before all that.
     pub fn handle_session_up(&mut self, now: Instant) {
         if self.session.is_some() {
             self.handle_session_down(now);
         }
+        if self.state.is_too_old() {
+            return;
+        }
         self.session = Some(Session::default());
-        self.timers.retain(|timer, _| *timer == Timer::GiveUp);
+        self.timers.retain(|timer, _| matches!(timer, Timer::GiveUp(_)));
         for conversation in self.conversations.values_mut() {
             conversation.refused = None;
             conversation.failures = 0;
+            conversation.losses = 0;
+            conversation.listed = false;
         }
-        self.say_farewell();
-        self.resume_call(now);
-        self.fetch_inbox();
-        self.list_conversations(Bytes::new());
+        self.forget_presences();
+        if self.state.is_newest() {
+            self.begin(now);
+        } else {
+            self.check_in();
+        }
     }
 
-    /// The session is lost. A call in progress is kept for a while, to be taken up again with the next session.
+    /// What every session begins with.
+    fn begin(&mut self, now: Instant) {
+        self.say_farewells();
+        self.resume_calls(now);
+        self.fetch_inbox();
+        self.list_conversations(Bytes::new());
+        self.list_contacts();
+        self.tell_activity();
+    }
+
+    /// The session is lost. Calls in progress are kept for a while, to be taken up again with the next session.
     pub fn handle_session_down(&mut self, now: Instant) {
         let Some(mut session) = self.session.take() else { return };
         self.outbox.drop_sends();
         self.timers.clear();
         self.held.clear();
         for conversation in self.conversations.values_mut() {
-            conversation.sync = conversation::Sync::Idle;
+            conversation.queue.lose_session();
         }
-        self.conversations.retain(|_, conversation| conversation.is_inside());
+        for id in self.conversations.keys().copied().collect::<Vec<_>>() {
+            self.fail_wishes(id, &Refusal::SessionLost);
+        }
+        for conversation in self.conversations.values_mut() {
+            conversation.sync = conversation::Sync::Idle;
+            conversation.welcome = None;
+        }
+        self.conversations.retain(|_, conversation| conversation.record.kind.is_some());
+        self.lose_makings(now);
         for request in session.requests.lose() {
             match request {
-                Request::FindForVerify(name) => {
-                    self.outbox.event(Event::Comparison { name, code: Err(Refusal::SessionLost) });
+                Request::FindForVerify(_, ticket) | Request::Leave(_, ticket) | Request::ListDevices(ticket) => {
+                    self.answer_ticket(ticket, Err(Refusal::SessionLost));
+                }
+                Request::Contacts(request) => {
+                    if let Some(ticket) = request.ticket() {
+                        self.answer_ticket(ticket, Err(Refusal::SessionLost));
+                    }
                 }
                 // The supernode may not have heard it: the peer would wait for this leg to return.
-                Request::HangUp(call) => self.farewell = Some(call),
-                Request::SetCallsFrom(_) => self.outbox.event(Event::CallsFromSet(Err(Refusal::SessionLost))),
+                Request::HangUp(call) => self.owe_farewell(call),
                 _ => {}
             }
         }
-        self.suspend_call(now);
+        self.suspend_calls(now);
     }
 
     /// A message of the session that is up.
@@ -240,6 +379,7 @@ impl Member {
             self.handle_response(request, body, now);
         }
         self.check_ready();
+        self.tell_summaries();
     }
 
     /// The moment named by [`Output::Idle`] has come.
@@ -248,30 +388,41 @@ impl Member {
         for timer in due {
             self.timers.remove(&timer);
             match timer {
+                Timer::CheckIn => self.check_in(),
+                Timer::Contacts => self.list_contacts(),
                 Timer::Inbox => self.fetch_inbox(),
                 Timer::List => self.list_conversations(Bytes::new()),
                 Timer::Publish => self.restock(),
                 Timer::Conversation(id) => self.retry_conversation(id, now),
-                Timer::Check => self.check_caller(),
-                Timer::Attach => self.resume_call(now),
-                Timer::GiveUp => self.end_call(Ending::Cause(v1::Cause::Lost), now),
+                Timer::Queue(id) => self.resume_queue(id, now),
+                Timer::Sweep(id) => self.sweep(id, now),
+                Timer::Title(id) => self.tell_title(id, now),
+                Timer::Receipt(id) => self.send_receipt(id),
+                Timer::Typing(conversation, account) => {
+                    self.outbox.event(Event::Typing { conversation, account, typing: false });
+                }
+                Timer::Acknowledge => self.acknowledge(),
+                Timer::Check(call) => self.check_caller(call),
+                Timer::Attach(call) => self.resume_call(call, now),
+                Timer::GiveUp(call) => self.end_call(call, Ending::Cause(v1::Cause::Lost), now),
             }
         }
         self.check_ready();
+        self.tell_summaries();
     }
 
-    /// Asks for the comparison code with somebody; [`Event::Comparison`] brings it.
+    /// Asks for the comparison code with somebody: [`Answer::Comparison`].
     ///
     /// # Errors
     /// When the name is one's own, or the person is not known yet and there is no session.
-    pub fn verify(&mut self, name: &Name, _now: Instant) -> Result<(), CommandError> {
+    pub fn verify(&mut self, name: &Name, ticket: Ticket, _now: Instant) -> Result<(), CommandError> {
         if *name == self.identity.name {
             return Err(CommandError::OwnName);
         }
         if self.session.is_some() {
-            self.ask(Request::FindForVerify(name.clone()), find(name));
+            self.ask(Request::FindForVerify(name.clone(), ticket), find(name));
         } else if self.people.find(name).is_some() || self.people.has_changed(name) {
-            self.compare(name.clone());
+            self.compare(name, ticket);
         } else {
             return Err(CommandError::NotSignedIn);
         }
@@ -297,19 +448,6 @@ impl Member {
         Ok(())
     }
 
-    /// Says who may ring this account; [`Event::CallsFromSet`] confirms it.
-    ///
-    /// # Errors
-    /// When there is no session.
-    pub fn set_calls_from(&mut self, calls_from: v1::CallsFrom, _now: Instant) -> Result<(), CommandError> {
-        if self.session.is_none() {
-            return Err(CommandError::NotSignedIn);
-        }
-        let body = Ask::SetCallsFrom(v1::SetCallsFrom { calls_from: calls_from.into() });
-        self.ask(Request::SetCallsFrom(calls_from), body);
-        Ok(())
-    }
-
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Output {
         self.outbox.pop().unwrap_or_else(|| Output::Idle { wake: self.timers.values().min().copied() })
@@ -319,41 +457,64 @@ impl Member {
         match body {
             Body::LogEntry(entry) => self.take_log_event(entry, now),
             Body::InboxEntry(entry) => self.take_inbox_event(entry, now),
+            Body::ContactChanged(changed) => self.contact_changed(changed, body, now),
+            Body::SettingsChanged(changed) => self.settings_changed(changed, body, now),
+            Body::PresenceChanged(changed) => self.presence_changed(changed),
+            Body::Receipt(receipt) => self.take_receipt(receipt),
+            Body::Signal(signal) => self.take_signal(signal, now),
             body => self.handle_call_event(body, false, now),
         }
     }
 
     fn handle_response(&mut self, request: Request, body: &Body, now: Instant) {
         match request {
+            Request::CheckIn => self.checked_in(body, now),
+            Request::ListDevices(ticket) => self.devices_listed(ticket, body, now),
+            Request::Contacts(request) => self.handle_contact_response(request, body, now),
             Request::FetchInbox => self.inbox_fetched(body, now),
             Request::ListConversations => self.conversations_listed(body, now),
             Request::PublishKeyPackages => self.key_packages_published(body, now),
             Request::FetchLog(id) => self.log_fetched(id, body, now),
             Request::FetchGroupInfo(id) => self.group_info_fetched(id, body, now),
             Request::Commit(id) => self.commit_answered(id, body, now),
-            Request::FindForVerify(name) => self.found_for_verify(name, body),
-            Request::SetCallsFrom(calls_from) => {
-                let result = if let Body::Done(_) = body { Ok(calls_from) } else { Err(refusal(body)) };
-                self.outbox.event(Event::CallsFromSet(result));
-            }
+            Request::ListAlone(id) => self.listed_alone(id, body, now),
+            Request::FetchMembers(id) => self.members_fetched(id, body, now),
+            Request::SendMessage(id, number) => self.message_answered(id, number, body, now),
+            Request::FetchReceipts(id) => self.receipts_fetched(id, body),
+            Request::Leave(id, ticket) => self.left(id, ticket, body, now),
+            Request::ClaimForWish(id, wish, account) => self.claimed_for_wish(id, wish, account, body, now),
+            Request::ClaimForMaking(id, account) => self.claimed_for_making(id, account, body, now),
+            Request::CreateConversation(id) => self.conversation_created(id, body, now),
+            Request::FindForVerify(name, ticket) => self.found_for_verify(&name, ticket, body),
             Request::HangUp(_) | Request::Unminded => {}
             request => self.handle_call_response(request, body, now),
         }
     }
 
-    fn found_for_verify(&mut self, name: Name, body: &Body) {
-        match self.learn(&name, body) {
-            Ok(_) => self.compare(name),
-            Err(Refusal::Supernode { .. }) if self.people.find(&name).is_some() => self.compare(name),
-            Err(why) => self.outbox.event(Event::Comparison { name, code: Err(why) }),
+    fn found_for_verify(&mut self, name: &Name, ticket: Ticket, body: &Body) {
+        match self.learn(name, body) {
+            Ok(_) => self.compare(name, ticket),
+            Err(Refusal::Supernode { .. }) if self.people.find(name).is_some() => self.compare(name, ticket),
+            Err(why) => self.answer_ticket(ticket, Err(why)),
         }
     }
 
-    fn compare(&mut self, name: Name) {
-        let code = self.people.find(&name).ok_or(Refusal::AccountKeyChanged).map(|(account, pin)| {
+    fn compare(&mut self, name: &Name, ticket: Ticket) {
+        let code = self.people.find(name).ok_or(Refusal::AccountKeyChanged).map(|(account, pin)| {
             comparison_code((self.identity.account, &self.identity.account_key), (account, &pin.key))
         });
-        self.outbox.event(Event::Comparison { name, code });
+        self.answer_ticket(ticket, code.map(Answer::Comparison));
+    }
+
+    /// The time of day, as far as it is known.
+    fn clock_ms(&self, now: Instant) -> u64 {
+        let since = |(unix_ms, at): (u64, Instant)| unix_ms + now.saturating_duration_since(at).as_millis() as u64;
+        self.clock.map_or(0, since)
+    }
+
+    /// Says what came of a command.
+    fn answer_ticket(&mut self, ticket: Ticket, answer: Result<Answer, Refusal>) {
+        self.outbox.event(Event::Answer { ticket, answer });
     }
 
     /// Takes in the response to FindAccount; gives the account if its key is the pinned one, or now is.

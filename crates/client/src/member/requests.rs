@@ -6,28 +6,42 @@ use ahoy_proto::limits::REQUESTS_IN_FLIGHT_MAX;
 use ahoy_proto::{AccountId, CallId, ConversationId, Name, v1};
 use v1::client_message::Body;
 
+use super::contacts::ContactRequest;
+use super::event::Ticket;
+
 /// What a response is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Request {
+    CheckIn,
+    ListDevices(Ticket),
+    Contacts(ContactRequest),
     FetchInbox,
     ListConversations,
     PublishKeyPackages,
     FetchLog(ConversationId),
+    /// What kind of conversation this is.
+    ListAlone(ConversationId),
+    FetchMembers(ConversationId),
     FetchGroupInfo(ConversationId),
     Commit(ConversationId),
+    SendMessage(ConversationId, u64),
+    FetchReceipts(ConversationId),
+    Leave(ConversationId, Ticket),
+    /// Key packages of an account that is invited, and the wish that they are for.
+    ClaimForWish(ConversationId, u64, AccountId),
+    /// Key packages for a conversation in the making, under the id that is proposed.
+    ClaimForMaking(ConversationId, AccountId),
+    /// As proposed.
+    CreateConversation(ConversationId),
     /// Whom an outgoing call goes to.
     FindCallee(CallId),
     /// Who an incoming call is from.
     FindCaller(CallId),
-    FindForVerify(Name),
-    ClaimPeer(CallId, AccountId),
-    ClaimOwn(CallId),
-    CreateConversation(CallId),
+    FindForVerify(Name, Ticket),
     StartCall(CallId),
     AnswerCall(CallId),
     AttachLeg(CallId),
     HangUp(CallId),
-    SetCallsFrom(v1::CallsFrom),
     /// Whatever comes back changes nothing.
     Unminded,
 }
@@ -39,6 +53,16 @@ pub(super) struct Requests {
     last: u64,
     out: BTreeMap<u64, Request>,
     held: VecDeque<(Request, Body)>,
+    gate: Gate,
+}
+
+/// Whether requests may leave.
+#[derive(Default, PartialEq, Eq)]
+enum Gate {
+    #[default]
+    Open,
+    /// One is out that has to be answered first.
+    Shut,
 }
 
 impl Requests {
@@ -48,15 +72,30 @@ impl Requests {
         self.next()
     }
 
+    /// Takes a request that leaves at once; all others wait until [`open`](Self::open).
+    pub(super) fn ask_alone(&mut self, request: Request, body: Body) -> v1::ClientMessage {
+        self.gate = Gate::Shut;
+        self.send(request, body)
+    }
+
+    /// Lets the others leave.
+    pub(super) fn open(&mut self) {
+        self.gate = Gate::Open;
+    }
+
     /// The next message that may leave.
     pub(super) fn next(&mut self) -> Option<v1::ClientMessage> {
-        if self.out.len() >= REQUESTS_IN_FLIGHT_MAX {
+        if self.gate == Gate::Shut || self.out.len() >= REQUESTS_IN_FLIGHT_MAX {
             return None;
         }
         let (request, body) = self.held.pop_front()?;
+        Some(self.send(request, body))
+    }
+
+    fn send(&mut self, request: Request, body: Body) -> v1::ClientMessage {
         self.last += 1;
         self.out.insert(self.last, request);
-        Some(v1::ClientMessage { request: self.last, body: Some(body) })
+        v1::ClientMessage { request: self.last, body: Some(body) }
     }
 
     /// What the response with this number is for.
@@ -67,6 +106,7 @@ impl Requests {
     /// Forgets everything with the session; gives what will never be answered.
     pub(super) fn lose(&mut self) -> Vec<Request> {
         self.last = 0;
+        self.gate = Gate::Open;
         let held = std::mem::take(&mut self.held).into_iter().map(|(request, _)| request);
         std::mem::take(&mut self.out).into_values().chain(held).collect()
     }

@@ -1,5 +1,6 @@
 //! One MLS group, as of one snapshot of its values.
 
+use ahoy_proto::DeviceId;
 use bytes::Bytes;
 use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{
@@ -30,6 +31,15 @@ pub(crate) struct Entered<'a> {
     pub(crate) group: Group<'a>,
     pub(crate) commit: Bytes,
     pub(crate) group_info: Bytes,
+}
+
+/// A commit of this device, which counts once the supernode has accepted it: [`Group::merge`].
+pub(crate) struct Committed {
+    pub(crate) commit: Bytes,
+    /// Of the epoch that it leads to.
+    pub(crate) group_info: Bytes,
+    /// For every device added; `None` when there was nobody to add.
+    pub(crate) welcome: Option<Bytes>,
 }
 
 /// An application message.
@@ -187,6 +197,48 @@ impl<'a> Group<'a> {
             return Err(MlsError::Refused);
         };
         self.apply(*commit, by, external)
+    }
+
+    /// Makes a commit that adds the owners of these key packages and removes these devices. It replaces one made before
+    /// that was not accepted.
+    pub(crate) fn commit(
+        &mut self,
+        mls: &Mls,
+        add: Vec<KeyPackage>,
+        remove: &[DeviceId],
+    ) -> Result<Committed, MlsError> {
+        self.group.clear_pending_commit(self.provider.storage()).map_err(|_| MlsError::NoGroup)?;
+        let mut indexes = Vec::with_capacity(remove.len());
+        for member in self.group.members() {
+            let leaf = leaf::read(&member.credential, &member.signature_key)?;
+            if remove.contains(&leaf.device) {
+                indexes.push(member.index);
+            }
+        }
+        let bundle = self
+            .group
+            .commit_builder()
+            .force_self_update(true)
+            .propose_adds(add)
+            .propose_removals(indexes)
+            .load_psks(self.provider.storage())
+            .map_err(|_| MlsError::Refused)?
+            .create_group_info(true)
+            .build(self.provider.rand(), self.provider.crypto(), &mls.signer, |_| true)
+            .map_err(|_| MlsError::Refused)?
+            .stage_commit(&self.provider)
+            .map_err(|_| MlsError::Refused)?;
+        let (commit, welcome, group_info) = bundle.into_messages();
+        let group_info = encode(&group_info.ok_or(MlsError::Malformed)?)?;
+        Ok(Committed { commit: encode(&commit)?, group_info, welcome: welcome.as_ref().map(encode).transpose()? })
+    }
+
+    /// Moves the group to its next epoch by this device's own commit.
+    pub(crate) fn merge(&mut self) -> Result<(), MlsError> {
+        if self.group.pending_commit().is_none() {
+            return Err(MlsError::Refused);
+        }
+        self.group.merge_pending_commit(&self.provider).map_err(|_| MlsError::Refused)
     }
 
     fn message(&self, bytes: &[u8], kind: ContentType) -> Result<ProtocolMessage, MlsError> {

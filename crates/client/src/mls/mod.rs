@@ -12,7 +12,7 @@ pub(crate) use group::{Change, Group};
 pub(crate) use leaf::Leaf;
 pub(crate) use provider::Values;
 
-use ahoy_proto::{CallId, ConversationId, LegId, v1};
+use ahoy_proto::{CallId, ConversationId, DeviceId, LegId, v1};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
@@ -88,6 +88,16 @@ impl Mls {
         self.randomness.array()
     }
 
+    /// 32 random bytes, for an ephemeral key.
+    pub(crate) fn random_seed(&self) -> [u8; 32] {
+        self.randomness.array()
+    }
+
+    /// 24 random bytes, for nonces.
+    pub(crate) fn random_nonce(&self) -> [u8; 24] {
+        self.randomness.array()
+    }
+
     /// A random number below `bound`, for jitter; 0 when the bound is.
     pub(crate) fn random_below(&self, bound: u64) -> u64 {
         if bound == 0 { 0 } else { u64::from_le_bytes(self.randomness.array()) % bound }
@@ -143,6 +153,18 @@ pub(crate) fn voice_key(voice_secret: &[u8; 32], call: CallId, leg: LegId) -> [u
         .expect("16 bytes are within the reach of HKDF");
     key
 }
+
+/// The key of a device's receipts and signals: HKDF-Expand of the epoch's voice secret over label and device.
+pub(crate) fn signal_key(voice_secret: &[u8; 32], device: DeviceId) -> [u8; 32] {
+    let mut key = [0; 32];
+    hkdf::Hkdf::<sha2::Sha256>::from_prk(voice_secret)
+        .expect("32 bytes are a pseudorandom key of SHA-256")
+        .expand(&[SIGNAL_LABEL, &device.0[..]].concat(), &mut key)
+        .expect("32 bytes are within the reach of HKDF");
+    key
+}
+
+const SIGNAL_LABEL: &[u8] = b"ahoy/1 signal";
 
 /// Parses any MLS message; the whole of the bytes.
 fn message(bytes: &[u8]) -> Result<MlsMessageBodyIn, MlsError> {

@@ -3,13 +3,15 @@
 //! Each tick takes a frame from the source, seals and sends it, and gives a frame to the sink; packets are opened as they come. The
 //! engine outlives links and legs: while there is none, frames go by unsent, so that time goes on evenly for both ends.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahoy_net::ClientLink;
+use ahoy_proto::flow::FlowId;
 use ahoy_proto::limits::LEGS_MAX;
-use ahoy_proto::{DeviceId, LegId};
+use ahoy_proto::{CallId, DeviceId, LegId};
 use ahoy_voice::codec::CodecError;
 use ahoy_voice::{FRAME_SAMPLES, Receiver, Sender, level, payload};
 use bytes::Bytes;
@@ -18,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::seal::{Opener, Sealer};
+use super::sorter::{Claims, Packets, Sorter};
 use crate::audio::{Flow, Frame, Sink, SinkError, Source};
 use crate::member::{OwnLeg, PeerLeg};
 
@@ -107,13 +110,48 @@ enum Command {
     PeerLost(LegId),
 }
 
+/// How the voice of each call that is answered fares.
+pub(crate) type Statements = watch::Sender<BTreeMap<CallId, CallStatistics>>;
+
+/// What all engines of a client are connected with.
+#[derive(Debug)]
+pub(crate) struct Wiring {
+    /// The session's link, to send on.
+    pub(crate) link: Option<Arc<ClientLink>>,
+    /// Where packets come from.
+    pub(crate) sorter: Sorter,
+    /// Where is stated how calls fare.
+    pub(crate) statements: Statements,
+}
+
 /// A running engine. Dropping it ends the engine's task.
 #[derive(Debug)]
 pub(crate) struct EngineHandle {
     commands: mpsc::Sender<Command>,
     pub(crate) events: mpsc::Receiver<EngineEvent>,
-    statistics: watch::Receiver<CallStatistics>,
+    statement: Statement,
     task: JoinHandle<()>,
+}
+
+/// One call's place among the statements; empty again when this is dropped.
+#[derive(Debug)]
+struct Statement {
+    call: CallId,
+    statements: Statements,
+}
+
+impl Statement {
+    fn last(&self) -> CallStatistics {
+        self.statements.borrow().get(&self.call).copied().unwrap_or_default()
+    }
+}
+
+impl Drop for Statement {
+    fn drop(&mut self) {
+        self.statements.send_modify(|all| {
+            all.remove(&self.call);
+        });
+    }
 }
 
 impl EngineHandle {
@@ -122,10 +160,10 @@ impl EngineHandle {
         drop(self.commands);
         // A panic in it has been reported already.
         let _ = self.task.await;
-        *self.statistics.borrow()
+        self.statement.last()
     }
 
-    /// From now on voice goes over this link; `None`: over none.
+    /// From now on voice goes out over this link; `None`: over none.
     pub(crate) fn set_link(&self, link: Option<Arc<ClientLink>>) {
         self.send(Command::Link(link));
     }
@@ -158,8 +196,10 @@ pub(crate) struct Engine {
     sealer: Option<Sealer>,
     peers: Vec<Peer>,
     link: Option<Arc<ClientLink>>,
+    claims: Claims,
     events: mpsc::Sender<EngineEvent>,
-    statements: watch::Sender<CallStatistics>,
+    call: CallId,
+    statements: Statements,
     heard_at: Option<Instant>,
     source_ended: bool,
     sink_failed: bool,
@@ -169,6 +209,7 @@ pub(crate) struct Engine {
 struct Peer {
     device: DeviceId,
     leg: LegId,
+    flow: FlowId,
     /// Whether a packet of this leg has opened.
     heard: bool,
     opener: Opener,
@@ -181,15 +222,17 @@ impl Engine {
     /// # Errors
     /// When memory for the codec is out.
     pub(crate) fn start(
+        call: CallId,
         speaker: Speaker,
-        link: Option<Arc<ClientLink>>,
         own: &OwnLeg,
         legs: Vec<PeerLeg>,
-        statements: watch::Sender<CallStatistics>,
+        wiring: Wiring,
     ) -> Result<EngineHandle, CodecError> {
+        let Wiring { link, sorter, statements } = wiring;
         let (commands, inbox) = mpsc::channel(QUEUE);
         let (events, told) = mpsc::channel(QUEUE);
-        let statistics = statements.subscribe();
+        let (claims, packets) = sorter.claims();
+        let statement = Statement { call, statements: statements.clone() };
         let mut engine = Self {
             started: Instant::now(),
             speaker,
@@ -197,7 +240,9 @@ impl Engine {
             sealer: Some(Sealer::new(&own.key, own.flow)),
             peers: Vec::new(),
             link,
+            claims,
             events,
+            call,
             statements,
             heard_at: None,
             source_ended: false,
@@ -208,25 +253,21 @@ impl Engine {
             engine.set_peer(leg)?;
         }
         engine.state_statistics();
-        let task = tokio::spawn(engine.run(inbox));
-        Ok(EngineHandle { commands, events: told, statistics, task })
+        let task = tokio::spawn(engine.run(inbox, packets));
+        Ok(EngineHandle { commands, events: told, statement, task })
     }
 
-    async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Command>, mut packets: Packets) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut count = 0_u64;
         loop {
-            let link = self.link.clone();
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some(command) => self.handle(command),
                     None => return self.state_statistics(),
                 },
-                datagram = next_datagram(link.as_deref()) => match datagram {
-                    Some(datagram) => self.handle_datagram(&datagram, Instant::now()),
-                    None => self.link = None,
-                },
+                Some(datagram) = packets.recv() => self.handle_datagram(&datagram, Instant::now()),
                 at = ticks.tick() => {
                     skip_ahead(&mut ticks, at);
                     self.tick(at.into_std());
@@ -259,10 +300,14 @@ impl Engine {
         let opener = Opener::new(&leg.key, leg.flow);
         if let Some(peer) = self.peers.iter_mut().find(|peer| peer.device == leg.device) {
             peer.heard &= peer.leg == leg.leg;
-            (peer.leg, peer.opener) = (leg.leg, opener);
+            let old = Some(peer.flow).filter(|old| *old != leg.flow);
+            (peer.leg, peer.flow, peer.opener) = (leg.leg, leg.flow, opener);
+            self.claims.claim(leg.flow, old);
         } else if self.peers.len() < LEGS_MAX {
             let receiver = Receiver::new()?;
-            self.peers.push(Peer { device: leg.device, leg: leg.leg, heard: false, opener, receiver });
+            let PeerLeg { device, leg, flow, .. } = leg;
+            self.peers.push(Peer { device, leg, flow, heard: false, opener, receiver });
+            self.claims.claim(flow, None);
         }
         Ok(())
     }
@@ -354,20 +399,14 @@ impl Engine {
         if let Some(link) = &self.link {
             self.counts.round_trip = link.rtt();
         }
-        self.statements.send_replace(self.counts);
+        self.statements.send_modify(|all| {
+            all.insert(self.call, self.counts);
+        });
     }
 
     fn tell(&self, event: EngineEvent) {
         // Whoever does not listen any more has hung up.
         let _ = self.events.try_send(event);
-    }
-}
-
-/// The link's next datagram; `None` when it has ended. Without a link: never.
-async fn next_datagram(link: Option<&ClientLink>) -> Option<Bytes> {
-    match link {
-        Some(link) => link.next_datagram().await.ok(),
-        None => std::future::pending().await,
     }
 }
 

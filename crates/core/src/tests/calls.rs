@@ -12,6 +12,7 @@ pub(super) struct People {
 pub(super) fn people(rig: &mut Rig) -> People {
     let people = People { alice: Member::new(1, 11), bob: Member::new(2, 22), bobs_other: Member::new(2, 23) };
     rig.introduce(&[&people.alice, &people.bob, &people.bobs_other]);
+    rig.store.add_contact(people.alice.account, people.bob.account);
     rig.store.add_conversation(CONVERSATION, [people.alice.account, people.bob.account]);
     people
 }
@@ -216,8 +217,9 @@ fn nobody_online_and_nobody_wanted_look_alike() {
         let caller = rig.sign_in(&alice);
         if online {
             let callee = rig.sign_in(&bob);
-            let nobody = v1::SetCallsFrom { calls_from: v1::CallsFrom::Nobody.into() };
-            assert_eq!(rig.request(callee, Ask::SetCallsFrom(nobody)), DONE);
+            let calls_from = Some(v1::CallsFrom::Nobody.into());
+            let nobody = v1::ChangeSettings { calls_from, ..Default::default() };
+            assert!(matches!(rig.request(callee, Ask::ChangeSettings(nobody)), Say::SettingsChanged(_)));
             rig.request(caller, start(call_id(1), 1));
             assert_eq!(rig.events(callee), []);
         } else {
@@ -230,36 +232,65 @@ fn nobody_online_and_nobody_wanted_look_alike() {
     assert_eq!(outcome(true).0, [ended(call_id(1), v1::Cause::Unreachable)]);
 }
 
+/// A call in another conversation.
+fn start_in(conversation: ConversationId, call: CallId, leg: u8) -> Ask {
+    let Ask::StartCall(start) = start(call, leg) else { unreachable!() };
+    Ask::StartCall(v1::StartCall { conversation: conversation.to_bytes(), ..start })
+}
+
 #[test]
-fn whoever_is_in_a_call_or_rings_is_busy() {
+fn whoever_is_in_a_call_rings_for_others_and_may_say_busy() {
     in_all_orders(|rig| {
         let (call, [alice, bob, _]) = ring(rig);
         let carol = Member::new(3, 33);
         rig.introduce(&[&carol]);
-        for (id, other) in [(90, 1), (91, 2)] {
-            rig.store.add_conversation(ConversationId([id; 16]), [carol.account, AccountId([other; 16])]);
-        }
+        let conversation = ConversationId([90; 16]);
+        rig.store.add_contact(carol.account, AccountId([2; 16]));
+        rig.store.add_conversation(conversation, [carol.account, AccountId([2; 16])]);
         let third = rig.sign_in(&carol);
-        let start_to = |call, conversation| {
-            let Ask::StartCall(start) = start(call, 9) else { unreachable!() };
-            Ask::StartCall(v1::StartCall { conversation: ConversationId([conversation; 16]).to_bytes(), ..start })
-        };
-        let mut next = 100;
-        for answered in [false, true] {
+        for (answered, second) in [(false, call_id(101)), (true, call_id(102))] {
             if answered {
-                rig.request(bob, answer(call, 2));
+                assert!(matches!(rig.request(bob, answer(call, 2)), Say::LegAttached(_)));
+                rig.take(alice);
+                rig.take(bob);
             }
-            for conversation in [90, 91] {
-                next += 1;
-                assert_eq!(rig.request(third, start_to(call_id(next), conversation)), DONE);
-                assert_eq!(rig.events(third), [ended(call_id(next), v1::Cause::Busy)]);
-            }
+            assert_eq!(rig.request(third, start_in(conversation, second, 9)), DONE);
+            assert_eq!(rig.events(third), [ringing(second)]);
+            assert!(matches!(&rig.events(bob)[..], [Say::IncomingCall(_)]));
+            assert_eq!(rig.request(bob, decline(second, v1::Cause::Busy)), DONE);
+            assert_eq!(rig.events(third), [ended(second, v1::Cause::Busy)]);
+            assert_eq!(rig.events(bob), [ended(second, v1::Cause::Busy)]);
         }
-        rig.take(alice);
-        rig.take(bob);
-        rig.request(bob, hang_up(call, v1::Cause::HungUp));
-        assert_eq!(rig.request(third, start_to(call_id(120), 91)), DONE);
-        assert_eq!(rig.events(third), [ringing(call_id(120))]);
+        assert_eq!((rig.events(alice), rig.gauges(|g| g.calls_answered)), (vec![], 1));
+    });
+}
+
+#[test]
+fn a_device_can_be_in_several_calls_and_each_ends_by_itself() {
+    in_all_orders(|rig| {
+        let (first, [alice, bob, _]) = ring(rig);
+        let carol = Member::new(3, 33);
+        rig.introduce(&[&carol]);
+        let conversation = ConversationId([90; 16]);
+        rig.store.add_contact(carol.account, AccountId([2; 16]));
+        rig.store.add_conversation(conversation, [carol.account, AccountId([2; 16])]);
+        let third = rig.sign_in(&carol);
+        let second = call_id(rig.rng.random());
+        if second == first {
+            return;
+        }
+        rig.request(bob, answer(first, 2));
+        rig.request(third, start_in(conversation, second, 9));
+        assert!(matches!(rig.request(bob, answer(second, 3)), Say::LegAttached(_)));
+        assert_eq!(rig.gauges(|g| g.calls_answered + g.flows), 6);
+        for link in [alice, bob, third] {
+            rig.take(link);
+        }
+        rig.request(third, hang_up(second, v1::Cause::HungUp));
+        assert_eq!((rig.events(alice), rig.events(bob)), (vec![], vec![ended(second, v1::Cause::HungUp)]));
+        rig.request(alice, hang_up(first, v1::Cause::HungUp));
+        assert_eq!(rig.events(bob), [ended(first, v1::Cause::HungUp)]);
+        rig.assert_no_calls();
     });
 }
 
@@ -348,6 +379,7 @@ fn a_call_id_is_used_once() {
         assert_eq!(error_code(&rig.request(bob, start(call, 5))), v1::ErrorCode::AlreadyExists);
         let carol = Member::new(3, 33);
         rig.introduce(&[&carol]);
+        rig.store.add_contact(carol.account, AccountId([1; 16]));
         rig.store.add_conversation(ConversationId([90; 16]), [carol.account, AccountId([1; 16])]);
         let third = rig.sign_in(&carol);
         let Ask::StartCall(theirs) = start(call, 9) else { unreachable!() };
@@ -386,27 +418,30 @@ fn whoever_asks_for_an_ended_call_hears_how_it_ended() {
 }
 
 #[test]
-fn an_account_is_in_a_few_calls_at_most() {
+fn an_account_is_in_64_calls_at_most() {
     let mut rig = Rig::new(2, 1);
-    let alice = Member::new(1, 11);
-    rig.introduce(&[&alice]);
-    let caller = rig.sign_in(&alice);
-    let mut codes = Vec::new();
-    for other in 2..8 {
-        let callee = Member::new(other, 20 + other);
+    // Of several devices, because one may not start so many calls at once.
+    let devices: Vec<_> = (0..8).map(|device| Member::new(1, 100 + device)).collect();
+    rig.introduce(&devices.iter().collect::<Vec<_>>());
+    let links: Vec<_> = devices.iter().map(|device| rig.sign_in(device)).collect();
+    let start_one = |rig: &mut Rig, other: u8, outgoing: bool| {
+        let (callee, conversation) = (Member::new(other, other), ConversationId([other; 16]));
         rig.introduce(&[&callee]);
-        let conversation = ConversationId([other; 16]);
-        rig.store.add_conversation(conversation, [alice.account, callee.account]);
-        rig.sign_in(&callee);
-        let Ask::StartCall(start) = start(call_id(other), 1) else { unreachable!() };
-        let start = v1::StartCall { conversation: conversation.to_bytes(), ..start };
-        codes.push(match rig.request(caller, Ask::StartCall(start)) {
-            Say::Error(error) => Some(error.code()),
-            _ => None,
-        });
+        rig.store.add_contact(devices[0].account, callee.account);
+        rig.store.add_conversation(conversation, [devices[0].account, callee.account]);
+        let theirs = rig.sign_in(&callee);
+        let caller = if outgoing { links[usize::from(other) % links.len()] } else { theirs };
+        let reply = rig.request(caller, start_in(conversation, call_id(other), 1));
+        (reply, caller)
+    };
+    for other in 10..10 + limits::CALLS_PER_ACCOUNT_MAX as u8 {
+        assert_eq!(start_one(&mut rig, other, other % 2 == 0).0, DONE);
     }
-    let refused = Some(v1::ErrorCode::LimitReached);
-    assert_eq!(codes, [None, None, None, None, refused, refused]);
+    assert_eq!(rig.gauges(|g| g.calls), limits::CALLS_PER_ACCOUNT_MAX);
+    let (refused, _) = start_one(&mut rig, 90, true);
+    assert_eq!(error_code(&refused), v1::ErrorCode::LimitReached);
+    let (taken, caller) = start_one(&mut rig, 91, false);
+    assert_eq!((taken, rig.events(caller)), (DONE, vec![ended(call_id(91), v1::Cause::Busy)]));
 }
 
 #[test]

@@ -129,17 +129,12 @@ fn a_call_survives_the_death_of_its_supernode() {
         assert_voice_flows(rig, links, flows);
         assert_eq!(rig.counters(|c| c.calls_recreated), 1);
         rig.pass(limits::LEG_RETURN * 2);
-        // Both are busy again for whoever else calls, and each can end the call.
-        let carol = Member::new(3, 33);
-        rig.introduce(&[&carol]);
-        rig.store.add_conversation(ConversationId([90; 16]), [carol.account, members[1].account]);
-        let third = rig.sign_in(&carol);
-        let Ask::StartCall(start) = start(call_id(200), 9) else { unreachable!() };
-        let start = v1::StartCall { conversation: ConversationId([90; 16]).to_bytes(), ..start };
-        rig.request(third, Ask::StartCall(start));
-        assert_eq!(rig.events(third), [ended(call_id(200), v1::Cause::Busy)]);
+        // Each can end the call, and with it everything that is known of an account without a link.
+        rig.lose(links[1]);
+        assert_eq!(rig.gauges(|g| g.accounts), 2);
         rig.request(links[0], hang_up(call, v1::Cause::HungUp));
-        assert_eq!(rig.events(links[1]), [ended(call, v1::Cause::HungUp)]);
+        assert!(rig.events(links[0]).contains(&ended(call, v1::Cause::HungUp)));
+        assert_eq!(rig.gauges(|g| g.accounts), 1);
         rig.assert_no_calls();
     });
 }

@@ -47,7 +47,8 @@ fn blob() -> impl Strategy<Value = Bytes> {
 
 fn request() -> impl Strategy<Value = Ask> {
     let welcome = || {
-        let welcome = (id(), blob()).prop_map(|(device, welcome)| v1::DeviceWelcome { device, welcome });
+        let devices = proptest::collection::vec(id(), 0..3);
+        let welcome = (devices, blob()).prop_map(|(devices, welcome)| v1::Welcoming { devices, welcome });
         proptest::collection::vec(welcome, 0..3)
     };
     let calls = prop_oneof![
@@ -62,7 +63,6 @@ fn request() -> impl Strategy<Value = Ask> {
     ];
     let store = prop_oneof![
         any::<String>().prop_map(|name| Ask::FindAccount(v1::FindAccount { name })),
-        (-1..4).prop_map(|calls_from| Ask::SetCallsFrom(v1::SetCallsFrom { calls_from })),
         (proptest::collection::vec(blob(), 0..4), blob())
             .prop_map(|(key_packages, last_resort)| v1::PublishKeyPackages { key_packages, last_resort })
             .prop_map(Ask::PublishKeyPackages),
@@ -77,25 +77,73 @@ fn request() -> impl Strategy<Value = Ask> {
                 welcomes
             })
             .prop_map(Ask::CreateConversation),
-        (id(), 0u32..3, 0u64..4, blob(), blob(), welcome())
-            .prop_map(|(conversation, generation, epoch, commit, group_info, welcomes)| v1::Commit {
+        (id(), 0u32..3, 0u64..4, blob(), blob(), welcome(), ids(), ids())
+            .prop_map(|(conversation, generation, epoch, commit, group_info, welcomes, add, remove)| v1::Commit {
                 conversation,
                 generation,
                 epoch,
                 commit,
                 group_info,
-                welcomes
+                welcomes,
+                add,
+                remove
             })
             .prop_map(Ask::Commit),
         id().prop_map(|conversation| Ask::FetchGroupInfo(v1::FetchGroupInfo { conversation })),
         (id(), any::<u64>()).prop_map(|(conversation, after)| Ask::FetchLog(v1::FetchLog { conversation, after })),
         any::<u64>().prop_map(|after| Ask::FetchInbox(v1::FetchInbox { after })),
-        any::<u64>().prop_map(|up_to| Ask::AcknowledgeInbox(v1::AcknowledgeInbox { up_to })),
         (any::<String>(), blob())
             .prop_map(|(credential, signature)| v1::Prove { credential, signature, ..Default::default() })
             .prop_map(Ask::Prove),
     ];
-    prop_oneof![3 => calls, 2 => store]
+    prop_oneof![3 => calls, 2 => store, 2 => people(), 2 => messages()]
+}
+
+fn ids() -> impl Strategy<Value = Vec<Bytes>> {
+    proptest::collection::vec(id(), 0..3)
+}
+
+fn people() -> impl Strategy<Value = Ask> {
+    let change = (proptest::option::of(-1..5), proptest::option::of(-1..7), proptest::option::of(any::<String>()));
+    prop_oneof![
+        any::<String>().prop_map(|prefix| Ask::SearchDirectory(v1::SearchDirectory { prefix })),
+        any::<u64>().prop_map(|state_serial| Ask::CheckIn(v1::CheckIn { state_serial })),
+        Just(Ask::ListDevices(v1::ListDevices {})),
+        (change, proptest::option::of(any::<bool>())).prop_map(|((calls_from, availability, mood), listed)| {
+            Ask::ChangeSettings(v1::ChangeSettings { calls_from, availability, mood, listed })
+        }),
+        any::<bool>().prop_map(|away| Ask::SetActivity(v1::SetActivity { away })),
+        prop_oneof![Just(Bytes::new()), id()].prop_map(|after| Ask::ListContacts(v1::ListContacts { after })),
+        (id(), blob()).prop_map(|(account, note)| Ask::RequestContact(v1::RequestContact { account, note })),
+        (id(), any::<bool>()).prop_map(|(account, accept)| Ask::AnswerContact(v1::AnswerContact { account, accept })),
+        id().prop_map(|account| Ask::RemoveContact(v1::RemoveContact { account })),
+        (id(), any::<bool>()).prop_map(|(account, block)| Ask::BlockAccount(v1::BlockAccount { account, block })),
+        (id(), blob()).prop_map(|(account, sealed)| Ask::Report(v1::Report { account, sealed })),
+    ]
+}
+
+fn messages() -> impl Strategy<Value = Ask> {
+    let mark = (id(), any::<u64>()).prop_map(|(conversation, sequence)| v1::LogMark { conversation, sequence });
+    prop_oneof![
+        (any::<u64>(), proptest::collection::vec(mark, 0..3))
+            .prop_map(|(inbox, logs)| Ask::Acknowledge(v1::Acknowledge { inbox, logs })),
+        (id(), 0u64..4, 0u32..3, 0u64..4, blob())
+            .prop_map(|(conversation, number, generation, epoch, sealed)| v1::SendMessage {
+                conversation,
+                number,
+                generation,
+                epoch,
+                sealed
+            })
+            .prop_map(Ask::SendMessage),
+        (id(), blob()).prop_map(|(conversation, sealed)| Ask::SendSignal(v1::SendSignal { conversation, sealed })),
+        (id(), blob()).prop_map(|(conversation, sealed)| Ask::SetReceipt(v1::SetReceipt { conversation, sealed })),
+        (id(), any::<u64>())
+            .prop_map(|(conversation, after)| Ask::FetchReceipts(v1::FetchReceipts { conversation, after })),
+        id().prop_map(|conversation| Ask::FetchMembers(v1::FetchMembers { conversation })),
+        id().prop_map(|conversation| Ask::LeaveConversation(v1::LeaveConversation { conversation })),
+        any::<String>().prop_map(|credential| Ask::RenewSession(v1::RenewSession { credential })),
+    ]
 }
 
 proptest! {

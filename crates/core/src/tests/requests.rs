@@ -7,8 +7,10 @@ fn pair() -> (Member, Member) {
 }
 
 fn commit(epoch: u64, welcome_for: Option<&Member>) -> Ask {
-    let welcomes = welcome_for
-        .map(|member| v1::DeviceWelcome { device: member.device.to_bytes(), welcome: Bytes::from_static(b"welcome") });
+    let welcomes = welcome_for.map(|member| v1::Welcoming {
+        devices: vec![member.device.to_bytes()],
+        welcome: Bytes::from_static(b"welcome"),
+    });
     Ask::Commit(v1::Commit {
         conversation: CONVERSATION.to_bytes(),
         generation: 1,
@@ -16,6 +18,7 @@ fn commit(epoch: u64, welcome_for: Option<&Member>) -> Ask {
         commit: Bytes::from_static(b"commit"),
         group_info: Bytes::from_static(b"info"),
         welcomes: welcomes.into_iter().collect(),
+        ..Default::default()
     })
 }
 
@@ -66,6 +69,7 @@ fn a_new_conversation_puts_its_welcomes_into_inboxes_at_once() {
     in_all_orders(|rig| {
         let (alice, bob) = pair();
         rig.introduce(&[&alice, &bob]);
+        rig.store.add_contact(alice.account, bob.account);
         let (link, other) = (rig.sign_in(&alice), rig.sign_in(&bob));
         let create = |id| {
             Ask::CreateConversation(v1::CreateConversation {
@@ -73,8 +77,8 @@ fn a_new_conversation_puts_its_welcomes_into_inboxes_at_once() {
                 peer: bob.account.to_bytes(),
                 epoch: 1,
                 group_info: Bytes::from_static(b"info"),
-                welcomes: vec![v1::DeviceWelcome {
-                    device: bob.device.to_bytes(),
+                welcomes: vec![v1::Welcoming {
+                    devices: vec![bob.device.to_bytes()],
                     welcome: Bytes::from_static(b"welcome"),
                 }],
             })
@@ -88,8 +92,8 @@ fn a_new_conversation_puts_its_welcomes_into_inboxes_at_once() {
         let Say::InboxEntries(inbox) = rig.request(other, Ask::FetchInbox(v1::FetchInbox { after: 0 })) else {
             panic!("no inbox");
         };
-        let up_to = inbox.entries[0].sequence;
-        rig.request(other, Ask::AcknowledgeInbox(v1::AcknowledgeInbox { up_to }));
+        let inbox = inbox.entries[0].sequence;
+        rig.request(other, Ask::Acknowledge(v1::Acknowledge { inbox, logs: vec![] }));
         assert!(rig.store.inbox(bob.device).is_empty());
     });
 }
@@ -166,10 +170,9 @@ fn fields_out_of_range_are_invalid_and_the_link_goes_on() {
     };
     let attach = |call_token| v1::AttachLeg { call_token, leg: id(), sealed: id() };
     let publish = |key_packages, last_resort| v1::PublishKeyPackages { key_packages, last_resort };
-    let welcome = || v1::DeviceWelcome { device: id(), welcome: id() };
+    let welcome = |devices| v1::Welcoming { devices, welcome: id() };
     let Ask::Commit(good) = commit(1, None) else { unreachable!() };
     let bad = [
-        Ask::SetCallsFrom(v1::SetCallsFrom { calls_from: 9 }),
         Ask::PublishKeyPackages(publish(vec![], Bytes::new())),
         Ask::PublishKeyPackages(publish(vec![Bytes::new()], id())),
         Ask::PublishKeyPackages(publish(vec![long(limits::KEY_PACKAGE_MAX)], id())),
@@ -178,9 +181,10 @@ fn fields_out_of_range_are_invalid_and_the_link_goes_on() {
         Ask::ListConversations(v1::ListConversations { after: long(3) }),
         Ask::CreateConversation(v1::CreateConversation { peer: Bytes::from_static(&[1; 16]), ..Default::default() }),
         Ask::Commit(v1::Commit { commit: Bytes::new(), ..good.clone() }),
-        Ask::Commit(v1::Commit { welcomes: vec![welcome(); 17], ..good }),
+        Ask::Commit(v1::Commit { welcomes: vec![welcome(vec![])], ..good.clone() }),
+        Ask::Commit(v1::Commit { welcomes: vec![welcome(vec![id(); 1025]); 2], ..good }),
         Ask::FetchLog(v1::FetchLog { conversation: id(), after: u64::MAX }),
-        Ask::AcknowledgeInbox(v1::AcknowledgeInbox { up_to: u64::MAX }),
+        Ask::Acknowledge(v1::Acknowledge { inbox: u64::MAX, logs: vec![] }),
         start(|start| start.call = Bytes::new()),
         start(|start| start.sealed = Bytes::new()),
         start(|start| start.sealed = vec![1; limits::SEALED_MAX + 1].into()),
@@ -202,13 +206,13 @@ fn too_many_requests_of_a_kind_are_refused_until_there_is_room_again() {
     rig.introduce(&[&alice, &bob]);
     let link = rig.sign_in(&alice);
     let claim = || Ask::ClaimKeyPackages(v1::ClaimKeyPackages { account: bob.account.to_bytes() });
-    for _ in 0..10 {
+    for _ in 0..50 {
         assert!(matches!(rig.request(link, claim()), Say::KeyPackages(_)));
     }
     let Say::Error(error) = rig.request(link, claim()) else { panic!("no error") };
-    assert_eq!((error.code(), error.retry_after_ms), (v1::ErrorCode::RateLimited, 6_000));
+    assert_eq!((error.code(), error.retry_after_ms), (v1::ErrorCode::RateLimited, 2_000));
     assert!(matches!(rig.request(link, Ask::FetchInbox(v1::FetchInbox { after: 0 })), Say::InboxEntries(_)));
-    rig.pass(Duration::from_millis(6_000));
+    rig.pass(Duration::from_millis(2_000));
     assert!(matches!(rig.request(link, claim()), Say::KeyPackages(_)));
     assert_eq!(rig.counters(|c| c.rate_limited), 1);
 }

@@ -15,6 +15,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// Exit codes of `ahoy`, as its help lists them.
 const UNREACHABLE: i32 = 3;
 const REFUSED: i32 = 4;
+const NOT_ANSWERED: i32 = 5;
 
 /// A daemon that nothing has harmed still serves, and keeps the account of everybody here.
 fn unharmed(trial: &Trial, daemon: &mut Daemon, people: &[&Person]) -> anyhow::Result<()> {
@@ -170,6 +171,29 @@ fn a_device_that_was_signed_out_is_told_so() {
         let call = copy.run(trial, ["call", "echo", "--for", "1s"])?;
         ensure_clear(&call, REFUSED, &["sign-in"])?;
         unharmed(trial, &mut daemon, &[&alice])
+    });
+}
+
+#[test]
+fn whoever_talks_is_busy_for_a_third_and_talks_on() {
+    trial(LIMIT, Machine::Shared, |trial| {
+        let daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let [alice, bob, carol] = Person::signed_up_all(trial, ["alice", "bob", "carol"], &daemon)?;
+        let mut listening = bob.start(trial, ["listen", "--auto-answer"])?;
+        listening.wait_for("listening")?;
+        let mut talking = alice.start(trial, ["call", "bob"])?;
+        talking.wait_for("voice")?;
+        let refused = carol.run(trial, ["call", "bob"])?;
+        ensure_clear(&refused, NOT_ANSWERED, &["another call", "later"])?;
+        ensure!(refused.event("ended")?.text("cause") == "busy", "{refused:?}");
+        let ended = talking.interrupt_and_finish()?.succeeded()?;
+        ensure!(ended.event("ended")?.text("cause") == "hung-up", "{ended:?}");
+        listening.wait_for("ended")?;
+        // Free again.
+        let mut talking = carol.start(trial, ["call", "bob"])?;
+        talking.wait_for("voice")?;
+        talking.interrupt_and_finish()?.succeeded()?;
+        Ok(())
     });
 }
 

@@ -1,6 +1,7 @@
 //! How calls sound.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 use ahoy_trials::harness::{Daemon, DaemonOptions, Machine, Person, trial};
@@ -18,22 +19,49 @@ fn a_newcomer_calls_echo_and_hears_herself() {
     trial(Duration::from_secs(60), Machine::Alone, |trial| {
         let daemon = Daemon::start(trial, DaemonOptions::default())?;
         let alice = Person::signed_up(trial, "alice", &daemon)?;
-        let played = quality::speech("it-male");
         let recorded = trial.folder().join("back.wav");
-        let call: [OsString; 8] = [
-            "call".into(),
-            "echo".into(),
-            "--play".into(),
-            played.clone().into(),
-            "--record".into(),
-            recorded.clone().into(),
-            "--for".into(),
-            "13s".into(),
-        ];
-        alice.run(trial, call)?.succeeded()?;
-        let score = quality::score(&played, &recorded)?;
-        println!("PESQ-WB of one's own voice through echo: {score:.2}");
-        ensure!(score >= 4.2, "PESQ-WB {score:.2}, wanted 4.20");
+        alice.run(trial, call_echo(&recorded))?.succeeded()?;
+        hears_itself(&alice, &recorded)
+    });
+}
+
+/// A call to `echo` in which one's own voice is recorded as it comes back.
+fn call_echo(recorded: &Path) -> [OsString; 8] {
+    let played = quality::speech("it-male").into_os_string();
+    let recorded = recorded.as_os_str().to_owned();
+    ["call".into(), "echo".into(), "--play".into(), played, "--record".into(), recorded, "--for".into(), "13s".into()]
+}
+
+fn hears_itself(person: &Person, recorded: &Path) -> anyhow::Result<()> {
+    let score = quality::score(&quality::speech("it-male"), recorded)?;
+    println!("PESQ-WB of {}'s own voice through echo: {score:.2}", person.name());
+    ensure!(score >= 4.2, "PESQ-WB {score:.2}, wanted 4.20");
+    Ok(())
+}
+
+#[test]
+fn several_who_call_echo_at_once_all_hear_themselves() {
+    trial(Duration::from_secs(120), Machine::Alone, |trial| {
+        let daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let people = Person::signed_up_all(trial, ["alice", "bob", "carol"], &daemon)?;
+        for people in [&people[..2], &people[..]] {
+            let recorded: Vec<_> = people.iter().map(|person| person.profile().with_extension("wav")).collect();
+            let mut calls = Vec::new();
+            for (person, recorded) in people.iter().zip(&recorded) {
+                calls.push(person.start(trial, call_echo(recorded))?);
+            }
+            let mut last_heard = 0;
+            for call in &mut calls {
+                last_heard = last_heard.max(call.wait_for("voice")?.at_ms);
+            }
+            for call in calls {
+                let ended = call.finish()?.succeeded()?.event("ended")?.at_ms;
+                ensure!(last_heard < ended, "the calls were not at the same time");
+            }
+            for (person, recorded) in people.iter().zip(&recorded) {
+                hears_itself(person, recorded)?;
+            }
+        }
         Ok(())
     });
 }

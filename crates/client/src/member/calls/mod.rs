@@ -1,4 +1,4 @@
-//! The call of this device: at most one.
+//! The calls of this device: at most as many as it takes; whoever calls beyond that is told BUSY at once.
 //!
 //! A call goes from finding the person and a conversation with them (outgoing), or opening the caller's offer and
 //! making sure of their name (incoming), to ringing, to attached legs. An attached call outlives its session.
@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ahoy_proto::flow::FlowId;
+use ahoy_proto::limits::CALLS_PER_ACCOUNT_MAX;
 use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, LegId, Name, v1};
 use bytes::Bytes;
 use v1::client_message::Body as Ask;
@@ -20,18 +21,21 @@ use super::event::{Ending, Event, OwnLeg, PeerLeg, Person, Refusal, VoiceKey};
 use super::requests::Request;
 use super::{CommandError, Member, Timer, find};
 pub(super) use offer::Opened;
-use setup::Creating;
 
 /// How long a call waits for a session to come back: a supernode forgets a leg after 10 s, but one that died may take
 /// longer to be replaced, and the call token is good for that.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Signalling that waits for its conversation: as many as legs may attach at once.
-const HELD_MAX: usize = 16;
+/// Signalling that waits for its conversation: as many as legs may attach, or calls come in, at once. Each holds a sealed part,
+/// so all together 256 KiB at most.
+const HELD_MAX: usize = CALLS_PER_ACCOUNT_MAX;
 
 /// Offers of calls that are remembered after they were opened: the supernode may bring a call again with the next session,
-/// and an offer opens once only.
-const OPENED_MAX: usize = 8;
+/// and an offer opens once only. At about 300 bytes each, 20 KB.
+const OPENED_MAX: usize = CALLS_PER_ACCOUNT_MAX;
+
+/// Calls hung up that the supernode may not have heard of. Without a session none comes after them.
+const FAREWELLS_MAX: usize = CALLS_PER_ACCOUNT_MAX;
 
 /// A message that can't be opened before its conversation is up to date.
 pub(super) struct Held {
@@ -39,7 +43,7 @@ pub(super) struct Held {
     body: Body,
 }
 
-/// The call of this device.
+/// A call of this device.
 pub(super) struct Call {
     id: CallId,
     phase: Phase,
@@ -54,6 +58,8 @@ pub(super) struct Call {
     call_token: Bytes,
     /// [`Event::Connected`] is out.
     connected: bool,
+    /// A call of the person whom this one goes to; the supernode ends one of the two.
+    crossing: Option<v1::IncomingCall>,
     /// Attempts to attach, or to make sure of the caller, that failed.
     failures: u32,
 }
@@ -63,7 +69,7 @@ enum Phase {
     /// Outgoing: asks who has this name.
     Finding(Name),
     /// Outgoing: the conversation is being made, or brought up to date.
-    Preparing(Option<Creating>),
+    Preparing,
     /// Outgoing: the supernode has been told; it may ring.
     Calling,
     /// Incoming: asks whose name the offer holds.
@@ -105,8 +111,23 @@ impl Call {
             legs: BTreeMap::new(),
             call_token: Bytes::new(),
             connected: false,
+            crossing: None,
             failures: 0,
         }
+    }
+
+    /// Whether a call of this account crosses with this one: whom it goes to is not known yet, or is this account, and nobody has
+    /// answered.
+    fn crosses(&self, caller: AccountId) -> bool {
+        match self.phase {
+            Phase::Finding(_) => true,
+            Phase::Preparing | Phase::Calling => self.peer.as_ref().is_some_and(|peer| peer.account == caller),
+            Phase::Checking { .. } | Phase::Incoming | Phase::Answering | Phase::Attached => false,
+        }
+    }
+
+    fn rings(&self) -> bool {
+        matches!(self.phase, Phase::Incoming)
     }
 
     fn own_leg(&self) -> Option<OwnLeg> {
@@ -119,19 +140,19 @@ impl Member {
     /// Calls somebody. What comes of it is told by events about the call.
     ///
     /// # Errors
-    /// When there is no session, this device is in a call, or the name is one's own.
+    /// When there is no session, this device takes no more calls, or the name is one's own.
     pub fn call(&mut self, name: &Name, _now: Instant) -> Result<CallId, CommandError> {
         if self.session.is_none() {
             return Err(CommandError::NotSignedIn);
         }
-        if self.call.is_some() {
+        if self.is_full() {
             return Err(CommandError::InCall);
         }
         if *name == self.identity.name {
             return Err(CommandError::OwnName);
         }
         let id = CallId(self.mls.random_id());
-        self.call = Some(Call::new(id, Phase::Finding(name.clone())));
+        self.calls.insert(id, Call::new(id, Phase::Finding(name.clone())));
         self.ask(Request::FindCallee(id), find(name));
         Ok(id)
     }
@@ -141,17 +162,16 @@ impl Member {
     /// # Errors
     /// When it does not ring any more, there is no session, or the answer can't be sealed.
     pub fn answer(&mut self, call: CallId, _now: Instant) -> Result<(), CommandError> {
-        let ringing = |entry: &Call| entry.id == call && matches!(entry.phase, Phase::Incoming);
-        let current = self.call.as_ref().filter(|entry| ringing(entry)).ok_or(CommandError::NoSuchCall)?;
+        let entry = self.calls.get(&call).filter(|entry| entry.rings()).ok_or(CommandError::NoSuchCall)?;
         if self.session.is_none() {
             return Err(CommandError::NotSignedIn);
         }
-        let conversation = current.conversation.ok_or(CommandError::NoSuchCall)?;
+        let conversation = entry.conversation.ok_or(CommandError::NoSuchCall)?;
         let (own, sealed) = self.seal_offer(call, conversation).ok_or(CommandError::NotSealed)?;
         let leg = own.leg.to_bytes();
-        if let Some(current) = &mut self.call {
-            current.own = Some(own);
-            current.phase = Phase::Answering;
+        if let Some(entry) = self.calls.get_mut(&call) {
+            entry.own = Some(own);
+            entry.phase = Phase::Answering;
         }
         let body = Ask::AnswerCall(v1::AnswerCall { call: call.to_bytes(), leg, sealed });
         self.ask(Request::AnswerCall(call), body);
@@ -163,12 +183,11 @@ impl Member {
     /// # Errors
     /// When it does not ring any more.
     pub fn decline(&mut self, call: CallId, cause: v1::Cause, now: Instant) -> Result<(), CommandError> {
-        let ringing = |entry: &Call| entry.id == call && matches!(entry.phase, Phase::Incoming);
-        if !self.call.as_ref().is_some_and(ringing) {
+        if !self.calls.get(&call).is_some_and(Call::rings) {
             return Err(CommandError::NoSuchCall);
         }
         self.send_decline(call, cause);
-        self.end_call(Ending::Cause(cause), now);
+        self.end_call(call, Ending::Cause(cause), now);
         Ok(())
     }
 
@@ -177,52 +196,62 @@ impl Member {
     /// # Errors
     /// When there is no such call.
     pub fn hang_up(&mut self, call: CallId, now: Instant) -> Result<(), CommandError> {
-        let current = self.call.as_ref().filter(|entry| entry.id == call).ok_or(CommandError::NoSuchCall)?;
-        match current.phase {
-            Phase::Finding(_) | Phase::Preparing(_) => self.end_call(Ending::Cause(v1::Cause::Cancelled), now),
+        let entry = self.calls.get(&call).ok_or(CommandError::NoSuchCall)?;
+        match entry.phase {
+            Phase::Finding(_) | Phase::Preparing => self.end_call(call, Ending::Cause(v1::Cause::Cancelled), now),
             Phase::Calling => {
-                let cause = if current.own_leg().is_some() { v1::Cause::HungUp } else { v1::Cause::Cancelled };
+                let cause = if entry.own_leg().is_some() { v1::Cause::HungUp } else { v1::Cause::Cancelled };
                 self.send_hang_up(call, v1::Cause::HungUp);
-                self.end_call(Ending::Cause(cause), now);
+                self.end_call(call, Ending::Cause(cause), now);
             }
             Phase::Incoming => return self.decline(call, v1::Cause::Declined, now),
             // Nobody has been told of it yet.
             Phase::Checking { .. } => return Err(CommandError::NoSuchCall),
             Phase::Answering | Phase::Attached => {
                 self.send_hang_up(call, v1::Cause::HungUp);
-                self.end_call(Ending::Cause(v1::Cause::HungUp), now);
+                self.end_call(call, Ending::Cause(v1::Cause::HungUp), now);
             }
         }
         Ok(())
     }
 
-    /// Keeps, for a while, a call that the supernode may still have; any other is lost with its session.
-    pub(super) fn suspend_call(&mut self, now: Instant) {
-        self.crossing = None;
-        let Some(call) = &mut self.call else { return };
-        match call.phase {
-            Phase::Calling | Phase::Answering | Phase::Attached => {
-                if let Some(own) = &mut call.own {
-                    own.flow = None;
+    /// Keeps, for a while, calls that the supernode may still have; any other is lost with its session.
+    pub(super) fn suspend_calls(&mut self, now: Instant) {
+        for id in self.call_ids() {
+            let Some(call) = self.calls.get_mut(&id) else { continue };
+            call.crossing = None;
+            match call.phase {
+                Phase::Calling | Phase::Answering | Phase::Attached => {
+                    if let Some(own) = &mut call.own {
+                        own.flow = None;
+                    }
+                    self.timers.insert(Timer::GiveUp(id), now + PATIENCE);
                 }
-                self.timers.insert(Timer::GiveUp, now + PATIENCE);
+                Phase::Finding(_) | Phase::Preparing => {
+                    self.end_call(id, Ending::Refused(Refusal::SessionLost), now);
+                }
+                // If it still rings, the next session brings it again.
+                Phase::Checking { .. } | Phase::Incoming => self.end_call(id, Ending::Cause(v1::Cause::Lost), now),
             }
-            Phase::Finding(_) | Phase::Preparing(_) => self.end_call(Ending::Refused(Refusal::SessionLost), now),
-            // If it still rings, the next session brings it again.
-            Phase::Checking { .. } | Phase::Incoming => self.end_call(Ending::Cause(v1::Cause::Lost), now),
+        }
+    }
+
+    pub(super) fn resume_calls(&mut self, now: Instant) {
+        for id in self.call_ids() {
+            self.resume_call(id, now);
         }
     }
 
     /// Takes up a call again on a new session, with a fresh leg: asks anew for what was asked before, or attaches.
-    pub(super) fn resume_call(&mut self, now: Instant) {
-        let Some(call) = &self.call else { return };
-        let Some(conversation) = call.conversation.filter(|_| self.session.is_some()) else { return };
-        let (id, call_token) = (call.id, call.call_token.clone());
+    pub(super) fn resume_call(&mut self, id: CallId, now: Instant) {
+        let Some(entry) = self.calls.get(&id) else { return };
+        let Some(conversation) = entry.conversation.filter(|_| self.session.is_some()) else { return };
+        let call_token = entry.call_token.clone();
         let Some((own, sealed)) = self.seal_offer(id, conversation) else {
-            return self.end_call(Ending::Cause(v1::Cause::Incompatible), now);
+            return self.end_call(id, Ending::Cause(v1::Cause::Incompatible), now);
         };
         let (call, leg) = (id.to_bytes(), own.leg.to_bytes());
-        let Some(entry) = &mut self.call else { return };
+        let Some(entry) = self.calls.get_mut(&id) else { return };
         entry.own = Some(own);
         let (request, body) = match entry.phase {
             Phase::Calling => {
@@ -235,31 +264,38 @@ impl Member {
         self.ask(request, body);
     }
 
-    /// Tells the supernode of a call that was hung up, if it has not heard of it.
-    pub(super) fn say_farewell(&mut self) {
-        if let Some(call) = self.farewell.take() {
+    /// Tells the supernode of calls that were hung up, as far as it has not heard of them.
+    pub(super) fn say_farewells(&mut self) {
+        for call in std::mem::take(&mut self.farewells) {
             self.send_hang_up(call, v1::Cause::HungUp);
         }
     }
 
-    /// Ends the call of this device, if there is one. A call that crossed with it gets its turn.
-    pub(super) fn end_call(&mut self, ending: Ending, now: Instant) {
-        let Some(call) = self.call.take() else { return };
-        self.timers.remove(&Timer::GiveUp);
-        self.timers.remove(&Timer::Attach);
-        self.timers.remove(&Timer::Check);
+    pub(super) fn owe_farewell(&mut self, call: CallId) {
+        if self.farewells.len() >= FAREWELLS_MAX {
+            self.farewells.pop_front();
+        }
+        self.farewells.push_back(call);
+    }
+
+    /// Ends a call, if there is such a one. A call that crossed with it gets its turn.
+    pub(super) fn end_call(&mut self, id: CallId, ending: Ending, now: Instant) {
+        let Some(call) = self.calls.remove(&id) else { return };
+        for timer in [Timer::GiveUp(id), Timer::Attach(id), Timer::Check(id)] {
+            self.timers.remove(&timer);
+        }
         // Nobody has been told of a call that is still being checked.
         if !matches!(call.phase, Phase::Checking { .. }) {
-            self.outbox.event(Event::Ended { call: call.id, ending });
+            self.outbox.event(Event::Ended { call: id, ending });
         }
-        if let Some(crossing) = self.crossing.take() {
+        if let Some(crossing) = call.crossing {
             self.handle_call_event(&Body::IncomingCall(crossing), false, now);
         }
     }
 
     fn send_hang_up(&mut self, call: CallId, cause: v1::Cause) {
         if self.session.is_none() {
-            self.farewell = Some(call);
+            self.owe_farewell(call);
         }
         let body = Ask::HangUp(v1::HangUp { call: call.to_bytes(), cause: cause.into() });
         self.ask(Request::HangUp(call), body);
@@ -270,8 +306,17 @@ impl Member {
         self.ask(Request::Unminded, body);
     }
 
-    /// The call with this id, if it is the one of this device.
+    /// Whether this device takes no more calls.
+    fn is_full(&self) -> bool {
+        self.calls.len() >= self.calls_max.get().min(CALLS_PER_ACCOUNT_MAX)
+    }
+
+    /// A call of this device, by its id on the wire.
     fn call_mut(&mut self, id: &[u8]) -> Option<&mut Call> {
-        self.call.as_mut().filter(|call| call.id.0[..] == *id)
+        CallId::try_from(id).ok().and_then(|id| self.calls.get_mut(&id))
+    }
+
+    pub(super) fn call_ids(&self) -> Vec<CallId> {
+        self.calls.keys().copied().collect()
     }
 }

@@ -7,9 +7,9 @@ use prost::Message;
 
 use crate::mls::{self, MlsError};
 
-use super::super::conversation::vet;
 use super::super::event::VoiceKey;
 use super::super::people::Standing;
+use super::super::vet::vet;
 use super::{Call, Member, Offer, Own};
 
 /// An offer that has been opened and agrees with the message around it.
@@ -47,7 +47,7 @@ impl Member {
     pub(super) fn seal_offer(&mut self, call: CallId, conversation: ConversationId) -> Option<(Own, Bytes)> {
         let conversation = self.conversations.get_mut(&conversation).filter(|entry| entry.refused.is_none())?;
         let mut group = conversation.group(&self.mls).ok()?;
-        vet(&group.leaves().ok()?, &self.identity, conversation.record.peer, &self.people).ok()?;
+        vet(&group.leaves().ok()?, &self.identity, conversation.record.kind?, &self.people).ok()?;
         let leg = LegId(self.mls.random_id());
         let key = VoiceKey::new(mls::voice_key(conversation.voice_secret(group.epoch())?, call, leg));
         let offer = v1::LegOffer {

@@ -30,9 +30,11 @@ impl Member {
             Body::LegDown(down) => self.take_leg_down(down),
             Body::CallEnded(ended) => {
                 self.held.retain(|held| !is_about(&held.body, &ended.call));
-                self.crossing.take_if(|crossing| crossing.call == ended.call);
-                if self.call_mut(&ended.call).is_some() {
-                    self.end_call(Ending::Cause(ended.cause()), now);
+                for call in self.calls.values_mut() {
+                    call.crossing.take_if(|crossing| crossing.call == ended.call);
+                }
+                if let Some(id) = self.call_mut(&ended.call).map(|call| call.id) {
+                    self.end_call(id, Ending::Cause(ended.cause()), now);
                 }
             }
             Body::CallToken(token) => {
@@ -47,9 +49,6 @@ impl Member {
     pub(in crate::member) fn handle_call_response(&mut self, request: Request, body: &Body, now: Instant) {
         match request {
             Request::FindCallee(id) => self.callee_found(id, body, now),
-            Request::ClaimPeer(id, peer) => self.peer_claimed(id, peer, body, now),
-            Request::ClaimOwn(id) => self.own_claimed(id, body, now),
-            Request::CreateConversation(id) => self.conversation_created(id, body, now),
             Request::StartCall(id) => self.started(id, body, now),
             Request::FindCaller(id) => self.caller_found(id, body, now),
             Request::AnswerCall(id) => self.answered(id, body, now),
@@ -59,8 +58,8 @@ impl Member {
     }
 
     fn started(&mut self, id: CallId, body: &Body, now: Instant) {
-        if !matches!(body, Body::Done(_)) && self.call_mut(&id.0).is_some() {
-            self.end_call(Ending::Refused(refusal(body)), now);
+        if !matches!(body, Body::Done(_)) {
+            self.end_call(id, Ending::Refused(refusal(body)), now);
         }
     }
 
@@ -72,9 +71,13 @@ impl Member {
             AccountId::try_from(&incoming.caller[..]),
         );
         let (Ok(id), Ok(leg), Ok(conversation), Ok(caller)) = ids else { return };
-        // The account is in one call at a time, as the supernode sees to: this one has crossed with ours, and one of them ends.
-        if self.call.as_ref().is_some_and(|call| call.id != id) {
-            self.crossing = Some(incoming.clone());
+        // To somebody who is blocked it is as if nobody were here.
+        if self.is_blocked(caller) {
+            return;
+        }
+        // It has crossed with a call of ours, and the supernode ends one of them.
+        if let Some(ours) = self.calls.values_mut().find(|call| call.id != id && call.crosses(caller)) {
+            ours.crossing = Some(incoming.clone());
             return;
         }
         let known = self.opened.iter().find(|(of, opened)| *of == id && opened.offer.leg == leg);
@@ -97,21 +100,24 @@ impl Member {
             return call.keep_offer(opened.offer);
         }
         let Some(name) = opened.name.clone() else { return self.send_decline(id, v1::Cause::Incompatible) };
+        if self.is_full() {
+            return self.send_decline(id, v1::Cause::Busy);
+        }
         let mut call = Call::new(id, Phase::Checking { name: name.clone(), account_key: opened.account_key });
         call.conversation = Some(conversation);
         call.keep_offer(opened.offer);
-        self.call = Some(call);
+        self.calls.insert(id, call);
         // A name that is known to be this account's has been made sure of before.
         if self.people.find(&name).is_some_and(|(account, _)| account == caller) {
-            self.ring(Person { account: caller, name });
+            self.ring(id, Person { account: caller, name });
         } else {
-            self.check_caller();
+            self.check_caller(id);
         }
     }
 
-    pub(in crate::member) fn check_caller(&mut self) {
-        let Some(Call { id, phase: Phase::Checking { name, .. }, .. }) = &self.call else { return };
-        let (id, body) = (*id, find(name));
+    pub(in crate::member) fn check_caller(&mut self, id: CallId) {
+        let Some(Call { phase: Phase::Checking { name, .. }, .. }) = self.calls.get(&id) else { return };
+        let body = find(name);
         self.ask(Request::FindCaller(id), body);
     }
 
@@ -130,7 +136,7 @@ impl Member {
         if passes(body) {
             call.failures += 1;
             let failures = call.failures;
-            return self.pause(Timer::Check, failures, body, now);
+            return self.pause(Timer::Check(id), failures, body, now);
         }
         let caller = call.offers.first().map(|offer| offer.account);
         let proven = match self.learn(&name, body) {
@@ -138,10 +144,10 @@ impl Member {
             Err(_) => false,
         };
         match caller {
-            Some(account) if proven => self.ring(Person { account, name }),
+            Some(account) if proven => self.ring(id, Person { account, name }),
             _ => {
                 self.send_decline(id, v1::Cause::Incompatible);
-                self.end_call(Ending::Cause(v1::Cause::Incompatible), now);
+                self.end_call(id, Ending::Cause(v1::Cause::Incompatible), now);
             }
         }
     }
@@ -150,12 +156,12 @@ impl Member {
         self.people.pin(account).is_some_and(|pin| pin.key == *key)
     }
 
-    fn ring(&mut self, from: Person) {
-        let Some(call) = &mut self.call else { return };
+    fn ring(&mut self, id: CallId, from: Person) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Incoming;
         call.peer = Some(from.clone());
-        let call = call.id;
-        self.outbox.event(Event::Incoming { call, from });
+        let quiet = self.is_quiet();
+        self.outbox.event(Event::Incoming { call: id, from, quiet });
     }
 
     /// Keeps a message until its conversation is up to date.
@@ -165,10 +171,10 @@ impl Member {
         }
         self.held.push(Held { conversation, body });
         let known = self.conversations.contains_key(&conversation);
-        self.know(conversation, 0, None);
+        self.know(conversation, 0);
         if let Some(entry) = self.conversations.get_mut(&conversation) {
             if entry.is_inside() && entry.group(&self.mls).is_err() {
-                entry.leave(entry.record.generation, &mut self.outbox);
+                entry.fall_out(entry.record.generation, &mut self.outbox);
             }
             // It may be of an epoch to come.
             entry.doubt = entry.is_inside();
@@ -180,15 +186,9 @@ impl Member {
         match body {
             Body::LegAttached(attached) => self.take_attached(attached),
             Body::Error(error) if error.code() == v1::ErrorCode::NotFound => {
-                if self.call_mut(&id.0).is_some() {
-                    self.end_call(Ending::Cause(v1::Cause::AnsweredElsewhere), now);
-                }
+                self.end_call(id, Ending::Cause(v1::Cause::AnsweredElsewhere), now);
             }
-            body => {
-                if self.call_mut(&id.0).is_some() {
-                    self.end_call(Ending::Refused(refusal(body)), now);
-                }
-            }
+            body => self.end_call(id, Ending::Refused(refusal(body)), now),
         }
     }
 
@@ -199,9 +199,9 @@ impl Member {
             body if passes(body) => {
                 call.failures += 1;
                 let failures = call.failures;
-                self.pause(Timer::Attach, failures, body, now);
+                self.pause(Timer::Attach(id), failures, body, now);
             }
-            _ => self.end_call(Ending::Cause(v1::Cause::Lost), now),
+            _ => self.end_call(id, Ending::Cause(v1::Cause::Lost), now),
         }
     }
 
@@ -216,10 +216,10 @@ impl Member {
         call.failures = 0;
         let changed = call.own_leg().filter(|_| call.connected);
         let id = call.id;
-        self.timers.remove(&Timer::GiveUp);
+        self.timers.remove(&Timer::GiveUp(id));
         match changed {
             Some(own) => self.outbox.event(Event::OwnLegChanged { call: id, own }),
-            None => self.connect(),
+            None => self.connect(id),
         }
     }
 
@@ -246,10 +246,10 @@ impl Member {
             Err(OfferError::Behind) if !last => return self.hold(conversation, Body::LegUp(up.clone()), now),
             Ok(_) | Err(_) => {
                 self.send_hang_up(id, v1::Cause::Incompatible);
-                return self.end_call(Ending::Cause(v1::Cause::Incompatible), now);
+                return self.end_call(id, Ending::Cause(v1::Cause::Incompatible), now);
             }
         };
-        let Some(call) = &mut self.call else { return };
+        let Some(call) = self.calls.get_mut(&id) else { return };
         if !call.offers.iter().any(|known| known.leg == leg) {
             call.keep_offer(offer.clone());
         }
@@ -258,7 +258,7 @@ impl Member {
         if call.connected {
             self.outbox.event(Event::PeerLegChanged { call: id, leg });
         } else {
-            self.connect();
+            self.connect(id);
         }
     }
 
@@ -273,16 +273,15 @@ impl Member {
     }
 
     /// Says that the call stands, once both sides are attached.
-    fn connect(&mut self) {
-        let Some(call) = &mut self.call else { return };
+    fn connect(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
         let (Some(own), Some(peer)) = (call.own_leg(), call.peer.clone()) else { return };
         if call.connected || call.legs.is_empty() {
             return;
         }
         call.connected = true;
         let legs = call.legs.values().cloned().collect();
-        let call = call.id;
-        self.outbox.event(Event::Connected { call, peer, own, legs });
+        self.outbox.event(Event::Connected { call: id, peer, own, legs });
     }
 }
 

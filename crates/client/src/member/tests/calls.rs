@@ -53,10 +53,9 @@ fn each_way_to_end_a_call_has_its_cause_on_both_sides() {
 #[test]
 fn whoever_wants_no_calls_looks_absent() {
     let (mut world, alice, bob) = World::of_two();
-    let now = world.now.instant;
-    world.member(bob).set_calls_from(v1::CallsFrom::Nobody, now).unwrap();
-    world.settle();
-    assert!(world.events(bob).contains(&Event::CallsFromSet(Ok(v1::CallsFrom::Nobody))));
+    let call = world.connect(alice, bob);
+    world.hang_up(alice, call);
+    world.store.set_calls_from(AccountId([2; 16]), v1::CallsFrom::Nobody);
     world.forget_events();
     let call = world.call(alice, "bob");
     assert_eq!(world.events(alice), [ended(call, v1::Cause::Unreachable)]);
@@ -70,8 +69,102 @@ fn a_third_is_told_busy_and_the_call_goes_on() {
     world.connect(alice, bob);
     world.forget_events();
     let call = world.call(carol, "bob");
-    assert_eq!(world.events(carol), [ended(call, v1::Cause::Busy)]);
+    assert_eq!(world.events(carol), [Event::Ringing { call }, ended(call, v1::Cause::Busy)]);
     assert_eq!(world.events(bob), []);
+}
+
+#[test]
+fn one_who_rings_is_busy_for_others_and_the_caller_who_was_first_gets_through() {
+    let (mut world, alice, bob) = World::of_two();
+    let carol = world.newcomer(3, "carol", 31);
+    let first = world.call(alice, "bob");
+    world.forget_events();
+    let second = world.call(carol, "bob");
+    assert_eq!(world.events(carol), [Event::Ringing { call: second }, ended(second, v1::Cause::Busy)]);
+    assert_eq!(world.events(bob), []);
+    world.answer(bob, first);
+    let (theirs, ours) = (world.events(bob), world.events(alice));
+    assert_keys_agree(&connected(&theirs, first), &connected(&ours, first));
+}
+
+#[test]
+fn a_busy_device_says_so_for_all_devices_of_the_account() {
+    let (mut world, alice, bob) = World::of_two();
+    let carol = world.newcomer(3, "carol", 31);
+    let first = world.connect(carol, bob);
+    world.hang_up(bob, first);
+    world.connect(alice, bob);
+    let tablet = world.device(2, "bob", 22);
+    world.forget_events();
+    let call = world.call(carol, "bob");
+    assert_eq!(world.events(carol).last(), Some(&ended(call, v1::Cause::Busy)));
+    assert_eq!(world.events(bob), []);
+    let theirs = world.events(tablet);
+    assert!(theirs.is_empty() || theirs.last() == Some(&ended(call, v1::Cause::DeclinedElsewhere)), "{theirs:?}");
+}
+
+#[test]
+fn a_call_to_somebody_else_does_not_keep_a_caller_waiting() {
+    let (mut world, alice, bob) = World::of_two();
+    world.newcomer(3, "carol", 31);
+    let now = world.now.instant;
+    world.forget_events();
+    // Whom Alice calls is not known yet when Bob's call comes in, and then is somebody else.
+    world.member(alice).call(&name("carol"), now).unwrap();
+    let call = world.call(bob, "alice");
+    assert_eq!(world.events(bob).last(), Some(&ended(call, v1::Cause::Busy)));
+    assert!(world.events(alice).iter().any(|event| matches!(event, Event::Ringing { .. })));
+}
+
+#[test]
+fn a_device_that_takes_several_calls_is_in_all_of_them_at_once() {
+    let (mut world, alice, echo) = World::of_two();
+    let (carol, dave, erin) =
+        (world.newcomer(3, "carol", 31), world.newcomer(4, "dave", 41), world.newcomer(5, "erin", 51));
+    world.member(echo).set_calls_max(NonZeroUsize::new(3).unwrap());
+    let calls = [alice, carol, dave].map(|caller| world.connect(caller, echo));
+    world.forget_events();
+    let fourth = world.call(erin, "bob");
+    assert_eq!(world.events(erin), [Event::Ringing { call: fourth }, ended(fourth, v1::Cause::Busy)]);
+    assert_eq!([alice, carol, dave, echo].map(|who| world.events(who).len()), [0; 4]);
+    // All legs return, each with a key of its own, and nobody else's call is touched by an end.
+    world.lose_link(echo);
+    world.pass(Duration::from_secs(5));
+    world.forget_events();
+    world.sign_in(echo);
+    let own: BTreeMap<CallId, OwnLeg> = world.events(echo).into_iter().filter_map(returned).collect();
+    for (who, call) in [alice, carol, dave].into_iter().zip(calls) {
+        let [Event::PeerLegChanged { leg, .. }] = &world.events(who)[..] else { panic!("the leg is not back") };
+        assert_eq!((leg.leg, leg.flow), (own[&call].leg, own[&call].flow));
+        assert!(leg.key == own[&call].key);
+    }
+    world.hang_up(carol, calls[1]);
+    assert_eq!(world.events(echo), [ended(calls[1], v1::Cause::HungUp)]);
+    assert_eq!([alice, dave].map(|who| world.events(who).len()), [0; 2]);
+    world.connect(erin, echo);
+}
+
+fn returned(event: Event) -> Option<(CallId, OwnLeg)> {
+    match event {
+        Event::OwnLegChanged { call, own } => Some((call, own)),
+        _ => None,
+    }
+}
+
+#[test]
+fn calls_hung_up_without_a_session_all_end_for_the_others() {
+    let (mut world, alice, echo) = World::of_two();
+    let carol = world.newcomer(3, "carol", 31);
+    world.member(echo).set_calls_max(NonZeroUsize::new(2).unwrap());
+    let calls = [alice, carol].map(|caller| world.connect(caller, echo));
+    world.lose_link(echo);
+    for call in calls {
+        world.hang_up(echo, call);
+    }
+    world.sign_in(echo);
+    for (who, call) in [alice, carol].into_iter().zip(calls) {
+        assert!(world.events(who).contains(&ended(call, v1::Cause::HungUp)));
+    }
 }
 
 #[test]

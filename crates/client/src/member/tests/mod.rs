@@ -2,8 +2,12 @@
 
 mod calls;
 mod conversations;
+mod groups;
+mod history;
 mod hostile;
+mod messages;
 mod people;
+mod receipts;
 mod restarts;
 mod sign_in;
 
@@ -21,6 +25,7 @@ use ed25519_dalek::SigningKey;
 use prost::Message;
 
 use super::*;
+use history::History;
 
 const NETWORK: NetworkId = NetworkId([1; 16]);
 const SUPERNODE: SupernodeId = SupernodeId([2; 16]);
@@ -56,11 +61,14 @@ struct Client {
     identity: Identity,
     member: Member,
     disk: BTreeMap<Vec<u8>, Vec<u8>>,
+    history: History,
     link: Option<LinkId>,
     sign_in: Option<SignIn>,
     deframer: Deframer,
     from_supernode: VecDeque<v1::SupernodeMessage>,
     events: VecDeque<Event>,
+    /// Of conversations and what is said in them.
+    tidings: VecDeque<Event>,
     tamper: Option<Tamper>,
     /// Outputs carried out so far, and after how many the device dies.
     outputs: usize,
@@ -112,16 +120,19 @@ impl World {
 
     fn add(&mut self, identity: Identity) -> Who {
         self.store.add_device(identity.account, identity.device);
-        let member = Member::new(identity.clone(), [], [identity.device.0[0]; 32]);
+        let mut member = Member::new(identity.clone(), [], [identity.device.0[0]; 32]);
+        member.set_clock(self.now.unix_ms, self.now.instant);
         self.clients.push(Client {
             identity,
             member,
             disk: BTreeMap::new(),
+            history: History::default(),
             link: None,
             sign_in: None,
             deframer: Deframer::default(),
             from_supernode: VecDeque::new(),
             events: VecDeque::new(),
+            tidings: VecDeque::new(),
             tamper: None,
             outputs: 0,
             dies_after: None,
@@ -170,8 +181,10 @@ impl World {
         client.seed += 1;
         client.dies_after = None;
         client.events.clear();
+        client.tidings.clear();
         let seed = [client.identity.device.0[0] ^ client.seed << 5; 32];
         client.member = Member::new(client.identity.clone(), client.disk.clone(), seed);
+        client.member.set_clock(self.now.unix_ms, self.now.instant);
         self.sign_in(who);
     }
 
@@ -215,9 +228,25 @@ impl World {
         self.clients[who].events.drain(..).collect()
     }
 
+    /// What was told of conversations since the last time.
+    fn tidings(&mut self, who: Who) -> Vec<Event> {
+        self.clients[who].tidings.drain(..).collect()
+    }
+
+    /// What came of the command with this ticket.
+    fn answer_to(&mut self, who: Who, ticket: Ticket) -> Result<Answer, Refusal> {
+        let events = &mut self.clients[who].events;
+        let at = events.iter().position(|event| matches!(event, Event::Answer { ticket: of, .. } if *of == ticket));
+        match at.and_then(|at| events.remove(at)) {
+            Some(Event::Answer { answer, .. }) => answer,
+            _ => panic!("no answer; but {events:?}"),
+        }
+    }
+
     fn forget_events(&mut self) {
         for client in &mut self.clients {
             client.events.clear();
+            client.tidings.clear();
         }
     }
 
@@ -350,14 +379,23 @@ impl World {
             match client.member.poll_output() {
                 Output::Idle { .. } => return busy,
                 Output::Persist(batch) => {
-                    for (key, value) in batch {
+                    for (key, value) in batch.pairs {
                         match value {
                             Some(value) => client.disk.insert(key, value),
                             None => client.disk.remove(&key),
                         };
                     }
+                    client.history.apply(batch.history);
                 }
-                Output::Event(event) => client.events.push_back(event),
+                Output::Event(event) => match event {
+                    Event::Conversation(_)
+                    | Event::ConversationLeft { .. }
+                    | Event::History { .. }
+                    | Event::Receipt { .. }
+                    | Event::Typing { .. }
+                    | Event::NewOwnDevice { .. } => client.tidings.push_back(event),
+                    event => client.events.push_back(event),
+                },
                 Output::Send(message) => {
                     if let Some(Ask::PublishKeyPackages(publish)) = &message.body {
                         client.published += publish.key_packages.len();

@@ -2,20 +2,15 @@
 
 use super::*;
 
-fn comparison(events: &[Event]) -> Result<String, Refusal> {
-    let mut codes = events.iter().rev().filter_map(|event| match event {
-        Event::Comparison { code, .. } => Some(code.clone()),
-        _ => None,
-    });
-    codes.next().expect("a comparison")
-}
-
 impl World {
     fn verify(&mut self, who: Who, named: &str) -> Result<String, Refusal> {
         let now = self.now.instant;
-        self.member(who).verify(&name(named), now).unwrap();
+        self.member(who).verify(&name(named), Ticket(1), now).unwrap();
         self.settle();
-        comparison(&self.events(who))
+        match self.answer_to(who, Ticket(1))? {
+            Answer::Comparison(code) => Ok(code),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The authority says another key for an account.
@@ -48,9 +43,9 @@ fn nobody_can_be_compared_or_called_under_a_name_that_is_not_taken() {
     let ending = Ending::Refused(Refusal::NoSuchName);
     assert_eq!(world.events(alice), [Event::Ended { call, ending }]);
     let now = world.now.instant;
-    assert_eq!(world.member(alice).verify(&name("alice"), now), Err(CommandError::OwnName));
+    assert_eq!(world.member(alice).verify(&name("alice"), Ticket(1), now), Err(CommandError::OwnName));
     world.lose_link(alice);
-    assert_eq!(world.member(alice).verify(&name("nemo"), now), Err(CommandError::NotSignedIn));
+    assert_eq!(world.member(alice).verify(&name("nemo"), Ticket(1), now), Err(CommandError::NotSignedIn));
 }
 
 #[test]

@@ -1,0 +1,314 @@
+//! Groups: who comes, who goes, and what each of them can read.
+
+use super::*;
+use crate::member::event::Kind;
+
+impl World {
+    /// A group of clients with different accounts, made by the first.
+    pub(super) fn group(&mut self, title: &str, clients: &[Who]) -> ConversationId {
+        let now = self.now.instant;
+        self.member(clients[0]).create_group(title, Ticket(800), now).unwrap();
+        self.settle();
+        let conversation = match self.answer_to(clients[0], Ticket(800)) {
+            Ok(Answer::Conversation(conversation)) => conversation,
+            other => panic!("{other:?}"),
+        };
+        if clients.len() > 1 {
+            assert_eq!(self.invite(clients[0], conversation, &clients[1..]), Ok(Answer::Done));
+        }
+        conversation
+    }
+
+    fn ask_to_invite(&mut self, who: Who, conversation: ConversationId, others: &[Who]) {
+        let now = self.now.instant;
+        for other in others {
+            let named = self.clients[*other].identity.name.clone();
+            self.member(who).verify(&named, Ticket(801), now).unwrap();
+        }
+        self.settle();
+        let accounts = others.iter().map(|other| self.clients[*other].identity.account).collect();
+        self.member(who).invite(conversation, accounts, Ticket(802), now).unwrap();
+    }
+
+    fn invite(&mut self, who: Who, conversation: ConversationId, others: &[Who]) -> Result<Answer, Refusal> {
+        self.ask_to_invite(who, conversation, others);
+        self.settle();
+        self.answer_to(who, Ticket(802))
+    }
+
+    fn remove(&mut self, who: Who, conversation: ConversationId, other: Who) -> Result<Answer, Refusal> {
+        let (account, now) = (self.clients[other].identity.account, self.now.instant);
+        self.member(who).remove_member(conversation, account, Ticket(803), now).unwrap();
+        self.settle();
+        self.answer_to(who, Ticket(803))
+    }
+
+    fn leave(&mut self, who: Who, conversation: ConversationId) -> Result<Answer, Refusal> {
+        let now = self.now.instant;
+        self.member(who).leave(conversation, Ticket(804), now).unwrap();
+        self.settle();
+        self.answer_to(who, Ticket(804))
+    }
+
+    fn title(&mut self, who: Who, conversation: ConversationId) -> Option<String> {
+        let summaries = self.member(who).conversations();
+        let of = summaries.into_iter().find(|summary| summary.conversation == conversation)?;
+        match of.kind {
+            Kind::Group { title } => Some(title),
+            Kind::Pair(..) => panic!("a pair"),
+        }
+    }
+
+    fn accounts(&mut self, who: Who, conversation: ConversationId) -> Vec<u8> {
+        self.member(who).members(conversation).into_iter().map(|member| member.account.0[0]).collect()
+    }
+
+    fn of_three() -> (Self, Who, Who, Who) {
+        let (mut world, alice, bob) = Self::of_two();
+        let carol = world.newcomer(3, "carol", 31);
+        (world, alice, bob, carol)
+    }
+}
+
+fn left(events: &[Event], conversation: ConversationId) -> bool {
+    events.iter().any(|event| matches!(event, Event::ConversationLeft { conversation: of, .. } if *of == conversation))
+}
+
+#[test]
+fn three_people_chat_in_a_group() {
+    let (mut world, alice, bob, carol) = World::of_three();
+    let tablet = world.device(2, "bob", 22);
+    let conversation = world.group("Crew", &[alice, bob, carol]);
+    for (who, text) in [(alice, "one"), (bob, "two"), (carol, "three"), (tablet, "four")] {
+        world.say(who, conversation, text);
+    }
+    world.both_read(conversation, &[alice, bob, carol, tablet], &["one", "two", "three", "four"]);
+    for who in [alice, bob, carol, tablet] {
+        assert_eq!(world.title(who, conversation).as_deref(), Some("Crew"));
+        assert_eq!(world.accounts(who, conversation), [1, 2, 3]);
+        assert_eq!(world.clients[who].history.gaps(conversation), 0);
+    }
+    let members = world.member(carol).members(conversation);
+    assert!(members[0].is_owner && !members[1].is_owner);
+    assert_eq!(members[1].devices, 2);
+    assert_eq!(members[1].person.as_ref().map(|person| person.name.as_str()), Some("bob"));
+}
+
+#[test]
+fn a_new_title_reaches_everybody_and_those_who_come_later() {
+    let (mut world, alice, bob, carol) = World::of_three();
+    let conversation = world.group("Crew", &[alice, bob]);
+    let now = world.now.instant;
+    world.member(bob).rename(conversation, "Ship", Ticket(5), now).unwrap();
+    world.settle();
+    assert!(world.answer_to(bob, Ticket(5)).is_ok());
+    assert_eq!(world.title(alice, conversation).as_deref(), Some("Ship"));
+    world.invite(bob, conversation, &[carol]).unwrap();
+    assert_eq!(world.title(carol, conversation).as_deref(), Some("Ship"));
+    // A device that comes from outside asks, and is told once.
+    let laptop = world.device(1, "alice", 12);
+    assert_eq!(world.title(laptop, conversation).as_deref(), Some(""));
+    let before = world.store.head(conversation).unwrap();
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.title(laptop, conversation).as_deref(), Some("Ship"));
+    assert_eq!(world.store.head(conversation).unwrap(), before + 1);
+    assert_eq!(world.clients[laptop].history.gaps(conversation), 1);
+    let renamed = |line: &history::Line| matches!(line.message.body, MessageBody::Renamed { .. });
+    assert_eq!(world.clients[alice].history.lines(conversation).iter().filter(|line| renamed(line)).count(), 2);
+}
+
+#[test]
+fn whoever_is_removed_reads_nothing_more_and_can_send_nothing() {
+    let (mut world, alice, bob, carol) = World::of_three();
+    let conversation = world.group("Crew", &[alice, bob, carol]);
+    world.say(alice, conversation, "one");
+    assert!(matches!(world.remove(bob, conversation, carol), Err(Refusal::Supernode { .. })), "only the owner may");
+    world.lose_link(carol);
+    world.say(carol, conversation, "unheard");
+    assert_eq!(world.remove(alice, conversation, carol), Ok(Answer::Done));
+    world.say(bob, conversation, "two");
+    world.forget_events();
+    world.sign_in(carol);
+    world.both_read(conversation, &[alice, bob], &["one", "two"]);
+    assert_eq!(world.texts(carol, conversation), ["one", "unheard"]);
+    assert!(world.clients[carol].history.lines(conversation).iter().any(|line| line.failed));
+    assert!(left(&world.tidings(carol), conversation));
+    let now = world.now.instant;
+    let refused = world.member(carol).send(conversation, "three", None, None, now);
+    assert_eq!(refused, Err(CommandError::NoSuchConversation));
+    for who in [alice, bob] {
+        assert_eq!(world.accounts(who, conversation), [1, 2]);
+    }
+    assert!(world.clients[carol].disk.keys().all(|key| !key.windows(16).any(|part| part == conversation.0)));
+}
+
+#[test]
+fn whoever_is_removed_and_there_is_told_by_whom() {
+    let (mut world, alice, bob, carol) = World::of_three();
+    let conversation = world.group("Crew", &[alice, bob, carol]);
+    world.forget_events();
+    world.remove(alice, conversation, carol).unwrap();
+    let by = Some(AccountId([1; 16]));
+    assert!(world.tidings(carol).contains(&Event::ConversationLeft { conversation, by }));
+    assert_eq!(world.invite(bob, conversation, &[carol]), Ok(Answer::Done));
+    world.say(carol, conversation, "back");
+    world.say(alice, conversation, "hello");
+    world.both_read(conversation, &[alice, bob, carol], &["back", "hello"]);
+}
+
+#[test]
+fn the_devices_of_whoever_leaves_are_taken_out_before_anybody_writes() {
+    let (mut world, alice, bob, carol) = World::of_three();
+    let conversation = world.group("Crew", &[alice, bob, carol]);
+    assert_eq!(world.leave(carol, conversation), Ok(Answer::Done));
+    assert_eq!(world.accounts(alice, conversation), [1, 2]);
+    assert_eq!(devices(&world, alice, conversation), 3, "nobody has acted yet");
+    world.say(bob, conversation, "one");
+    assert_eq!(devices(&world, alice, conversation), 2);
+    world.both_read(conversation, &[alice, bob], &["one"]);
+
+    let dave = world.newcomer(4, "dave", 41);
+    world.invite(alice, conversation, &[dave]).unwrap();
+    world.leave(dave, conversation).unwrap();
+    world.pass(Duration::from_secs(6));
+    assert_eq!(devices(&world, bob, conversation), 2, "somebody did after a while");
+    assert!(!left(&world.tidings(alice), conversation));
+}
+
+fn devices(world: &World, who: Who, conversation: ConversationId) -> usize {
+    let entry = &world.clients[who].member.conversations[&conversation];
+    entry.group(&world.clients[who].member.mls).unwrap().leaves().unwrap().len()
+}
+
+#[test]
+fn commits_that_conflict_are_made_again_on_top() {
+    let (mut world, alice, bob, carol) = World::of_three();
+    let dave = world.newcomer(4, "dave", 41);
+    let conversation = world.group("Crew", &[alice, bob]);
+    // Both invite at the same moment, in part the same.
+    world.ask_to_invite(alice, conversation, &[carol, dave]);
+    world.ask_to_invite(bob, conversation, &[dave]);
+    world.settle();
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.answer_to(alice, Ticket(802)), Ok(Answer::Done));
+    assert_eq!(world.answer_to(bob, Ticket(802)), Ok(Answer::Done));
+    for who in [alice, bob, carol, dave] {
+        let mut accounts = world.accounts(who, conversation);
+        accounts.sort_unstable();
+        assert_eq!(accounts, [1, 2, 3, 4]);
+        assert_eq!(devices(&world, who, conversation), 4);
+    }
+    world.say(dave, conversation, "all here");
+    world.both_read(conversation, &[alice, bob, carol, dave], &["all here"]);
+}
+
+#[test]
+fn a_revoked_device_of_ones_own_is_taken_out() {
+    let (mut world, alice, bob) = World::of_two();
+    let laptop = world.device(1, "alice", 12);
+    let conversation = world.pair(alice, bob);
+    let now = world.now.instant;
+    world.lose_link(laptop);
+    world.member(alice).own_devices(&[DeviceId([11; 16]), DeviceId([12; 16])], now);
+    world.pass(Duration::from_secs(6));
+    assert_eq!(devices(&world, bob, conversation), 3);
+    world.member(alice).remove_device(DeviceId([12; 16]), now);
+    world.settle();
+    assert_eq!(devices(&world, bob, conversation), 2, "at once");
+    let phone = world.device(1, "alice", 13);
+    world.lose_link(phone);
+    assert_eq!(devices(&world, bob, conversation), 3);
+    world.member(alice).own_devices(&[DeviceId([11; 16])], now);
+    world.pass(Duration::from_secs(6));
+    assert_eq!(devices(&world, bob, conversation), 2, "after a while");
+}
+
+#[test]
+fn a_device_of_ones_own_that_is_not_known_is_told_of() {
+    let (mut world, alice, bob) = World::of_two();
+    let now = world.now.instant;
+    world.member(alice).own_devices(&[DeviceId([11; 16])], now);
+    world.pair(alice, bob);
+    world.forget_events();
+    world.device(1, "alice", 12);
+    let device = DeviceId([12; 16]);
+    assert!(world.tidings(alice).contains(&Event::NewOwnDevice { device }));
+    world.restart(alice);
+    assert!(!world.tidings(alice).contains(&Event::NewOwnDevice { device }));
+}
+
+/// Lets `victim` die after each number of outputs while a group is made, grows and shrinks.
+fn dies_in_a_group(victim: Who) {
+    for outputs in 0..300 {
+        let (mut world, alice, bob, carol) = World::of_three();
+        let conversation = world.group("Crew", &[alice, bob]);
+        let before = world.clients[victim].outputs;
+        world.clients[victim].dies_after = Some(before + outputs);
+        world.ask_to_invite(alice, conversation, &[carol]);
+        world.settle();
+        let now = world.now.instant;
+        let _ = world.member(bob).send(conversation, "one", None, None, now);
+        world.settle();
+        let _ = world.member(alice).remove_member(conversation, AccountId([3; 16]), Ticket(1), now);
+        world.settle();
+        world.pass(Duration::from_secs(6));
+        let done = world.clients[victim].outputs < before + outputs;
+        world.restart(victim);
+        world.pass(Duration::from_secs(20));
+        world.say(alice, conversation, "two");
+        world.say(bob, conversation, "three");
+        let last = |who: Who| world.texts(who, conversation).into_iter().rev().take(2).collect::<Vec<_>>();
+        assert_eq!(last(alice), ["three", "two"], "after {outputs} outputs");
+        assert_eq!(last(bob), ["three", "two"], "after {outputs} outputs");
+        if done {
+            return;
+        }
+    }
+    panic!("the scenario has no end");
+}
+
+#[test]
+fn the_owner_of_a_group_may_die_at_any_point() {
+    dies_in_a_group(0);
+}
+
+#[test]
+fn a_member_of_a_group_may_die_at_any_point() {
+    dies_in_a_group(1);
+}
+
+#[test]
+fn a_device_that_lost_its_state_enters_from_outside_and_sees_where_it_was_away() {
+    let (mut world, alice, bob, carol) = World::of_three();
+    let conversation = world.group("Crew", &[alice, bob, carol]);
+    world.say(alice, conversation, "one");
+    world.drop_link(carol);
+    world.clients[carol].disk.clear();
+    world.clients[carol].history = History::default();
+    world.restart(carol);
+    world.pass(Duration::from_secs(6));
+    world.say(bob, conversation, "two");
+    world.say(carol, conversation, "three");
+    assert_eq!(world.texts(carol, conversation), ["two", "three"]);
+    world.both_read(conversation, &[alice, bob], &["one", "two", "three"]);
+    assert_eq!(world.clients[carol].history.gaps(conversation), 1);
+    assert_eq!(world.title(carol, conversation).as_deref(), Some("Crew"));
+}
+
+#[test]
+fn a_log_with_a_gap_is_left_and_entered_anew() {
+    let (mut world, alice, bob, carol) = World::of_three();
+    let conversation = world.group("Crew", &[alice, bob, carol]);
+    world.say(alice, conversation, "one");
+    world.lose_link(carol);
+    world.say(alice, conversation, "two");
+    // Nobody waits for entries for longer than the supernode keeps them.
+    world.store.expire(world.now.unix_ms + 31 * 86_400 * 1000);
+    world.say(alice, conversation, "three");
+    world.sign_in(carol);
+    world.say(alice, conversation, "four");
+    assert_eq!(world.texts(carol, conversation), ["one", "four"]);
+    assert_eq!(world.clients[carol].history.gaps(conversation), 1);
+    world.say(carol, conversation, "five");
+    world.both_read(conversation, &[alice, bob], &["one", "two", "three", "four", "five"]);
+}
