@@ -103,6 +103,12 @@ impl Lines {
         texts.filter_map(|message| Some((message.sequence?, message))).collect()
     }
 
+    /// All texts, by what names them.
+    pub(crate) fn references(&self, id: ConversationId) -> Vec<(ConversationId, MessageRef)> {
+        let texts = self.lines.values().filter(|line| matches!(line.message.body, MessageBody::Text { .. }));
+        texts.map(|line| (id, line.message.reference)).collect()
+    }
+
     /// Texts of this device that are neither in the log nor given up.
     pub(crate) fn waiting(&self) -> usize {
         self.lines.values().filter(|line| line.message.sequence.is_none() && !line.failed).count()
