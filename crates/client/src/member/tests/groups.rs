@@ -157,7 +157,9 @@ fn whoever_is_removed_and_there_is_told_by_whom() {
     let conversation = world.group("Crew", &[alice, bob, carol]);
     world.forget_events();
     world.remove(alice, conversation, carol).unwrap();
-    let by = Some(AccountId([1; 16]));
+    let (by, now) = (Some(AccountId([1; 16])), world.now.instant);
+    let own = world.member(alice).remove_member(conversation, AccountId([1; 16]), Ticket(1), now);
+    assert_eq!(own, Err(CommandError::OwnName), "whoever wants to go leaves");
     assert!(world.tidings(carol).contains(&Event::ConversationLeft { conversation, by }));
     assert_eq!(world.invite(bob, conversation, &[carol]), Ok(Answer::Done));
     world.say(carol, conversation, "back");
@@ -269,6 +271,11 @@ fn dies_in_a_group(victim: Who) {
         let last = |who: Who| world.texts(who, conversation).into_iter().rev().take(2).collect::<Vec<_>>();
         assert_eq!(last(alice), ["three", "two"], "after {outputs} outputs");
         assert_eq!(last(bob), ["three", "two"], "after {outputs} outputs");
+        for who in [alice, bob] {
+            assert_eq!(world.accounts(who, conversation), world.accounts(alice, conversation));
+            assert_eq!(devices(&world, who, conversation), world.accounts(alice, conversation).len());
+            assert_eq!(world.clients[who].history.gaps(conversation), 0, "after {outputs} outputs");
+        }
         if done {
             return;
         }
