@@ -430,7 +430,8 @@ impl Member {
         let conversation = self.conversations.get_mut(&id).ok_or(MlsError::NoGroup)?;
         let mut group = conversation.group(&self.mls)?;
         group.merge()?;
-        let mut staged = Staged::of(group, &conversation.record, head)?;
+        let leaves = group.leaves()?;
+        let mut staged = Staged::of(group, &leaves, &conversation.record, head)?;
         if removes {
             staged.record.sealed_from = staged.record.epoch;
         }

@@ -165,8 +165,8 @@ impl Member {
             removed: &place.removed,
         };
         vet_change(&change, &at)?;
-        vet(&group.leaves()?, &self.identity, kind, &self.people)?;
-        let mut staged = Staged::of(group, &conversation.record, entry.sequence)?;
+        vet(&change.leaves, &self.identity, kind, &self.people)?;
+        let mut staged = Staged::of(group, &change.leaves, &conversation.record, entry.sequence)?;
         if !change.removed.is_empty() {
             staged.record.sealed_from = staged.record.epoch;
         }
