@@ -1,7 +1,8 @@
-//! Any bytes on a link's stream: framing, message decoding, flow ids, bindings.
+//! Any bytes on a link's stream: framing, fragments, message decoding, flow ids, bindings.
 #![no_main]
 
-use ahoy_proto::{binding, flow::FlowId, frame::Deframer, limits, v1};
+use ahoy_proto::frame::{Assembler, Deframer};
+use ahoy_proto::{binding, flow::FlowId, limits, v1};
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 
@@ -10,11 +11,16 @@ fuzz_target!(|noise: &[u8]| {
     if let Ok(binding) = v1::Binding::decode(noise) {
         let _ = binding::verify(&binding);
     }
-    let mut deframer = Deframer::default();
+    let (mut deframer, mut assembler) = (Deframer::default(), Assembler::default());
     for piece in noise.chunks(7) {
         deframer.push(piece);
         while let Ok(Some(message)) = deframer.next(limits::UNPROVEN_MESSAGE_MAX) {
-            let _ = v1::ClientMessage::decode(message.clone());
+            if let Ok(v1::ClientMessage { body: Some(v1::client_message::Body::Fragment(fragment)), .. }) =
+                v1::ClientMessage::decode(message.clone())
+                && let Ok(Some(whole)) = assembler.push(&fragment, limits::UNPROVEN_MESSAGE_MAX)
+            {
+                let _ = v1::ClientMessage::decode(whole);
+            }
             let _ = v1::SupernodeMessage::decode(message);
         }
     }

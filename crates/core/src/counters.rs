@@ -26,6 +26,8 @@ pub struct Counters {
     pub requests: u64,
     /// Requests refused with RATE_LIMITED.
     pub rate_limited: u64,
+    /// Fragments refused, and their links closed.
+    pub fragments_refused: u64,
     /// Questions put to the store.
     pub questions: u64,
     /// Questions that the store could not answer.
@@ -40,6 +42,10 @@ pub struct Counters {
     pub signals: u64,
     /// Contacts changed.
     pub contact_changes: u64,
+    /// Times that an account was told the presence of a contact.
+    pub presence_told: u64,
+    /// Look-ups and searches refused: the account has learnt as many names as it may.
+    pub names_refused: u64,
     /// Calls taken up.
     pub calls: u64,
     /// Calls taken up from a call token after a restart.
@@ -78,6 +84,8 @@ pub struct Gauges {
     pub flows: usize,
     /// Questions that wait for their answer.
     pub queries: usize,
+    /// Bytes of long messages that are unfinished or with the store.
+    pub long_bytes: usize,
     /// Timers set.
     pub timers: usize,
 }

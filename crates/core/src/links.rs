@@ -19,6 +19,7 @@ use rand_chacha::ChaCha20Rng;
 use crate::answers::{self, STORE_UNAVAILABLE};
 use crate::outbox::{Outbox, Refusal, framed};
 use crate::peer::{Devices, JoinCall, NewCall, Party, Peer};
+use crate::presence::Page;
 use crate::rate::Buckets;
 use crate::relay::Relay;
 use crate::requests::{self, Asker, Kind, Request};
@@ -43,6 +44,8 @@ pub(crate) struct Links {
     timers: Timers,
     queries: BTreeMap<QueryId, Query>,
     last_query: u64,
+    /// Bytes of long messages that are unfinished or with the store.
+    long_bytes: usize,
     going: Option<v1::GoAway>,
 }
 
@@ -52,6 +55,8 @@ struct Query {
     party: Party,
     request: u64,
     purpose: Purpose,
+    /// Bytes that it holds, where they came as a long message.
+    long_bytes: usize,
 }
 
 /// What becomes of an answer.
@@ -61,6 +66,10 @@ enum Purpose {
     Respond,
     /// Accounts are the response; to a search, or to a look-up.
     Names { searched: bool },
+    /// The account's home hears of its contacts, and hands on the response.
+    Listed { after: Option<AccountId> },
+    /// The account's home hears of its settings, and hands on the response.
+    Settings,
     /// Members hear a signal.
     Signal { conversation: ConversationId, sealed: Bytes },
     /// Callees ring.
@@ -89,6 +98,7 @@ impl Links {
             timers: Timers::default(),
             queries: BTreeMap::new(),
             last_query: 0,
+            long_bytes: 0,
             going: None,
         }
     }
@@ -144,9 +154,14 @@ impl Links {
         now: Now,
         outbox: &mut Outbox,
     ) -> Result<(), Violation> {
+        let v1::ClientMessage { request, body } = message;
+        if let Some(v1::client_message::Body::Fragment(fragment)) = &body {
+            let taken = self.take_fragment(link, request, fragment, now, outbox);
+            outbox.counters.fragments_refused += u64::from(taken.is_err());
+            return taken;
+        }
         let Some(session) = self.sessions.get_mut(&link) else { return Ok(()) };
         outbox.counters.requests += 1;
-        let v1::ClientMessage { request, body } = message;
         if request == 0 {
             return Err(Violation::RequestNumber);
         }
@@ -165,6 +180,7 @@ impl Links {
                     unanswered: smallvec::SmallVec::new(),
                     flows: smallvec::SmallVec::new(),
                     buckets: Buckets::default(),
+                    long: None,
                 };
                 self.welcome(link, request, online, now.instant, outbox);
                 Ok(())
@@ -178,6 +194,43 @@ impl Links {
                 Ok(())
             }
             (Phase::Proving(_), _) => Err(Violation::OutOfOrder),
+        }
+    }
+
+    /// A piece of a long message, which is taken in once it is whole.
+    fn take_fragment(
+        &mut self,
+        link: LinkId,
+        request: u64,
+        fragment: &v1::Fragment,
+        now: Now,
+        outbox: &mut Outbox,
+    ) -> Result<(), Violation> {
+        let Some(online) = self.online_mut(link) else { return Err(Violation::OutOfOrder) };
+        if request != 0 {
+            return Err(Violation::RequestNumber);
+        }
+        if fragment.piece.is_empty() {
+            return Err(Violation::Malformed);
+        }
+        let long = online.long.get_or_insert_default();
+        let before = long.held();
+        let pushed = long.push(fragment, limits::LARGE_MESSAGE_MAX);
+        let held = long.held();
+        if held == 0 {
+            online.long = None;
+        }
+        self.long_bytes = self.long_bytes + held - before;
+        let Some(whole) = pushed.map_err(|_| Violation::MessageTooLong)? else {
+            let full = self.long_bytes > limits::LARGE_MESSAGES_SHARD_MAX;
+            return if full { Err(Violation::NoRoom) } else { Ok(()) };
+        };
+        let message = v1::ClientMessage::decode(whole).map_err(|_| Violation::Malformed)?;
+        match message.body {
+            Some(v1::client_message::Body::Commit(_) | v1::client_message::Body::CreateConversation(_)) => {
+                self.take(link, message, now, outbox)
+            }
+            _ => Err(Violation::MessageTooLong),
         }
     }
 
@@ -212,6 +265,7 @@ impl Links {
         self.no_longer_half_open(link, &session.phase);
         let Phase::Online(online) = session.phase else { return };
         let party = online.party(link, outbox);
+        self.long_bytes -= online.long.map_or(0, |long| long.held());
         for flow in online.flows {
             if let Some(flow) = relay.close(flow) {
                 outbox.tell_call(flow.call, Peer::LinkLost { call: flow.call, device: flow.device, link: party.link });
@@ -323,16 +377,16 @@ impl Links {
         }
         let party = online.party(link, outbox);
         let Party { account, device, .. } = party;
-        let query = |purpose| Query { party, request, purpose };
+        let query = |purpose| Query::new(party, request, purpose);
         match requests::check(body, Asker { account, device, now })? {
-            Request::Ask(question) | Request::AskAtHome(question) => {
-                self.ask(query(Purpose::Respond), question, outbox)?
+            Request::Ask(question) => self.ask(query(Purpose::Respond), question, outbox)?,
+            Request::AskAtHome(question) => {
+                outbox.tell_account(account, Peer::AskAtHome { party, request, question: Box::new(question) });
             }
-            Request::AskNames(question, _) => {
-                let searched = matches!(question, Question::SearchDirectory { .. });
-                self.ask(query(Purpose::Names { searched }), question, outbox)?;
+            Request::AskNames(question, cost) => {
+                outbox.tell_account(account, Peer::AskNames { party, request, question: Box::new(question), cost });
             }
-            Request::SetActivity { .. } => outbox.respond(party.link, request, Body::Done(v1::Done {})),
+            Request::SetActivity { away } => outbox.tell_account(account, Peer::SetActivity { party, request, away }),
             Request::SendSignal { conversation, sealed } => {
                 let question = Question::ListMemberIds { account, conversation };
                 self.ask(query(Purpose::Signal { conversation, sealed }), question, outbox)?;
@@ -363,10 +417,12 @@ impl Links {
         Ok(())
     }
 
-    fn ask(&mut self, query: Query, question: Question, outbox: &mut Outbox) -> Result<(), Refusal> {
+    fn ask(&mut self, mut query: Query, question: Question, outbox: &mut Outbox) -> Result<(), Refusal> {
         if self.queries.len() >= QUERIES_MAX {
             return Err(STORE_UNAVAILABLE);
         }
+        query.long_bytes = long_bytes(&question);
+        self.long_bytes += query.long_bytes;
         self.last_query += 1;
         let id = QueryId(self.last_query);
         self.queries.insert(id, query);
@@ -374,8 +430,38 @@ impl Links {
         Ok(())
     }
 
+    /// Asks for a device of an account that is at home here, on whatever shard its link is.
+    pub(crate) fn ask_at_home(&mut self, party: Party, request: u64, question: Question, outbox: &mut Outbox) {
+        let purpose = match question {
+            Question::ListContacts { after, .. } => Purpose::Listed { after },
+            Question::ChangeSettings { .. } => Purpose::Settings,
+            _ => Purpose::Respond,
+        };
+        self.ask_or_refuse(Query::new(party, request, purpose), question, outbox);
+    }
+
+    /// The same for names, which have been paid for.
+    pub(crate) fn ask_names(&mut self, party: Party, request: u64, question: Question, outbox: &mut Outbox) {
+        let searched = matches!(question, Question::SearchDirectory { .. });
+        self.ask_or_refuse(Query::new(party, request, Purpose::Names { searched }), question, outbox);
+    }
+
+    fn ask_or_refuse(&mut self, query: Query, question: Question, outbox: &mut Outbox) {
+        let (link, request) = (query.party.link, query.request);
+        if let Err(refusal) = self.ask(query, question, outbox) {
+            outbox.refuse(link, request, refusal);
+        }
+    }
+
+    /// Lets the store know that an account was there today. Nobody waits for the answer.
+    pub(crate) fn mark_seen(&mut self, account: AccountId, now: Now, outbox: &mut Outbox) {
+        self.last_query += 1;
+        outbox.ask(QueryId(self.last_query), Question::MarkSeen { account, today: now.day() });
+    }
+
     pub(crate) fn answer(&mut self, query: QueryId, answer: Result<Answer, StoreError>, now: Now, outbox: &mut Outbox) {
-        let Some(Query { party, request, purpose }) = self.queries.remove(&query) else { return };
+        let Some(Query { party, request, purpose, long_bytes }) = self.queries.remove(&query) else { return };
+        self.long_bytes -= long_bytes;
         if answer.is_err() {
             outbox.counters.store_errors += 1;
         }
@@ -402,6 +488,15 @@ impl Links {
                 let signal = v1::Signal { conversation: conversation.to_bytes(), account, device, sealed };
                 outbox.notify_all(&members, Devices::AllBut(party.device), &framed(0, Body::Signal(signal)));
             }
+            (Purpose::Listed { after }, Ok(Answer::Contacts(contacts))) => {
+                let page = Box::new(Page::of(after, &contacts));
+                let response = framed(request, Body::Contacts(contacts));
+                outbox.tell_account(party.account, Peer::Listed { party, request, response, page });
+            }
+            (Purpose::Settings, Ok(Answer::Settings(change))) => {
+                let change = Box::new(change);
+                outbox.tell_account(party.account, Peer::SettingsChanged { party, request, change });
+            }
             (Purpose::Names { searched }, Ok(Answer::Accounts(accounts))) => {
                 outbox.respond(party.link, request, answers::found(accounts, searched));
             }
@@ -421,10 +516,7 @@ impl Links {
         }
         let (account, peer) = (party.account, callee.account);
         let question = Question::RequestContact { account, peer, note: Bytes::new(), at: now.unix() };
-        let purpose = Purpose::Requested(Box::new(start), peer);
-        if let Err(refusal) = self.ask(Query { party, request, purpose }, question, outbox) {
-            outbox.refuse(party.link, request, refusal);
-        }
+        self.ask_or_refuse(Query::new(party, request, Purpose::Requested(Box::new(start), peer)), question, outbox);
     }
 
     /// Hands a message to a link of this shard.
@@ -486,9 +578,30 @@ impl Links {
         self.queries.len()
     }
 
+    pub(crate) fn long_bytes(&self) -> usize {
+        self.long_bytes
+    }
+
     pub(crate) fn timers(&self) -> usize {
         self.timers.len()
     }
+}
+
+impl Query {
+    fn new(party: Party, request: u64, purpose: Purpose) -> Self {
+        Self { party, request, purpose, long_bytes: 0 }
+    }
+}
+
+/// Bytes of a question that came as a long message, for as long as it is with the store; 0: it is a short one.
+fn long_bytes(question: &Question) -> usize {
+    let (group_info, welcomes, commit) = match question {
+        Question::CreateConversation { group_info, welcomes, .. } => (group_info, welcomes, 0),
+        Question::Commit(commit) => (&commit.group_info, &commit.welcomes, commit.commit.len()),
+        _ => return 0,
+    };
+    let bytes = group_info.len() + commit + welcomes.iter().map(|welcoming| welcoming.welcome.len()).sum::<usize>();
+    if bytes > limits::MESSAGE_MAX { bytes } else { 0 }
 }
 
 impl Online {

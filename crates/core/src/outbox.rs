@@ -120,9 +120,9 @@ impl Outbox {
     }
 }
 
-/// A message as it stands on the stream.
+/// A message as it stands on the stream, in fragments when it is long.
 pub(crate) fn framed(in_reply_to: u64, body: Body) -> Bytes {
-    frame::encode(&v1::SupernodeMessage { in_reply_to, body: Some(body) })
+    frame::encode_message(&v1::SupernodeMessage { in_reply_to, body: Some(body) })
 }
 
 /// Why one request is refused; the link goes on.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use ahoy_proto::document::{self, Credential, DocumentError, Revocations};
 use ahoy_proto::flow::FlowId;
-use ahoy_proto::frame::Deframer;
+use ahoy_proto::frame::{Assembler, Deframer};
 use ahoy_proto::proof::proof_input;
 use ahoy_proto::{AccountId, DeviceId, UnixTime, limits, v1};
 use ed25519_dalek::{Signature, VerifyingKey};
@@ -55,11 +55,14 @@ pub enum Violation {
     /// More unanswered requests than allowed.
     #[error("too many unanswered requests")]
     TooManyRequests,
+    /// A long message while the shard holds as many unfinished ones as it can: nobody's fault.
+    #[error("this supernode can't hold another long message now: try again")]
+    NoRoom,
 }
 
 impl Violation {
     /// All violations, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::MessageTooLong,
         Self::OutOfOrder,
@@ -72,6 +75,7 @@ impl Violation {
         Self::ProofInvalid,
         Self::VersionTooOld,
         Self::TooManyRequests,
+        Self::NoRoom,
     ];
 
     /// Its place in [`Counters::violations`](crate::Counters::violations).
@@ -94,6 +98,7 @@ impl Violation {
             Self::ProofInvalid => v1::ErrorCode::ProofInvalid,
             Self::VersionTooOld => v1::ErrorCode::VersionTooOld,
             Self::TooManyRequests => v1::ErrorCode::TooManyRequests,
+            Self::NoRoom => v1::ErrorCode::Overloaded,
         }
     }
 }
@@ -116,7 +121,6 @@ pub(crate) struct Session {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every link is online")]
 pub(crate) enum Phase {
     /// The challenge is out.
     Proving(Proving),
@@ -140,6 +144,8 @@ pub(crate) struct Online {
     pub(crate) unanswered: SmallVec<[u64; 2]>,
     pub(crate) flows: SmallVec<[FlowId; 1]>,
     pub(crate) buckets: Buckets,
+    /// The long message that is under way.
+    pub(crate) long: Option<Box<Assembler>>,
 }
 
 impl Phase {

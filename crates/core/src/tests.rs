@@ -1,8 +1,12 @@
 //! Tests in virtual time: a rig of one to three shards whose messages to each other arrive in seeded orders.
 
 mod calls;
+mod fragments;
 mod legs;
+mod messages;
 mod noise;
+mod people;
+mod presence;
 mod relay;
 mod requests;
 mod sign_in;
@@ -12,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use ahoy_proto::call_token::CallTokenKey;
 use ahoy_proto::document::{self, Confirmation, Credential, Jwk, Revocations};
-use ahoy_proto::frame::{self, Deframer};
+use ahoy_proto::frame::{self, Assembler, Deframer};
 use ahoy_proto::proof::proof_input;
 use ahoy_proto::v1::client_message::Body as Ask;
 use ahoy_proto::v1::supernode_message::Body as Say;
@@ -25,6 +29,7 @@ use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
+use crate::peer::Peer;
 use crate::testing::{MemoryStore, origin};
 use crate::*;
 
@@ -109,8 +114,34 @@ impl Member {
 #[derive(Debug, Default)]
 struct Seen {
     deframer: Deframer,
+    assembler: Assembler,
     messages: VecDeque<v1::SupernodeMessage>,
     closed: Option<v1::ErrorCode>,
+}
+
+impl Seen {
+    fn read(&mut self) {
+        while let Some(frame) = self.deframer.next(limits::MESSAGE_MAX).unwrap() {
+            let message = v1::SupernodeMessage::decode(frame).unwrap();
+            let Some(Say::Fragment(fragment)) = &message.body else {
+                self.messages.push_back(message);
+                continue;
+            };
+            if let Some(whole) = self.assembler.push(fragment, limits::LARGE_MESSAGE_MAX).unwrap() {
+                self.messages.push_back(v1::SupernodeMessage::decode(whole).unwrap());
+            }
+        }
+    }
+}
+
+type Answered = (QueryId, Result<Answer, StoreError>);
+
+/// What can happen next.
+#[derive(Clone, Copy)]
+enum Ready {
+    Trunk((ShardId, ShardId)),
+    Store,
+    Answer(ShardId),
 }
 
 /// A supernode of some shards with its store, and the links to it.
@@ -122,6 +153,11 @@ struct Rig {
     rng: ChaCha20Rng,
     trunks: BTreeMap<(ShardId, ShardId), VecDeque<PeerMessage>>,
     asked: VecDeque<(ShardId, QueryId, Question)>,
+    answered: BTreeMap<ShardId, VecDeque<Answered>>,
+    /// Messages about presence that went from one shard to another.
+    presence_tells: usize,
+    /// Questions put to the store so far.
+    questions: Vec<Question>,
     seen: BTreeMap<Recipient, Seen>,
     lost: BTreeSet<Recipient>,
     next_link: u64,
@@ -138,6 +174,9 @@ impl Rig {
             rng: ChaCha20Rng::seed_from_u64(seed),
             trunks: BTreeMap::new(),
             asked: VecDeque::new(),
+            answered: BTreeMap::new(),
+            presence_tells: 0,
+            questions: Vec::new(),
             seen: BTreeMap::new(),
             lost: BTreeSet::new(),
             next_link: 1,
@@ -158,6 +197,7 @@ impl Rig {
     fn restart(&mut self) {
         self.trunks.clear();
         self.asked.clear();
+        self.answered.clear();
         self.lost.extend(self.seen.keys().copied());
         self.start(self.shards.len() as u16);
     }
@@ -176,11 +216,17 @@ impl Rig {
     }
 
     fn link_up_on(&mut self, shard: usize) -> Recipient {
+        let link = self.link_up_quietly(shard);
+        self.settle();
+        link
+    }
+
+    fn link_up_quietly(&mut self, shard: usize) -> Recipient {
         let link = Recipient { shard: ShardId(shard as u16), link: LinkId(self.next_link) };
         self.next_link += 1;
         self.seen.insert(link, Seen::default());
         self.shards[shard].handle_link_up(link.link, None, self.now);
-        self.settle();
+        self.drain_outputs(shard);
         link
     }
 
@@ -211,14 +257,14 @@ impl Rig {
     }
 
     fn send(&mut self, link: Recipient, request: u64, body: Option<Ask>) {
-        self.bytes(link, &frame::encode(&v1::ClientMessage { request, body }));
+        self.bytes(link, &frame::encode_message(&v1::ClientMessage { request, body }));
     }
 
     /// Sends a request without letting anything happen yet.
     fn ask_quietly(&mut self, link: Recipient, body: Ask) -> u64 {
         let (request, now) = (self.next_request, self.now);
         self.next_request += 1;
-        let bytes = frame::encode(&v1::ClientMessage { request, body: Some(body) });
+        let bytes = frame::encode_message(&v1::ClientMessage { request, body: Some(body) });
         self.shard(link).handle_bytes(link.link, &bytes, now);
         self.drain_outputs(usize::from(link.shard.0));
         request
@@ -259,10 +305,15 @@ impl Rig {
     }
 
     fn lose(&mut self, link: Recipient) {
+        self.lose_quietly(link);
+        self.settle();
+    }
+
+    fn lose_quietly(&mut self, link: Recipient) {
         let now = self.now;
         self.lost.insert(link);
         self.shard(link).handle_link_lost(link.link, now);
-        self.settle();
+        self.drain_outputs(usize::from(link.shard.0));
     }
 
     /// Moves time on, stopping at every timer; asserts that none of them spins.
@@ -287,34 +338,50 @@ impl Rig {
         panic!("a timer spins");
     }
 
-    /// Lets everything happen, in an order that the seed decides: questions and trunks each keep theirs.
+    /// Lets everything happen, in an order that the seed decides: the store, its answers to each shard, and each trunk keep
+    /// theirs.
     fn settle(&mut self) {
         for _ in 0..100_000 {
-            for shard in 0..self.shards.len() {
-                self.drain_outputs(shard);
-            }
-            let mut ready: Vec<_> =
-                self.trunks.iter().filter(|(_, queue)| !queue.is_empty()).map(|(trunk, _)| Some(*trunk)).collect();
-            if !self.asked.is_empty() {
-                ready.push(None);
-            }
-            if ready.is_empty() {
+            if !self.step() {
                 return;
-            }
-            match ready[self.rng.random_range(0..ready.len())] {
-                Some(trunk) => {
-                    let message = self.trunks.get_mut(&trunk).unwrap().pop_front().unwrap();
-                    self.shards[usize::from(trunk.1.0)].handle_peer(trunk.0, message, self.now);
-                }
-                None => {
-                    let (shard, query, question) = self.asked.pop_front().unwrap();
-                    let answer =
-                        if self.store_fails { Err(StoreError::Unavailable) } else { Ok(self.store.answer(question)) };
-                    self.shards[usize::from(shard.0)].handle_answer(query, answer, self.now);
-                }
             }
         }
         panic!("never settles");
+    }
+
+    /// Lets one thing happen; `false`: there is nothing left.
+    fn step(&mut self) -> bool {
+        for shard in 0..self.shards.len() {
+            self.drain_outputs(shard);
+        }
+        let trunks = self.trunks.iter().filter(|(_, queue)| !queue.is_empty());
+        let mut ready: Vec<_> = trunks.map(|(trunk, _)| Ready::Trunk(*trunk)).collect();
+        let answered = self.answered.iter().filter(|(_, queue)| !queue.is_empty());
+        ready.extend(answered.map(|(shard, _)| Ready::Answer(*shard)));
+        ready.extend((!self.asked.is_empty()).then_some(Ready::Store));
+        if ready.is_empty() {
+            return false;
+        }
+        match ready[self.rng.random_range(0..ready.len())] {
+            Ready::Trunk(trunk) => {
+                let message = self.trunks.get_mut(&trunk).unwrap().pop_front().unwrap();
+                self.shards[usize::from(trunk.1.0)].handle_peer(trunk.0, message, self.now);
+            }
+            Ready::Store => {
+                let (shard, query, question) = self.asked.pop_front().unwrap();
+                let answer =
+                    if self.store_fails { Err(StoreError::Unavailable) } else { Ok(self.store.answer(question)) };
+                self.answered.entry(shard).or_default().push_back((query, answer));
+            }
+            Ready::Answer(shard) => {
+                let (query, answer) = self.answered.get_mut(&shard).unwrap().pop_front().unwrap();
+                self.shards[usize::from(shard.0)].handle_answer(query, answer, self.now);
+            }
+        }
+        for shard in 0..self.shards.len() {
+            self.drain_outputs(shard);
+        }
+        true
     }
 
     fn drain_outputs(&mut self, shard: usize) {
@@ -322,9 +389,14 @@ impl Rig {
         loop {
             match self.shards[shard].poll_output() {
                 Output::Idle { .. } => return,
-                Output::Ask { query, question } => self.asked.push_back((here, query, question)),
+                Output::Ask { query, question } => {
+                    self.questions.push(question.clone());
+                    self.asked.push_back((here, query, question));
+                }
                 Output::Tell { shard, message } => {
                     assert_ne!(shard, here, "a message to oneself left the exchange");
+                    let presence = matches!(message.0, Peer::Presence { .. } | Peer::Presences { .. });
+                    self.presence_tells += usize::from(presence);
                     self.trunks.entry((here, shard)).or_default().push_back(message);
                 }
                 Output::Send { link, bytes } => {
@@ -333,9 +405,7 @@ impl Rig {
                     let seen = self.seen.get_mut(&link).unwrap();
                     assert_eq!(seen.closed, None, "sent after close");
                     seen.deframer.push(&bytes);
-                    while let Some(message) = seen.deframer.next(limits::MESSAGE_MAX).unwrap() {
-                        seen.messages.push_back(v1::SupernodeMessage::decode(message).unwrap());
-                    }
+                    seen.read();
                 }
                 Output::Close { link, code } => {
                     let seen = self.seen.get_mut(&Recipient { shard: here, link }).unwrap();

@@ -1,6 +1,8 @@
 //! Accounts, the log of their keys, and what only the authority asks about them.
 
+use ahoy_proto::limits::SEARCH_RESULTS_MAX;
 use ahoy_proto::{AccountId, Name, UnixTime, v1};
+use bytes::Bytes;
 use rusqlite::{OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
@@ -14,13 +16,18 @@ crate::statements::statements! {
         recovery_sealed_account_key, suspended FROM accounts WHERE name = ?1";
     BY_ID = "SELECT account, name, account_key, opaque_record, sealed_account_key, recovery_verifier,
         recovery_sealed_account_key, suspended FROM accounts WHERE account = ?1";
-    FIND = "SELECT account, name, account_key FROM accounts WHERE name = ?1";
+    FIND = "SELECT account, name, account_key, request_key FROM accounts WHERE name = ?1";
+    SEARCH = "SELECT account, name, account_key, request_key FROM accounts
+        WHERE listed = 1 AND name >= ?1 AND name < ?2 AND suspended = 0 ORDER BY name LIMIT ?3";
+    EXISTS = "SELECT 1 FROM accounts WHERE account = ?1";
     NAME_TAKEN = "SELECT 1 FROM accounts WHERE name = ?1";
+    NAME_KEPT = "SELECT 1 FROM departed_names WHERE name = ?1 AND until > ?2";
     INSERT = "INSERT INTO accounts (account, name, account_key, opaque_record, sealed_account_key, recovery_verifier,
-        recovery_sealed_account_key, calls_from, suspended, made_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9)";
+        recovery_sealed_account_key, calls_from, suspended, made_at, request_key)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10)";
     LOG_HEAD = "SELECT sequence, head FROM account_key_log WHERE sequence = (SELECT max(sequence) FROM account_key_log)";
     LOG_APPEND = "INSERT INTO account_key_log (sequence, account, account_key, at, head) VALUES (?1, ?2, ?3, ?4, ?5)";
-    SET_CALLS_FROM = "UPDATE accounts SET calls_from = ?2 WHERE account = ?1";
+    SET_REQUEST_KEY = "UPDATE accounts SET request_key = ?2 WHERE account = ?1";
     SET_PASSWORD = "UPDATE accounts SET opaque_record = ?2, sealed_account_key = ?3 WHERE account = ?1";
     SET_RECOVERY = "UPDATE accounts SET recovery_verifier = ?2, recovery_sealed_account_key = ?3 WHERE account = ?1";
     SET_SUSPENDED = "UPDATE accounts SET suspended = ?2 WHERE account = ?1";
@@ -78,7 +85,7 @@ fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
     })
 }
 
-fn name(row: &Row<'_>, column: usize) -> rusqlite::Result<Name> {
+pub(crate) fn name(row: &Row<'_>, column: usize) -> rusqlite::Result<Name> {
     let text: String = row.get(column)?;
     let wrong = |error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error));
     Name::parse(&text).map_err(wrong)
@@ -122,6 +129,13 @@ pub struct FoundAccount {
     pub name: Name,
     /// Ed25519, public.
     pub account_key: [u8; 32],
+    /// As in `ahoy.v1.AccountFound`; empty when the account has none.
+    pub request_key: Bytes,
+}
+
+fn found_account(row: &Row<'_>) -> rusqlite::Result<FoundAccount> {
+    let request_key = row.get::<_, Option<Vec<u8>>>(3)?.unwrap_or_default().into();
+    Ok(FoundAccount { account: AccountId(row.get(0)?), name: name(row, 1)?, account_key: row.get(2)?, request_key })
 }
 
 /// Exact look-up by name, or [`StoreError::NotFound`].
@@ -134,31 +148,55 @@ pub struct FindAccount {
 impl Verb for FindAccount {
     type Output = FoundAccount;
     fn run(self, transaction: &Transaction<'_>) -> Result<FoundAccount, StoreError> {
-        let found = |row: &Row<'_>| {
-            Ok(FoundAccount { account: AccountId(row.get(0)?), name: name(row, 1)?, account_key: row.get(2)? })
-        };
-        Ok(transaction.0.prepare_cached(FIND)?.query_row([self.name.as_str()], found)?)
+        Ok(transaction.0.prepare_cached(FIND)?.query_row([self.name.as_str()], found_account)?)
     }
 }
 
-/// Who may make the account's devices ring.
+/// Listed accounts whose names begin so, by name; at most [`SEARCH_RESULTS_MAX`].
 #[derive(Debug)]
-pub struct SetCallsFrom {
-    /// Whose.
-    pub account: AccountId,
-    /// From now on.
-    pub calls_from: v1::CallsFrom,
+pub struct SearchDirectory {
+    /// Of characters that names are made of, not empty.
+    pub prefix: String,
 }
 
-impl Verb for SetCallsFrom {
+impl Verb for SearchDirectory {
+    type Output = Vec<FoundAccount>;
+    fn run(self, transaction: &Transaction<'_>) -> Result<Vec<FoundAccount>, StoreError> {
+        // Names are ASCII: all that begin with the prefix stand below the prefix whose last character is one higher.
+        let last = self.prefix.bytes().last().filter(|_| self.prefix.is_ascii()).ok_or(StoreError::Invalid)?;
+        let end = format!("{}{}", &self.prefix[..self.prefix.len() - 1], char::from(last + 1));
+        let mut statement = transaction.0.prepare_cached(SEARCH)?;
+        let rows = statement.query_map(params![self.prefix, end, SEARCH_RESULTS_MAX], found_account)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// Whether there is such an account.
+pub(crate) fn exists(transaction: &Transaction<'_>, account: AccountId) -> Result<bool, StoreError> {
+    Ok(transaction.0.prepare_cached(EXISTS)?.exists([account.0])?)
+}
+
+/// Length of a request key: X25519 and its signature.
+const REQUEST_KEY_LENGTH: usize = 32 + 64;
+
+/// Keeps the key that contact requests to an account are sealed to, in the place of any other. [`StoreError::Invalid`] when
+/// it has not the length of one.
+#[derive(Debug)]
+pub struct SetRequestKey {
+    /// Whose.
+    pub account: AccountId,
+    /// X25519, then the account key's signature.
+    pub request_key: Vec<u8>,
+}
+
+impl Verb for SetRequestKey {
     type Output = ();
     fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        if self.calls_from == v1::CallsFrom::Unspecified {
+        if self.request_key.len() != REQUEST_KEY_LENGTH {
             return Err(StoreError::Invalid);
         }
-        let changed =
-            transaction.0.prepare_cached(SET_CALLS_FROM)?.execute(params![self.account.0, self.calls_from as i32])?;
-        found(changed)
+        let key = params![self.account.0, self.request_key];
+        found(transaction.0.prepare_cached(SET_REQUEST_KEY)?.execute(key)?)
     }
 }
 
@@ -171,6 +209,8 @@ pub struct NewAccount {
     pub name: Name,
     /// Ed25519, public.
     pub account_key: [u8; 32],
+    /// X25519, then the account key's signature; `None`: the account takes no notes.
+    pub request_key: Option<Vec<u8>>,
     /// OPAQUE's registration record.
     pub opaque_record: Vec<u8>,
     /// Sealed under the export key.
@@ -186,7 +226,8 @@ impl std::fmt::Debug for NewAccount {
 }
 
 /// Makes an account with its first device, uses up the invite and logs the account key. Fails with
-/// [`StoreError::NameTaken`], [`StoreError::InviteRefused`] or [`StoreError::AlreadyExists`] (the device id).
+/// [`StoreError::NameTaken`], [`StoreError::InviteRefused`], [`StoreError::AlreadyExists`] (the device id) or
+/// [`StoreError::Invalid`] (the length of the request key).
 #[derive(Debug)]
 pub struct AddAccount {
     /// The account.
@@ -205,8 +246,11 @@ impl Verb for AddAccount {
     type Output = ();
     fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let new = self.account;
+        if new.request_key.as_ref().is_some_and(|key| key.len() != REQUEST_KEY_LENGTH) {
+            return Err(StoreError::Invalid);
+        }
         invites::use_up(transaction, self.admission, self.invite, self.at)?;
-        if name_taken(transaction, &new.name)? {
+        if name_taken(transaction, &new.name, self.at)? {
             return Err(StoreError::NameTaken);
         }
         transaction.0.prepare_cached(INSERT)?.execute(params![
@@ -217,16 +261,19 @@ impl Verb for AddAccount {
             new.sealed_account_key,
             new.recovery.verifier,
             new.recovery.sealed_account_key,
-            v1::CallsFrom::Anyone as i32,
+            v1::CallsFrom::Contacts as i32,
             self.at.0,
+            new.request_key,
         ])?;
         append_to_key_log(transaction, new.account, &new.account_key, self.at)?;
         devices::insert(transaction, new.account, &self.device, self.at)
     }
 }
 
-pub(crate) fn name_taken(transaction: &Transaction<'_>, name: &Name) -> Result<bool, StoreError> {
-    Ok(transaction.0.prepare_cached(NAME_TAKEN)?.exists([name.as_str()])?)
+/// Whether an account has this name, or had it lately.
+pub(crate) fn name_taken(transaction: &Transaction<'_>, name: &Name, at: UnixTime) -> Result<bool, StoreError> {
+    Ok(transaction.0.prepare_cached(NAME_TAKEN)?.exists([name.as_str()])?
+        || transaction.0.prepare_cached(NAME_KEPT)?.exists(params![name.as_str(), at.0])?)
 }
 
 /// The newest entry of the account key log.
@@ -329,6 +376,6 @@ impl Verb for Suspend {
     }
 }
 
-fn found(rows: usize) -> Result<(), StoreError> {
+pub(crate) fn found(rows: usize) -> Result<(), StoreError> {
     if rows == 0 { Err(StoreError::NotFound) } else { Ok(()) }
 }

@@ -1,17 +1,23 @@
-//! Devices of accounts.
+//! Devices of accounts, and on which day they were last there.
 
 use ahoy_proto::limits::DEVICES_MAX;
-use ahoy_proto::{AccountId, DeviceId, UnixTime};
+use ahoy_proto::{AccountId, DeviceId, UnixTime, v1};
+use bytes::Bytes;
 use rusqlite::{OptionalExtension, Row, params};
 
 use crate::batch::{Transaction, Verb};
-use crate::{StoreError, lists};
+use crate::{StoreError, accounts, cursors, lists};
 
 crate::statements::statements! {
     FIND = "SELECT account, device_key FROM devices WHERE device = ?1";
     COUNT = "SELECT count(*) FROM devices WHERE account = ?1";
     INSERT = "INSERT INTO devices (device, account, name, device_key, binding, made_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     DELETE = "DELETE FROM devices WHERE device = ?1 AND account = ?2";
+    RENAME = "UPDATE devices SET name = ?3 WHERE device = ?1 AND account = ?2";
+    LIST = "SELECT device, name, made_at, last_seen_day FROM devices WHERE account = ?1 ORDER BY device";
+    STATE_SERIAL = "SELECT state_serial FROM devices WHERE device = ?1 AND account = ?2";
+    CHECK_IN = "UPDATE devices SET state_serial = ?2, last_seen_day = max(last_seen_day, ?3) WHERE device = ?1";
+    MARK_SEEN = "UPDATE accounts SET last_seen_day = ?2 WHERE account = ?1 AND last_seen_day < ?2";
 }
 
 /// A device that is about to be kept.
@@ -91,7 +97,7 @@ pub(crate) fn insert(
     Ok(())
 }
 
-/// Forgets a device with its key packages and inbox, and voids its credentials. [`StoreError::NotFound`] when the
+/// Forgets a device with its key packages, inbox, cursors and receipts, and voids its credentials. [`StoreError::NotFound`] when the
 /// account has no such device.
 #[derive(Debug)]
 pub struct RevokeDevice {
@@ -106,10 +112,127 @@ pub struct RevokeDevice {
 impl Verb for RevokeDevice {
     type Output = ();
     fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let waited_for = cursors::lowest_of_device(transaction, self.device)?;
         let deleted = transaction.0.prepare_cached(DELETE)?.execute(params![self.device.0, self.account.0])?;
         if deleted == 0 {
             return Err(StoreError::NotFound);
         }
+        for conversation in waited_for {
+            cursors::settle_floor(transaction, conversation)?;
+        }
         lists::revoke_device(transaction, self.device, self.at)
+    }
+}
+
+/// Gives a device another name. [`StoreError::NotFound`] when the account has no such device.
+#[derive(Debug)]
+pub struct RenameDevice {
+    /// Whose.
+    pub account: AccountId,
+    /// The device.
+    pub device: DeviceId,
+    /// For the owner's eyes.
+    pub name: String,
+}
+
+impl Verb for RenameDevice {
+    type Output = ();
+    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let renamed = params![self.device.0, self.account.0, self.name];
+        accounts::found(transaction.0.prepare_cached(RENAME)?.execute(renamed)?)
+    }
+}
+
+/// Days since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day(pub u32);
+
+impl Day {
+    /// The day, in UTC, that a time falls on.
+    pub fn of(time: UnixTime) -> Self {
+        Self(u32::try_from(time.0 / 86_400).unwrap_or(u32::MAX))
+    }
+
+    /// How a day of the past looks from this one. Day 0 stands for never.
+    pub(crate) fn last_seen(self, day: Self) -> v1::LastSeen {
+        match self.0.saturating_sub(day.0) {
+            _ if day.0 == 0 => v1::LastSeen::Unspecified,
+            0 => v1::LastSeen::Today,
+            1..7 => v1::LastSeen::ThisWeek,
+            _ => v1::LastSeen::Earlier,
+        }
+    }
+}
+
+/// The devices of an account, in the order of their ids.
+#[derive(Debug)]
+pub struct ListDevices {
+    /// Whose.
+    pub account: AccountId,
+    /// For how long ago they were seen.
+    pub today: Day,
+}
+
+impl Verb for ListDevices {
+    type Output = Vec<v1::DeviceRecord>;
+    fn run(self, transaction: &Transaction<'_>) -> Result<Vec<v1::DeviceRecord>, StoreError> {
+        let record = |row: &Row<'_>| {
+            Ok(v1::DeviceRecord {
+                device: Bytes::from(row.get::<_, Vec<u8>>(0)?),
+                name: row.get(1)?,
+                made_at: row.get(2)?,
+                last_seen: self.today.last_seen(Day(row.get(3)?)).into(),
+            })
+        };
+        let mut statement = transaction.0.prepare_cached(LIST)?;
+        let rows = statement.query_map([self.account.0], record)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// Takes note of a device's state serial and of the day. [`StoreError::StateTooOld`] when the serial is not above the last
+/// one, [`StoreError::NotFound`] when the account has no such device.
+#[derive(Debug)]
+pub struct CheckIn {
+    /// Whose.
+    pub account: AccountId,
+    /// The device.
+    pub device: DeviceId,
+    /// One more than the device's last.
+    pub serial: u64,
+    /// The day.
+    pub today: Day,
+}
+
+impl Verb for CheckIn {
+    type Output = Vec<v1::DeviceRecord>;
+    fn run(self, transaction: &Transaction<'_>) -> Result<Vec<v1::DeviceRecord>, StoreError> {
+        let Self { account, device, today, .. } = self;
+        let serial = i64::try_from(self.serial).map_err(|_| StoreError::Invalid)?;
+        let of_device = params![device.0, account.0];
+        let last: i64 = transaction.0.prepare_cached(STATE_SERIAL)?.query_row(of_device, |row| row.get(0))?;
+        if serial <= last {
+            return Err(StoreError::StateTooOld);
+        }
+        transaction.0.prepare_cached(CHECK_IN)?.execute(params![device.0, serial, today.0])?;
+        MarkSeen { account, today }.run(transaction)?;
+        ListDevices { account, today }.run(transaction)
+    }
+}
+
+/// Takes note of the day on which an account was last there. Writes once a day.
+#[derive(Debug)]
+pub struct MarkSeen {
+    /// Whose.
+    pub account: AccountId,
+    /// The day.
+    pub today: Day,
+}
+
+impl Verb for MarkSeen {
+    type Output = ();
+    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        transaction.0.prepare_cached(MARK_SEEN)?.execute(params![self.account.0, self.today.0])?;
+        Ok(())
     }
 }

@@ -16,6 +16,12 @@ pub enum StoreError {
     /// The invite is missing, unknown, used or expired, or does not admit to this.
     #[error("no valid invite")]
     InviteRefused,
+    /// Known, but not allowed.
+    #[error("not allowed")]
+    Forbidden,
+    /// The device's state is a copy, or restored from one.
+    #[error("the device's state is too old")]
+    StateTooOld,
     /// What the verb was based on has changed meanwhile.
     #[error("it has changed meanwhile")]
     Conflict,
@@ -41,12 +47,18 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             _ if matches!(error, rusqlite::Error::QueryReturnedNoRows) => Self::NotFound,
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            // A session may outlive its device or account by a moment.
+            _ if refers_to_nothing(&error) => Self::NotFound,
             _ => {
                 tracing::error!(%error, "the database failed");
                 Self::Unavailable
             }
         }
     }
+}
+
+fn refers_to_nothing(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
 }
 
 /// Why a database can't be opened.

@@ -74,7 +74,7 @@ impl Verb for CheckAdmission {
     type Output = ();
     fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         check(transaction, self.admission, self.invite, self.at)?;
-        if accounts::name_taken(transaction, &self.name)? { Err(StoreError::NameTaken) } else { Ok(()) }
+        if accounts::name_taken(transaction, &self.name, self.at)? { Err(StoreError::NameTaken) } else { Ok(()) }
     }
 }
 

@@ -8,13 +8,13 @@ use rusqlite::Connection;
 use crate::OpenError;
 
 /// `MIGRATIONS[n]` leads from schema version n to n + 1. Never changed once released, only added to.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001.sql"), include_str!("../migrations/0002.sql")];
 
 /// How long another process (a backup) may hold the database before a batch fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Prepared statements kept: all of ours, twice over.
-const STATEMENT_CACHE: usize = 128;
+const STATEMENT_CACHE: usize = 256;
 
 pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
     let mut connection = Connection::open(path)?;
@@ -42,7 +42,7 @@ fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
 }
 
 /// The schema version, at most the newest that we know.
-fn version(connection: &Connection) -> Result<usize, OpenError> {
+pub(crate) fn version(connection: &Connection) -> Result<usize, OpenError> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let newer = OpenError::Newer { found, known: MIGRATIONS.len() as i64 };
     usize::try_from(found).ok().filter(|version| *version <= MIGRATIONS.len()).ok_or(newer)

@@ -1,0 +1,123 @@
+//! Cursors: how far each device of a group has come in its log, and with it what of the log can go.
+//!
+//! A log entry is kept until every device that stands in the group has acknowledged it. The floor of a conversation is the
+//! last entry that all have; entries up to it are never shown again.
+
+use ahoy_proto::{AccountId, ConversationId, DeviceId};
+use rusqlite::{OptionalExtension, Row, params};
+
+use crate::batch::{Transaction, Verb};
+use crate::{StoreError, inbox};
+
+crate::statements::statements! {
+    ENTER = "INSERT INTO cursors (conversation, device, acknowledged, sent) VALUES (?1, ?2, ?3, 0)
+        ON CONFLICT (conversation, device) DO NOTHING";
+    DROP_OF_ACCOUNT = "DELETE FROM cursors WHERE conversation = ?1
+        AND device IN (SELECT device FROM devices WHERE account = ?2)";
+    MARK = "SELECT acknowledged, floor, head FROM cursors
+        JOIN conversations ON conversations.conversation = cursors.conversation
+        WHERE cursors.conversation = ?1 AND cursors.device = ?2";
+    MOVE = "UPDATE cursors SET acknowledged = ?3 WHERE conversation = ?1 AND device = ?2";
+    FLOOR = "SELECT floor FROM conversations WHERE conversation = ?1";
+    LOWEST = "SELECT min(acknowledged) FROM cursors WHERE conversation = ?1";
+    SET_FLOOR = "UPDATE conversations SET floor = ?2 WHERE conversation = ?1";
+    DROP_LOG = "DELETE FROM log WHERE arrival IN
+        (SELECT arrival FROM log WHERE conversation = ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3)";
+    LOWEST_OF_DEVICE = "SELECT cursors.conversation FROM cursors
+        JOIN conversations ON conversations.conversation = cursors.conversation
+        WHERE cursors.device = ?1 AND acknowledged <= floor AND floor < head";
+}
+
+/// Log entries deleted in one go, so that a device which comes back after a month does not hold up the store: some 10 ms. What
+/// is left goes with the next ones, or with its time.
+const DROPPED_AT_ONCE_MAX: usize = 1_000;
+
+/// The device stands in the group from this log entry on. One that did before keeps its mark and its numbering: a Welcome that
+/// somebody else made must not take away what it has not fetched.
+pub(crate) fn enter(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    device: DeviceId,
+    sequence: u64,
+) -> Result<(), StoreError> {
+    transaction.0.prepare_cached(ENTER)?.execute(params![conversation.0, device.0, sequence])?;
+    Ok(())
+}
+
+/// None of the account's devices stands in the group any more.
+pub(crate) fn drop_of_account(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    account: AccountId,
+) -> Result<(), StoreError> {
+    transaction.0.prepare_cached(DROP_OF_ACCOUNT)?.execute([conversation.0, account.0])?;
+    Ok(())
+}
+
+/// The conversations whose log may be waiting for this device alone.
+pub(crate) fn lowest_of_device(
+    transaction: &Transaction<'_>,
+    device: DeviceId,
+) -> Result<Vec<ConversationId>, StoreError> {
+    let mut statement = transaction.0.prepare_cached(LOWEST_OF_DEVICE)?;
+    let rows = statement.query_map([device.0], |row| row.get(0).map(ConversationId))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Raises the floor to the lowest mark of the group's devices, and deletes what is below.
+pub(crate) fn settle_floor(transaction: &Transaction<'_>, conversation: ConversationId) -> Result<(), StoreError> {
+    let floor = transaction.0.prepare_cached(FLOOR)?.query_row([conversation.0], |row| row.get(0))?;
+    raise_floor(transaction, conversation, floor)
+}
+
+/// As [`settle_floor`], where the floor is known. A log that nobody has come up to stays: its time ends it.
+fn raise_floor(transaction: &Transaction<'_>, conversation: ConversationId, floor: u64) -> Result<(), StoreError> {
+    let lowest: Option<u64> = transaction.0.prepare_cached(LOWEST)?.query_row([conversation.0], |row| row.get(0))?;
+    let Some(lowest) = lowest.filter(|lowest| *lowest > floor) else { return Ok(()) };
+    transaction.0.prepare_cached(SET_FLOOR)?.execute(params![conversation.0, lowest])?;
+    let passed = params![conversation.0, lowest, DROPPED_AT_ONCE_MAX];
+    transaction.0.prepare_cached(DROP_LOG)?.execute(passed)?;
+    Ok(())
+}
+
+/// A device has taken over what came: forgets its inbox up to an entry, and moves its cursors, never backwards and never
+/// beyond what there is. Conversations that it is not in are passed over.
+#[derive(Debug)]
+pub struct Acknowledge {
+    /// Whose.
+    pub device: DeviceId,
+    /// The last inbox entry taken over; 0: none.
+    pub inbox: u64,
+    /// How far it has come in which logs.
+    pub logs: Vec<(ConversationId, u64)>,
+}
+
+impl Verb for Acknowledge {
+    type Output = ();
+    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        if self.inbox > 0 {
+            inbox::forget(transaction, self.device, self.inbox)?;
+        }
+        for (conversation, sequence) in self.logs {
+            advance(transaction, conversation, self.device, sequence)?;
+        }
+        Ok(())
+    }
+}
+
+fn advance(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    device: DeviceId,
+    sequence: u64,
+) -> Result<(), StoreError> {
+    let mark = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let found = transaction.0.prepare_cached(MARK)?.query_row([conversation.0, device.0], mark).optional()?;
+    let Some((acknowledged, floor, head)): Option<(u64, u64, u64)> = found else { return Ok(()) };
+    let sequence = sequence.min(head);
+    if sequence <= acknowledged {
+        return Ok(());
+    }
+    transaction.0.prepare_cached(MOVE)?.execute(params![conversation.0, device.0, sequence])?;
+    if acknowledged <= floor { raise_floor(transaction, conversation, floor) } else { Ok(()) }
+}

@@ -1,0 +1,178 @@
+//! Logs: what was said and changed in each conversation, in the one order that all members see.
+
+use ahoy_proto::limits::{MAILBOX_BYTES_MAX, PAST_EPOCHS};
+use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
+use bytes::Bytes;
+use prost::Message;
+use rusqlite::{OptionalExtension, Row, params};
+
+use crate::batch::{Transaction, Verb};
+use crate::members::members;
+use crate::{StoreError, inbox};
+
+crate::statements::statements! {
+    SENDING = "SELECT generation, epoch, safe_epoch, head, cursors.sent, usage.bytes
+        FROM members JOIN conversations ON conversations.conversation = members.conversation
+        LEFT JOIN cursors ON cursors.conversation = members.conversation AND cursors.device = ?3
+        LEFT JOIN usage ON usage.account = members.account
+        WHERE members.account = ?1 AND members.conversation = ?2";
+    SENT = "UPDATE cursors SET sent = ?3 WHERE conversation = ?1 AND device = ?2";
+    SET_HEAD = "UPDATE conversations SET head = ?2 WHERE conversation = ?1";
+    USAGE = "SELECT bytes FROM usage WHERE account = ?1";
+    APPEND = "INSERT INTO log (conversation, sequence, at_ms, account, bytes, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    FLOOR = "SELECT floor FROM members JOIN conversations ON conversations.conversation = members.conversation
+        WHERE members.account = ?1 AND members.conversation = ?2";
+    AFTER = "SELECT entry FROM log WHERE conversation = ?1 AND sequence > ?2 ORDER BY sequence";
+}
+
+/// An entry that stands in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Appended {
+    /// As it stands there.
+    pub entry: v1::LogEntry,
+    /// Whose devices are to hear of it, the sender's included.
+    pub members: Vec<AccountId>,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sent {
+    /// It stands in the log.
+    Appended(Appended),
+    /// Its number stood there already.
+    Repeated,
+}
+
+/// Appends a message to the log, once. Fails with [`StoreError::NotFound`] for those who are no members,
+/// [`StoreError::Conflict`] when the device is not in the group, the number leaves a gap or the epoch is over, or
+/// [`StoreError::LimitReached`].
+#[derive(Debug)]
+pub struct SendMessage {
+    /// Who sends.
+    pub account: AccountId,
+    /// On which device.
+    pub device: DeviceId,
+    /// Where.
+    pub conversation: ConversationId,
+    /// The device's own, from 1.
+    pub number: u64,
+    /// The generation that it is sealed in.
+    pub generation: u32,
+    /// The epoch that it is sealed in.
+    pub epoch: u64,
+    /// MLS message.
+    pub sealed: Bytes,
+    /// Now.
+    pub at_ms: u64,
+}
+
+impl Verb for SendMessage {
+    type Output = Sent;
+    fn run(self, transaction: &Transaction<'_>) -> Result<Sent, StoreError> {
+        let (account, device, id) = (self.account, self.device, self.conversation);
+        let sending = params![account.0, id.0, device.0];
+        let state = transaction.0.prepare_cached(SENDING)?.query_row(sending, Sending::read)?;
+        let sent = state.sent.ok_or(StoreError::Conflict)?;
+        if self.number <= sent {
+            return Ok(Sent::Repeated);
+        }
+        let oldest = state.epoch.saturating_sub(PAST_EPOCHS).max(state.safe_epoch);
+        let epoch_holds = self.generation == state.generation && (oldest..=state.epoch).contains(&self.epoch);
+        if self.number != sent + 1 || !epoch_holds {
+            return Err(StoreError::Conflict);
+        }
+        let message = v1::SealedMessage { number: self.number, sealed: self.sealed };
+        let entry = v1::LogEntry {
+            conversation: id.to_bytes(),
+            sequence: state.head + 1,
+            generation: self.generation,
+            epoch: self.epoch,
+            device: device.to_bytes(),
+            account: account.to_bytes(),
+            at_ms: self.at_ms,
+            body: Some(v1::log_entry::Body::Message(message)),
+            added: Vec::new(),
+            removed: Vec::new(),
+        };
+        if state.usage + entry.encoded_len() as u64 > MAILBOX_BYTES_MAX {
+            return Err(StoreError::LimitReached);
+        }
+        transaction.0.prepare_cached(SENT)?.execute(params![id.0, device.0, self.number])?;
+        transaction.0.prepare_cached(SET_HEAD)?.execute(params![id.0, entry.sequence])?;
+        append(transaction, id, &entry, Some(account))?;
+        Ok(Sent::Appended(Appended { members: members(transaction, id)?, entry }))
+    }
+}
+
+/// What a message is judged by.
+struct Sending {
+    generation: u32,
+    epoch: u64,
+    safe_epoch: u64,
+    head: u64,
+    /// `None`: the device is not in the group.
+    sent: Option<u64>,
+    usage: u64,
+}
+
+impl Sending {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            generation: row.get(0)?,
+            epoch: row.get(1)?,
+            safe_epoch: row.get(2)?,
+            head: row.get(3)?,
+            sent: row.get(4)?,
+            usage: row.get::<_, Option<u64>>(5)?.unwrap_or(0),
+        })
+    }
+}
+
+/// [`StoreError::LimitReached`] when so many bytes more would be too many for the account.
+pub(crate) fn check_quota(transaction: &Transaction<'_>, account: AccountId, bytes: usize) -> Result<(), StoreError> {
+    let used: Option<u64> = transaction.0.prepare_cached(USAGE)?.query_row([account.0], |row| row.get(0)).optional()?;
+    if used.unwrap_or(0) + bytes as u64 > MAILBOX_BYTES_MAX { Err(StoreError::LimitReached) } else { Ok(()) }
+}
+
+/// Puts an entry into the log, on somebody's account or nobody's. The conversation's head is the caller's to move.
+pub(crate) fn append(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    entry: &v1::LogEntry,
+    on_account_of: Option<AccountId>,
+) -> Result<(), StoreError> {
+    let encoded = entry.encode_to_vec();
+    transaction.0.prepare_cached(APPEND)?.execute(params![
+        conversation.0,
+        entry.sequence,
+        entry.at_ms,
+        on_account_of.map(|account| account.0),
+        encoded.len(),
+        encoded,
+    ])?;
+    Ok(())
+}
+
+/// A page of a conversation's log, for members. Below what is kept it begins with the first entry that is.
+#[derive(Debug)]
+pub struct FetchLog {
+    /// Who asks.
+    pub account: AccountId,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The last sequence number of the page before; 0 for the first.
+    pub after: u64,
+}
+
+impl Verb for FetchLog {
+    type Output = v1::LogEntries;
+    fn run(self, transaction: &Transaction<'_>) -> Result<v1::LogEntries, StoreError> {
+        let of_member = [self.account.0, self.conversation.0];
+        let floor: i64 = transaction.0.prepare_cached(FLOOR)?.query_row(of_member, |row| row.get(0))?;
+        let after = i64::try_from(self.after).unwrap_or(i64::MAX).max(floor);
+        let mut statement = transaction.0.prepare_cached(AFTER)?;
+        let mut rows = statement.query(params![self.conversation.0, after])?;
+        let (entries, more) = inbox::page(&mut rows, |row| inbox::decode(&row.get::<_, Vec<u8>>(0)?))?;
+        Ok(v1::LogEntries { entries, more })
+    }
+}

@@ -1,0 +1,117 @@
+//! Reports: what accounts have to say to the operator about others, sealed until the operator reads it.
+
+use ahoy_proto::limits::REPORTS_PER_DAY_MAX;
+use ahoy_proto::{AccountId, UnixTime};
+use bytes::Bytes;
+use rusqlite::{Row, params};
+
+use crate::batch::{Transaction, Verb};
+use crate::{StoreError, accounts};
+
+crate::statements::statements! {
+    COUNT = "SELECT count(*) FROM reports WHERE reporter = ?1 AND at > ?2";
+    INSERT = "INSERT INTO reports (reporter, about, at, sealed) VALUES (?1, ?2, ?3, ?4)";
+    AFTER = "SELECT arrival, reporter, about, at, sealed FROM reports WHERE arrival > ?1 ORDER BY arrival LIMIT ?2";
+    FORGET = "DELETE FROM reports WHERE arrival = ?1";
+    FORGET_BY = "DELETE FROM reports WHERE reporter = ?1";
+    FORGET_ABOUT = "DELETE FROM reports WHERE about = ?1";
+}
+
+/// What counts as a day, in seconds.
+const DAY: u64 = 86_400;
+
+/// Reports on one page: at 32 KiB each, 3.2 MiB.
+const PAGE_MAX: usize = 100;
+
+/// Keeps a report. Fails with [`StoreError::NotFound`] when there is no such account, or [`StoreError::LimitReached`].
+#[derive(Debug)]
+pub struct Report {
+    /// Who reports.
+    pub account: AccountId,
+    /// The account complained of.
+    pub about: AccountId,
+    /// To the operator's report key.
+    pub sealed: Bytes,
+    /// Now.
+    pub at: UnixTime,
+}
+
+impl Verb for Report {
+    type Output = ();
+    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        if !accounts::exists(transaction, self.about)? {
+            return Err(StoreError::NotFound);
+        }
+        let day = params![self.account.0, self.at.0.saturating_sub(DAY)];
+        let count: usize = transaction.0.prepare_cached(COUNT)?.query_row(day, |row| row.get(0))?;
+        if count >= REPORTS_PER_DAY_MAX {
+            return Err(StoreError::LimitReached);
+        }
+        let report = params![self.account.0, self.about.0, self.at.0, &self.sealed[..]];
+        transaction.0.prepare_cached(INSERT)?.execute(report)?;
+        Ok(())
+    }
+}
+
+/// A report as the operator gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// Names it, and counts up.
+    pub arrival: u64,
+    /// Who reports.
+    pub reporter: AccountId,
+    /// The account complained of.
+    pub about: AccountId,
+    /// When.
+    pub at: UnixTime,
+    /// To the operator's report key.
+    pub sealed: Bytes,
+}
+
+/// A page of reports, oldest first. The last one is an empty page.
+#[derive(Debug)]
+pub struct ListReports {
+    /// The last arrival of the page before; 0 for the first.
+    pub after: u64,
+}
+
+impl Verb for ListReports {
+    type Output = Vec<Reported>;
+    fn run(self, transaction: &Transaction<'_>) -> Result<Vec<Reported>, StoreError> {
+        let after = i64::try_from(self.after).unwrap_or(i64::MAX);
+        let report = |row: &Row<'_>| {
+            Ok(Reported {
+                arrival: row.get(0)?,
+                reporter: AccountId(row.get(1)?),
+                about: AccountId(row.get(2)?),
+                at: UnixTime(row.get(3)?),
+                sealed: Bytes::from(row.get::<_, Vec<u8>>(4)?),
+            })
+        };
+        let mut statement = transaction.0.prepare_cached(AFTER)?;
+        let rows = statement.query_map(params![after, PAGE_MAX], report)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// Forgets a report that the operator has dealt with; [`StoreError::NotFound`] when there is none.
+#[derive(Debug)]
+pub struct ForgetReport {
+    /// Which.
+    pub arrival: u64,
+}
+
+impl Verb for ForgetReport {
+    type Output = ();
+    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let arrival = i64::try_from(self.arrival).map_err(|_| StoreError::NotFound)?;
+        accounts::found(transaction.0.prepare_cached(FORGET)?.execute([arrival])?)
+    }
+}
+
+/// Forgets what an account has reported, and what was reported about it.
+pub(crate) fn forget_account(transaction: &Transaction<'_>, account: AccountId) -> Result<(), StoreError> {
+    transaction.0.prepare_cached(FORGET_BY)?.execute([account.0])?;
+    transaction.0.prepare_cached(FORGET_ABOUT)?.execute([account.0])?;
+    Ok(())
+}
