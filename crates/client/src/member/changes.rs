@@ -384,20 +384,20 @@ impl Member {
         let conflict = matches!(body, Body::Error(error) if error.code() == v1::ErrorCode::Conflict);
         conversation.doubt |= conflict;
         let again = conflict || passes(body);
-        let mut tries = 1;
-        match change.wish {
+        let tries = match change.wish {
             Some(mut wish) if again && wish.tries < FAILURES_MAX => {
                 wish.tries += 1;
-                tries = wish.tries;
+                let tries = wish.tries;
                 conversation.wishes.push_front(wish);
+                tries
             }
             Some(wish) => return self.answer_ticket(wish.ticket, Err(refusal(body))),
             None => {
                 conversation.sweep_now = false;
                 conversation.failures += 1;
-                tries = conversation.failures;
+                conversation.failures
             }
-        }
+        };
         // The first conflict is most likely over by now.
         if conflict && tries == 1 {
             return;

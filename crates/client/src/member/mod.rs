@@ -333,6 +333,7 @@ impl Member {
     pub fn handle_session_down(&mut self, now: Instant) {
         let Some(mut session) = self.session.take() else { return };
         self.outbox.drop_sends();
+        self.stop_all_typing();
         self.timers.clear();
         self.held.clear();
         for conversation in self.conversations.values_mut() {
@@ -378,7 +379,6 @@ impl Member {
             self.handle_response(request, body, now);
         }
         self.check_ready();
-        self.tell_summaries();
     }
 
     /// The moment named by [`Output::Idle`] has come.
@@ -408,7 +408,6 @@ impl Member {
             }
         }
         self.check_ready();
-        self.tell_summaries();
     }
 
     /// Asks for the comparison code with somebody: [`Answer::Comparison`].
@@ -450,7 +449,16 @@ impl Member {
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Output {
+        if let Some(output) = self.outbox.pop() {
+            return output;
+        }
+        self.tell_summaries();
         self.outbox.pop().unwrap_or_else(|| Output::Idle { wake: self.timers.values().min().copied() })
+    }
+
+    /// Log entries so far that did not open, or were not by whom they were said to be.
+    pub fn passed_over(&self) -> u64 {
+        self.passed_over
     }
 
     fn handle_event(&mut self, body: &Body, now: Instant) {
@@ -481,6 +489,7 @@ impl Member {
             Request::ListAlone(id) => self.listed_alone(id, body, now),
             Request::FetchMembers(id) => self.members_fetched(id, body, now),
             Request::SendMessage(id, number) => self.message_answered(id, number, body, now),
+            Request::SetReceipt(id) => self.receipt_answered(id, body, now),
             Request::FetchReceipts(id) => self.receipts_fetched(id, body),
             Request::Leave(id, ticket) => self.left(id, ticket, body, now),
             Request::ClaimForWish(id, wish, account) => self.claimed_for_wish(id, wish, account, body, now),

@@ -27,6 +27,7 @@ pub(super) enum Request {
     FetchGroupInfo(ConversationId),
     Commit(ConversationId),
     SendMessage(ConversationId, u64),
+    SetReceipt(ConversationId),
     FetchReceipts(ConversationId),
     Leave(ConversationId, Ticket),
     /// Key packages of an account that is invited, and the wish that they are for.

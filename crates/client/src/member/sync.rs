@@ -304,6 +304,7 @@ impl Member {
     fn use_current(&mut self, id: ConversationId, now: Instant) {
         self.settled(id, now);
         self.fetch_receipts(id);
+        self.resume_receipt(id, now);
         self.next_change(id, now);
         self.pump(id, now);
     }
