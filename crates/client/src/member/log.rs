@@ -249,6 +249,10 @@ impl Member {
             return Ok(());
         }
         let conversation = self.conversations.get_mut(&id).ok_or(MlsError::NoGroup)?;
+        if entry.epoch > conversation.record.epoch {
+            // The log has brought nothing that led there.
+            return Err(MlsError::Future.into());
+        }
         let unsealed = match conversation.unseal(&self.mls, &message.sealed, &mut self.outbox) {
             Ok(unsealed) => unsealed,
             Err(MlsError::NoGroup) => return Err(MlsError::NoGroup.into()),
