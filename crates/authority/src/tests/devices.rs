@@ -5,7 +5,7 @@ use ahoy_proto::api::{Base64Url, DeviceVerb, RevokeDevice};
 use ahoy_proto::limits::CLOCK_SKEW_MAX;
 use ahoy_store::{Day, FindAccount, ListDevices, SetRequestKey};
 
-use super::person::Person;
+use super::person::{Person, add_device, new_device};
 use super::*;
 
 /// Somebody with two devices.
@@ -118,8 +118,8 @@ fn a_request_key_is_kept_when_the_account_key_has_signed_it() {
     assert_eq!(published(), &expected[..], "every device says it again");
 
     let (device, device_key) = (DeviceId([5; 16]), ed25519_dalek::SigningKey::from_bytes(&[8; 32]));
-    let device = super::person::new_device(&world, alice.account, device, &device_key, &alice.account_key);
-    let mut forged = super::person::add_device(&opened.0, device, &alice.account_key);
+    let device = new_device(&world, alice.account, device, &device_key, &alice.account_key);
+    let mut forged = add_device(&opened.0, device, &alice.account_key);
     forged.request_key = Base64Url([&[7; 32], &expected[32..]].concat());
     assert_eq!(refused(&world.post("/v1/devices", &forged)), (400, "invalid".to_owned()));
     assert_eq!(published(), &expected[..]);
