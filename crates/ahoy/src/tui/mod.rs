@@ -13,6 +13,8 @@ mod model;
 mod run;
 mod terminal;
 #[cfg(test)]
+mod picture;
+#[cfg(test)]
 mod tests;
 mod theme;
 mod update;

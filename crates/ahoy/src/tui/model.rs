@@ -453,6 +453,11 @@ impl Model {
         }
     }
 
+    /// Whether the topmost sheet may be left: not the one that asks who it is, nor the code that is shown once.
+    pub(crate) fn can_close(&self) -> bool {
+        self.stage == Stage::Running || self.forms.len() > 1
+    }
+
     /// Whether a text can be sent to what is open.
     pub(crate) fn can_write(&self) -> bool {
         match self.open {

@@ -33,7 +33,7 @@ pub(super) fn draw(model: &Model, form: &Form, paint: &mut Paint<'_>, area: Rect
     let place = Rect { x: area.x + (area.width - columns) / 2, y: area.y + top, width: columns, height };
     paint.region(area, Press::Nothing);
     paint.clear(place);
-    frame(paint, place, &form.title(model));
+    frame(paint, place, &form.title(model), model.can_close());
     let inner = Rect { x: place.x + 2, y: place.y + 1, width: inner_columns, height: height - 2 };
     let chosen = rows.iter().rposition(|row| row.stop == Some(form.cursor)).unwrap_or(0);
     // A text above the first stop is worth showing, too.
@@ -54,7 +54,7 @@ pub(super) fn draw(model: &Model, form: &Form, paint: &mut Paint<'_>, area: Rect
     }
 }
 
-fn frame(paint: &mut Paint<'_>, place: Rect, title: &str) {
+fn frame(paint: &mut Paint<'_>, place: Rect, title: &str, closes: bool) {
     let across = "─".repeat(usize::from(place.width).saturating_sub(2));
     paint.put(place, 0, 0, &format!("╭{across}╮"), Tone::Dim);
     for row in 1..place.height - 1 {
@@ -64,7 +64,7 @@ fn frame(paint: &mut Paint<'_>, place: Rect, title: &str) {
     paint.put(place, 0, place.height - 1, &format!("╰{across}╯"), Tone::Dim);
     let title = cut(title, usize::from(place.width).saturating_sub(14));
     paint.put(place, 2, 0, &format!(" {title} "), Tone::Accent);
-    if place.width > 30 {
+    if closes && place.width > 30 {
         let esc = " Esc ";
         let column = place.width - width(esc) as u16 - 5;
         paint.put(place, column, 0, esc, Tone::Dim);
