@@ -1,6 +1,6 @@
 //! The accounts at home on this shard: which devices are online on which link, and which calls the account is in.
 //!
-//! Invariant: a device has at most one link here; of two, the one that signed in later stays.
+//! Invariant: a device has at most one link here; of two, the one that signed in later stays. Presence is in its own module.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,17 +9,20 @@ use ahoy_proto::{AccountId, CallId, DeviceId, limits, v1};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::outbox::{Outbox, Refusal, framed};
+use crate::outbox::{Outbox, Refusal};
 use crate::peer::{Devices, NewCall, Party, Peer, Reach};
+use crate::presence::Presence;
 use crate::{CallWelcome, Recipient};
 
 #[derive(Debug, Default)]
 pub(crate) struct Accounts(BTreeMap<AccountId, Account>);
 
 #[derive(Debug, Default)]
-struct Account {
+pub(crate) struct Account {
     online: SmallVec<[Online; 1]>,
     engagements: Vec<Engagement>,
+    /// Only while a device is online.
+    pub(crate) presence: Option<Box<Presence>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +31,8 @@ struct Online {
     link: Recipient,
     /// When it signed in.
     at: Instant,
+    /// Nobody sits at it, or it has not said yet.
+    away: bool,
 }
 
 /// A call that an account is in.
@@ -50,7 +55,7 @@ impl Accounts {
     /// shards' messages arrive.
     pub(crate) fn signed_in(&mut self, party: Party, at: Instant, outbox: &mut Outbox) {
         let account = self.0.entry(party.account).or_default();
-        let new = Online { device: party.device, link: party.link, at };
+        let new = Online { device: party.device, link: party.link, at, away: true };
         let replaced = match account.online.iter_mut().find(|online| online.device == party.device) {
             Some(old) if (old.at, old.link) < (new.at, new.link) => Some(std::mem::replace(old, new)),
             Some(_) => Some(new),
@@ -65,12 +70,20 @@ impl Accounts {
         for ringing in account.engagements.iter().filter(|engagement| engagement.stage == Stage::Ringing) {
             outbox.tell_call(ringing.call, Peer::DeviceUp { call: ringing.call, party });
         }
+        self.refresh_presence(party.account, outbox);
     }
 
     /// A link of a device is gone. One that was replaced is not known any more.
-    pub(crate) fn signed_out(&mut self, party: Party) {
-        let Some(account) = self.0.get_mut(&party.account) else { return };
+    pub(crate) fn signed_out(&mut self, party: Party, outbox: &mut Outbox) {
+        let Some(account) = self.0.get_mut(&party.account).filter(|account| account.has_link(party.link)) else {
+            return;
+        };
         account.online.retain(|online| online.link != party.link);
+        if account.is_online() {
+            self.refresh_presence(party.account, outbox);
+        } else {
+            self.forget_presence(party.account, outbox);
+        }
         self.tidy(party.account);
     }
 
@@ -87,18 +100,6 @@ impl Accounts {
                 outbox.event_framed(online.link, message.clone());
             }
         }
-    }
-
-    /// A contact of an account has changed.
-    pub(crate) fn contact_changed(
-        &mut self,
-        account: AccountId,
-        devices: Devices,
-        change: v1::ContactChanged,
-        outbox: &mut Outbox,
-    ) {
-        let event = framed(0, v1::supernode_message::Body::ContactChanged(change));
-        self.notify(account, devices, &event, outbox);
     }
 
     /// A device of this account starts a call, or asks again for one whose first response it missed.
@@ -174,6 +175,14 @@ impl Accounts {
         self.0.len()
     }
 
+    pub(crate) fn account(&self, id: AccountId) -> Option<&Account> {
+        self.0.get(&id)
+    }
+
+    pub(crate) fn account_mut(&mut self, id: AccountId) -> Option<&mut Account> {
+        self.0.get_mut(&id)
+    }
+
     fn tidy(&mut self, id: AccountId) {
         if self.0.get(&id).is_some_and(|account| account.online.is_empty() && account.engagements.is_empty()) {
             self.0.remove(&id);
@@ -182,6 +191,22 @@ impl Accounts {
 }
 
 impl Account {
+    pub(crate) fn is_online(&self) -> bool {
+        !self.online.is_empty()
+    }
+
+    pub(crate) fn has_link(&self, link: Recipient) -> bool {
+        self.online.iter().any(|online| online.link == link)
+    }
+
+    pub(crate) fn all_away(&self) -> bool {
+        self.online.iter().all(|online| online.away)
+    }
+
+    pub(crate) fn set_away(&mut self, link: Recipient, away: bool) {
+        self.online.iter_mut().filter(|online| online.link == link).for_each(|online| online.away = away);
+    }
+
     /// Adds a device; when there are too many, the one that signed in first has to go.
     fn add(&mut self, new: Online) -> Option<Online> {
         let full = self.online.len() >= limits::DEVICES_MAX;

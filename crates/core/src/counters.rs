@@ -42,6 +42,10 @@ pub struct Counters {
     pub signals: u64,
     /// Contacts changed.
     pub contact_changes: u64,
+    /// Times that an account was told the presence of a contact.
+    pub presence_told: u64,
+    /// Look-ups and searches refused: the account has learnt as many names as it may.
+    pub names_refused: u64,
     /// Calls taken up.
     pub calls: u64,
     /// Calls taken up from a call token after a restart.

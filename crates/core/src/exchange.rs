@@ -10,10 +10,12 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
 use crate::accounts::Accounts;
+use crate::answers::STORE_UNAVAILABLE;
 use crate::calls::{Calls, TokenMint};
 use crate::links::Links;
-use crate::outbox::Outbox;
-use crate::peer::{Peer, PeerMessage};
+use crate::names::{Names, Refused};
+use crate::outbox::{Outbox, Refusal};
+use crate::peer::{Party, Peer, PeerMessage};
 use crate::relay::{DropCause, Forward, Relay};
 use crate::{Answer, Counters, Day, Gauges, QueryId, Question, StoreError, Timer};
 
@@ -120,6 +122,7 @@ pub enum Output {
 pub struct Exchange {
     links: Links,
     accounts: Accounts,
+    names: Names,
     calls: Calls,
     relay: Relay,
     outbox: Outbox,
@@ -132,6 +135,7 @@ impl Exchange {
         let mint = TokenMint::new(config.network, config.call_token_key.clone(), ChaCha20Rng::from_rng(&mut rng));
         Self {
             accounts: Accounts::default(),
+            names: Names::default(),
             calls: Calls::new(mint, config.calls_max),
             relay: Relay::new(config.shard, config.shards),
             outbox: Outbox::new(config.shard, config.shards),
@@ -188,6 +192,7 @@ impl Exchange {
     pub fn handle_timeout(&mut self, now: Now) {
         self.links.timeout(now, &mut self.relay, &mut self.outbox);
         self.calls.timeout(now, &mut self.outbox);
+        self.names.timeout(now.instant);
         self.settle(now);
     }
 
@@ -217,13 +222,13 @@ impl Exchange {
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Output {
         self.outbox.next().unwrap_or_else(|| {
-            let wakes = [self.links.next_timer(), self.calls.next_timer()];
+            let wakes = [self.links.next_timer(), self.calls.next_timer(), self.names.next_timer()];
             Output::Idle { wake: wakes.into_iter().flatten().min() }
         })
     }
 
     /// Messages to this shard itself, until there are none. Ends: each kind of message leads only to kinds further down
-    /// its way (link, account, call, link).
+    /// its way (link, account, call, link; an account asks others, and they answer).
     fn settle(&mut self, now: Now) {
         while let Some(message) = self.outbox.next_own() {
             self.take(message, now);
@@ -231,14 +236,29 @@ impl Exchange {
     }
 
     fn take(&mut self, message: Peer, now: Now) {
-        let Self { links, accounts, calls, relay, outbox } = self;
+        let Self { links, accounts, names, calls, relay, outbox } = self;
         match message {
             Peer::SignedIn { party, at } => accounts.signed_in(party, at, outbox),
-            Peer::SignedOut { party } => accounts.signed_out(party),
+            Peer::SignedOut { party } => accounts.signed_out(party, outbox),
             Peer::Notify { account, devices, message } => accounts.notify(account, devices, &message, outbox),
             Peer::NotifyAll { accounts: all, devices, message } => {
                 all.into_iter().for_each(|account| accounts.notify(account, devices, &message, outbox));
             }
+            Peer::AskAtHome { party, request, question } => links.ask_at_home(party, request, *question, outbox),
+            Peer::AskNames { party, request, question, cost } => match names.charge(party.account, cost, now.instant) {
+                Ok(()) => links.ask_names(party, request, *question, outbox),
+                Err(refused) => refuse_names(party, request, refused, outbox),
+            },
+            Peer::SetActivity { party, request, away } => accounts.set_activity(party, request, away, outbox),
+            Peer::SettingsChanged { party, request, change } => {
+                accounts.settings_changed(party, request, *change, outbox);
+            }
+            Peer::Listed { party, request, response, page } => {
+                accounts.listed(party, request, response, &page, outbox);
+            }
+            Peer::Presence { from, to, event, wish } => accounts.hear(from, &to, event.as_ref(), wish, outbox),
+            Peer::Presences { to, devices, told } => accounts.hear_all(to, devices, &told, outbox),
+            Peer::MarkSeen { account } => links.mark_seen(account, now, outbox),
             Peer::ContactChanged { account, devices, change } => {
                 accounts.contact_changed(account, devices, *change, outbox);
             }
@@ -267,6 +287,22 @@ impl Exchange {
     }
 }
 
+/// The account has learnt as many names as it may for now, or the shard keeps track of no more look-ups.
+fn refuse_names(party: Party, request: u64, refused: Refused, outbox: &mut Outbox) {
+    outbox.counters.names_refused += 1;
+    let refusal = match refused {
+        Refused::For(wait) => {
+            let retry_after_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1);
+            Refusal { retry_after_ms, ..TOO_MANY_NAMES }
+        }
+        Refused::Full => STORE_UNAVAILABLE,
+    };
+    outbox.refuse(party.link, request, refusal);
+}
+
+const TOO_MANY_NAMES: Refusal =
+    Refusal::new(v1::ErrorCode::RateLimited, "this account has looked up as many names as it may in an hour");
+
 /// What there is to see.
 impl Exchange {
     /// Counted since the start.
@@ -287,7 +323,7 @@ impl Exchange {
             flows: self.relay.len(),
             queries: self.links.queries(),
             long_bytes: self.links.long_bytes(),
-            timers: self.links.timers() + self.calls.timers(),
+            timers: self.links.timers() + self.calls.timers() + self.names.timers(),
         }
     }
 }

@@ -19,6 +19,7 @@ use rand_chacha::ChaCha20Rng;
 use crate::answers::{self, STORE_UNAVAILABLE};
 use crate::outbox::{Outbox, Refusal, framed};
 use crate::peer::{Devices, JoinCall, NewCall, Party, Peer};
+use crate::presence::Page;
 use crate::rate::Buckets;
 use crate::relay::Relay;
 use crate::requests::{self, Asker, Kind, Request};
@@ -66,6 +67,10 @@ enum Purpose {
     Respond,
     /// Accounts are the response; to a search, or to a look-up.
     Names { searched: bool },
+    /// The account's home hears of its contacts, and hands on the response.
+    Listed { after: Option<AccountId> },
+    /// The account's home hears of its settings, and hands on the response.
+    Settings,
     /// Members hear a signal.
     Signal { conversation: ConversationId, sealed: Bytes },
     /// Callees ring.
@@ -375,14 +380,14 @@ impl Links {
         let Party { account, device, .. } = party;
         let query = |purpose| Query::new(party, request, purpose);
         match requests::check(body, Asker { account, device, now })? {
-            Request::Ask(question) | Request::AskAtHome(question) => {
-                self.ask(query(Purpose::Respond), question, outbox)?
+            Request::Ask(question) => self.ask(query(Purpose::Respond), question, outbox)?,
+            Request::AskAtHome(question) => {
+                outbox.tell_account(account, Peer::AskAtHome { party, request, question: Box::new(question) });
             }
-            Request::AskNames(question, _) => {
-                let searched = matches!(question, Question::SearchDirectory { .. });
-                self.ask(query(Purpose::Names { searched }), question, outbox)?;
+            Request::AskNames(question, cost) => {
+                outbox.tell_account(account, Peer::AskNames { party, request, question: Box::new(question), cost });
             }
-            Request::SetActivity { .. } => outbox.respond(party.link, request, Body::Done(v1::Done {})),
+            Request::SetActivity { away } => outbox.tell_account(account, Peer::SetActivity { party, request, away }),
             Request::SendSignal { conversation, sealed } => {
                 let question = Question::ListMemberIds { account, conversation };
                 self.ask(query(Purpose::Signal { conversation, sealed }), question, outbox)?;
@@ -426,6 +431,35 @@ impl Links {
         Ok(())
     }
 
+    /// Asks for a device of an account that is at home here, on whatever shard its link is.
+    pub(crate) fn ask_at_home(&mut self, party: Party, request: u64, question: Question, outbox: &mut Outbox) {
+        let purpose = match question {
+            Question::ListContacts { after, .. } => Purpose::Listed { after },
+            Question::ChangeSettings { .. } => Purpose::Settings,
+            _ => Purpose::Respond,
+        };
+        self.ask_or_refuse(Query::new(party, request, purpose), question, outbox);
+    }
+
+    /// The same for names, which have been paid for.
+    pub(crate) fn ask_names(&mut self, party: Party, request: u64, question: Question, outbox: &mut Outbox) {
+        let searched = matches!(question, Question::SearchDirectory { .. });
+        self.ask_or_refuse(Query::new(party, request, Purpose::Names { searched }), question, outbox);
+    }
+
+    fn ask_or_refuse(&mut self, query: Query, question: Question, outbox: &mut Outbox) {
+        let (link, request) = (query.party.link, query.request);
+        if let Err(refusal) = self.ask(query, question, outbox) {
+            outbox.refuse(link, request, refusal);
+        }
+    }
+
+    /// Lets the store know that an account was there today. Nobody waits for the answer.
+    pub(crate) fn mark_seen(&mut self, account: AccountId, now: Now, outbox: &mut Outbox) {
+        self.last_query += 1;
+        outbox.ask(QueryId(self.last_query), Question::MarkSeen { account, today: now.day() });
+    }
+
     pub(crate) fn answer(&mut self, query: QueryId, answer: Result<Answer, StoreError>, now: Now, outbox: &mut Outbox) {
         let Some(Query { party, request, purpose, long_bytes }) = self.queries.remove(&query) else { return };
         self.long_bytes -= long_bytes;
@@ -455,6 +489,15 @@ impl Links {
                 let signal = v1::Signal { conversation: conversation.to_bytes(), account, device, sealed };
                 outbox.notify_all(&members, Devices::AllBut(party.device), &framed(0, Body::Signal(signal)));
             }
+            (Purpose::Listed { after }, Ok(Answer::Contacts(contacts))) => {
+                let page = Box::new(Page::of(after, &contacts));
+                let response = framed(request, Body::Contacts(contacts));
+                outbox.tell_account(party.account, Peer::Listed { party, request, response, page });
+            }
+            (Purpose::Settings, Ok(Answer::Settings(change))) => {
+                let change = Box::new(change);
+                outbox.tell_account(party.account, Peer::SettingsChanged { party, request, change });
+            }
             (Purpose::Names { searched }, Ok(Answer::Accounts(accounts))) => {
                 outbox.respond(party.link, request, answers::found(accounts, searched));
             }
@@ -474,10 +517,7 @@ impl Links {
         }
         let (account, peer) = (party.account, callee.account);
         let question = Question::RequestContact { account, peer, note: Bytes::new(), at: now.unix() };
-        let purpose = Purpose::Requested(Box::new(start), peer);
-        if let Err(refusal) = self.ask(Query::new(party, request, purpose), question, outbox) {
-            outbox.refuse(party.link, request, refusal);
-        }
+        self.ask_or_refuse(Query::new(party, request, Purpose::Requested(Box::new(start), peer)), question, outbox);
     }
 
     /// Hands a message to a link of this shard.

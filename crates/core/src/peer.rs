@@ -9,8 +9,9 @@ use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, LegId, v1};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::presence::Page;
 use crate::relay::Peers;
-use crate::{CallWelcome, LinkId, Recipient};
+use crate::{CallWelcome, LinkId, Question, Recipient};
 
 /// From one shard of a supernode to another. Opaque to the shell, which only carries it.
 #[derive(Debug, Clone)]
@@ -37,6 +38,54 @@ pub(crate) enum Peer {
         accounts: Vec<AccountId>,
         devices: Devices,
         message: Bytes,
+    },
+    /// A device asks what its account's home is to hear the answer of.
+    AskAtHome {
+        party: Party,
+        request: u64,
+        question: Box<Question>,
+    },
+    /// A device asks for so many names at most.
+    AskNames {
+        party: Party,
+        request: u64,
+        question: Box<Question>,
+        cost: usize,
+    },
+    SetActivity {
+        party: Party,
+        request: u64,
+        away: bool,
+    },
+    /// The store's response to a device that changed the settings.
+    SettingsChanged {
+        party: Party,
+        request: u64,
+        change: Box<v1::SettingsChanged>,
+    },
+    /// The store's response to a device that lists contacts, framed, and what it says.
+    Listed {
+        party: Party,
+        request: u64,
+        response: Bytes,
+        page: Box<Page>,
+    },
+    /// Tells contacts of an account how it is, and asks how they are, for some devices of the account.
+    Presence {
+        from: AccountId,
+        to: Vec<AccountId>,
+        event: Option<Bytes>,
+        wish: Option<Devices>,
+    },
+    /// Contacts that are there say so.
+    Presences {
+        to: AccountId,
+        devices: Devices,
+        told: Vec<(AccountId, Bytes)>,
+    },
+    /// The last device of the account has gone.
+    MarkSeen {
+        account: AccountId,
     },
     /// How one of the account's contacts stands.
     ContactChanged {

@@ -121,7 +121,6 @@ pub(crate) struct Session {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every link is online")]
 pub(crate) enum Phase {
     /// The challenge is out.
     Proving(Proving),

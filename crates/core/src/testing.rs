@@ -124,6 +124,11 @@ impl MemoryStore {
         self.contacts.state(account, peer)
     }
 
+    /// What an account has set.
+    pub fn settings(&self, account: AccountId) -> Option<&v1::Settings> {
+        self.accounts.get(&account).map(|account| &account.settings)
+    }
+
     /// When a device of an account was last there, as far as it was noted.
     pub fn last_seen(&self, account: AccountId) -> Option<Day> {
         self.accounts.get(&account)?.seen
@@ -176,7 +181,7 @@ impl MemoryStore {
             Question::ListDevices { account, today } => self.list_devices(account, today),
             Question::MarkSeen { account, today } => {
                 if let Some(account) = self.accounts.get_mut(&account) {
-                    account.seen = Some(today);
+                    account.seen = account.seen.max(Some(today));
                 }
                 Answer::Done
             }
@@ -232,9 +237,9 @@ impl MemoryStore {
             return Answer::StateTooOld;
         }
         known.state_serial = serial;
-        known.seen = Some(today);
+        known.seen = known.seen.max(Some(today));
         if let Some(account) = self.accounts.get_mut(&account) {
-            account.seen = Some(today);
+            account.seen = account.seen.max(Some(today));
         }
         self.list_devices(account, today)
     }
@@ -280,21 +285,20 @@ impl MemoryStore {
     fn publish(&mut self, device: DeviceId, packages: Vec<Bytes>, last_resort: Option<Bytes>) -> Answer {
         let Some(device) = self.devices.get_mut(&device) else { return Answer::NotFound };
         device.key_packages.extend(packages);
-        device.key_packages.truncate(limits::KEY_PACKAGES_MAX);
+        let excess = device.key_packages.len().saturating_sub(limits::KEY_PACKAGES_MAX);
+        device.key_packages.drain(..excess);
         device.last_resort = last_resort.or_else(|| device.last_resort.take());
         Answer::Done
     }
 
     fn claim(&mut self, account: AccountId) -> Answer {
-        if !self.accounts.contains_key(&account) {
-            return Answer::NotFound;
-        }
         let of_account = self.devices.iter_mut().filter(|(_, device)| device.account == account);
         let packages = of_account.filter_map(|(id, device)| {
             let key_package = device.key_packages.pop_front().or_else(|| device.last_resort.clone())?;
             Some(v1::DeviceKeyPackage { device: id.to_bytes(), key_package })
         });
-        Answer::KeyPackages(v1::KeyPackages { packages: packages.collect() })
+        let packages: Vec<_> = packages.collect();
+        if packages.is_empty() { Answer::NotFound } else { Answer::KeyPackages(v1::KeyPackages { packages }) }
     }
 
     fn callees(&self, account: AccountId, conversation: ConversationId) -> Answer {
@@ -325,7 +329,7 @@ fn last_seen(seen: Option<Day>, today: Day) -> v1::LastSeen {
     match seen.map(|seen| today.0.saturating_sub(seen.0)) {
         None => v1::LastSeen::Unspecified,
         Some(0) => v1::LastSeen::Today,
-        Some(1..=7) => v1::LastSeen::ThisWeek,
+        Some(1..7) => v1::LastSeen::ThisWeek,
         Some(_) => v1::LastSeen::Earlier,
     }
 }

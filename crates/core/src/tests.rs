@@ -3,7 +3,10 @@
 mod calls;
 mod fragments;
 mod legs;
+mod messages;
 mod noise;
+mod people;
+mod presence;
 mod relay;
 mod requests;
 mod sign_in;
@@ -26,6 +29,7 @@ use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
+use crate::peer::Peer;
 use crate::testing::{MemoryStore, origin};
 use crate::*;
 
@@ -130,6 +134,16 @@ impl Seen {
     }
 }
 
+type Answered = (QueryId, Result<Answer, StoreError>);
+
+/// What can happen next.
+#[derive(Clone, Copy)]
+enum Ready {
+    Trunk((ShardId, ShardId)),
+    Store,
+    Answer(ShardId),
+}
+
 /// A supernode of some shards with its store, and the links to it.
 struct Rig {
     shards: Vec<Exchange>,
@@ -139,6 +153,11 @@ struct Rig {
     rng: ChaCha20Rng,
     trunks: BTreeMap<(ShardId, ShardId), VecDeque<PeerMessage>>,
     asked: VecDeque<(ShardId, QueryId, Question)>,
+    answered: BTreeMap<ShardId, VecDeque<Answered>>,
+    /// Messages about presence that went from one shard to another.
+    presence_tells: usize,
+    /// Questions put to the store so far.
+    questions: Vec<Question>,
     seen: BTreeMap<Recipient, Seen>,
     lost: BTreeSet<Recipient>,
     next_link: u64,
@@ -155,6 +174,9 @@ impl Rig {
             rng: ChaCha20Rng::seed_from_u64(seed),
             trunks: BTreeMap::new(),
             asked: VecDeque::new(),
+            answered: BTreeMap::new(),
+            presence_tells: 0,
+            questions: Vec::new(),
             seen: BTreeMap::new(),
             lost: BTreeSet::new(),
             next_link: 1,
@@ -175,6 +197,7 @@ impl Rig {
     fn restart(&mut self) {
         self.trunks.clear();
         self.asked.clear();
+        self.answered.clear();
         self.lost.extend(self.seen.keys().copied());
         self.start(self.shards.len() as u16);
     }
@@ -193,11 +216,17 @@ impl Rig {
     }
 
     fn link_up_on(&mut self, shard: usize) -> Recipient {
+        let link = self.link_up_quietly(shard);
+        self.settle();
+        link
+    }
+
+    fn link_up_quietly(&mut self, shard: usize) -> Recipient {
         let link = Recipient { shard: ShardId(shard as u16), link: LinkId(self.next_link) };
         self.next_link += 1;
         self.seen.insert(link, Seen::default());
         self.shards[shard].handle_link_up(link.link, None, self.now);
-        self.settle();
+        self.drain_outputs(shard);
         link
     }
 
@@ -276,10 +305,15 @@ impl Rig {
     }
 
     fn lose(&mut self, link: Recipient) {
+        self.lose_quietly(link);
+        self.settle();
+    }
+
+    fn lose_quietly(&mut self, link: Recipient) {
         let now = self.now;
         self.lost.insert(link);
         self.shard(link).handle_link_lost(link.link, now);
-        self.settle();
+        self.drain_outputs(usize::from(link.shard.0));
     }
 
     /// Moves time on, stopping at every timer; asserts that none of them spins.
@@ -304,34 +338,50 @@ impl Rig {
         panic!("a timer spins");
     }
 
-    /// Lets everything happen, in an order that the seed decides: questions and trunks each keep theirs.
+    /// Lets everything happen, in an order that the seed decides: the store, its answers to each shard, and each trunk keep
+    /// theirs.
     fn settle(&mut self) {
         for _ in 0..100_000 {
-            for shard in 0..self.shards.len() {
-                self.drain_outputs(shard);
-            }
-            let mut ready: Vec<_> =
-                self.trunks.iter().filter(|(_, queue)| !queue.is_empty()).map(|(trunk, _)| Some(*trunk)).collect();
-            if !self.asked.is_empty() {
-                ready.push(None);
-            }
-            if ready.is_empty() {
+            if !self.step() {
                 return;
-            }
-            match ready[self.rng.random_range(0..ready.len())] {
-                Some(trunk) => {
-                    let message = self.trunks.get_mut(&trunk).unwrap().pop_front().unwrap();
-                    self.shards[usize::from(trunk.1.0)].handle_peer(trunk.0, message, self.now);
-                }
-                None => {
-                    let (shard, query, question) = self.asked.pop_front().unwrap();
-                    let answer =
-                        if self.store_fails { Err(StoreError::Unavailable) } else { Ok(self.store.answer(question)) };
-                    self.shards[usize::from(shard.0)].handle_answer(query, answer, self.now);
-                }
             }
         }
         panic!("never settles");
+    }
+
+    /// Lets one thing happen; `false`: there is nothing left.
+    fn step(&mut self) -> bool {
+        for shard in 0..self.shards.len() {
+            self.drain_outputs(shard);
+        }
+        let trunks = self.trunks.iter().filter(|(_, queue)| !queue.is_empty());
+        let mut ready: Vec<_> = trunks.map(|(trunk, _)| Ready::Trunk(*trunk)).collect();
+        let answered = self.answered.iter().filter(|(_, queue)| !queue.is_empty());
+        ready.extend(answered.map(|(shard, _)| Ready::Answer(*shard)));
+        ready.extend((!self.asked.is_empty()).then_some(Ready::Store));
+        if ready.is_empty() {
+            return false;
+        }
+        match ready[self.rng.random_range(0..ready.len())] {
+            Ready::Trunk(trunk) => {
+                let message = self.trunks.get_mut(&trunk).unwrap().pop_front().unwrap();
+                self.shards[usize::from(trunk.1.0)].handle_peer(trunk.0, message, self.now);
+            }
+            Ready::Store => {
+                let (shard, query, question) = self.asked.pop_front().unwrap();
+                let answer =
+                    if self.store_fails { Err(StoreError::Unavailable) } else { Ok(self.store.answer(question)) };
+                self.answered.entry(shard).or_default().push_back((query, answer));
+            }
+            Ready::Answer(shard) => {
+                let (query, answer) = self.answered.get_mut(&shard).unwrap().pop_front().unwrap();
+                self.shards[usize::from(shard.0)].handle_answer(query, answer, self.now);
+            }
+        }
+        for shard in 0..self.shards.len() {
+            self.drain_outputs(shard);
+        }
+        true
     }
 
     fn drain_outputs(&mut self, shard: usize) {
@@ -339,9 +389,14 @@ impl Rig {
         loop {
             match self.shards[shard].poll_output() {
                 Output::Idle { .. } => return,
-                Output::Ask { query, question } => self.asked.push_back((here, query, question)),
+                Output::Ask { query, question } => {
+                    self.questions.push(question.clone());
+                    self.asked.push_back((here, query, question));
+                }
                 Output::Tell { shard, message } => {
                     assert_ne!(shard, here, "a message to oneself left the exchange");
+                    let presence = matches!(message.0, Peer::Presence { .. } | Peer::Presences { .. });
+                    self.presence_tells += usize::from(presence);
                     self.trunks.entry((here, shard)).or_default().push_back(message);
                 }
                 Output::Send { link, bytes } => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use ahoy_proto::CallId;
+use ahoy_proto::{AccountId, CallId};
 
 use crate::LinkId;
 
@@ -18,6 +18,8 @@ pub enum Timer {
     LegReturn,
     /// When the call tokens of a call have lived half of their life.
     CallToken,
+    /// When an account has learnt no name for an hour.
+    Names,
 }
 
 /// A timer and what it is set for.
@@ -27,6 +29,7 @@ pub(crate) enum Due {
     Ring(CallId),
     LegReturn(CallId, u8),
     CallToken(CallId),
+    Names(AccountId),
 }
 
 impl Due {
@@ -36,6 +39,7 @@ impl Due {
             Self::Ring(_) => Timer::Ring,
             Self::LegReturn(..) => Timer::LegReturn,
             Self::CallToken(_) => Timer::CallToken,
+            Self::Names(_) => Timer::Names,
         }
     }
 }

@@ -30,11 +30,11 @@ pub struct Committed {
 }
 
 /// Moves a conversation to its next epoch. Fails with
-/// - [`StoreError::NotFound`] for those who are no members, and when an account to add is none;
+/// - [`StoreError::NotFound`] for those who are no members;
 /// - [`StoreError::Conflict`] unless generation and epoch are the current ones, accounts to add are no members, accounts to
 ///   remove are, and every Welcome is for a member's device;
 /// - [`StoreError::Forbidden`] when somebody is to be added who is none to write to, or removed by another than the owner, or
-///   the conversation is one-to-one;
+///   the owner itself, or the conversation is one-to-one;
 /// - [`StoreError::LimitReached`].
 #[derive(Debug)]
 pub struct Commit {
@@ -104,9 +104,7 @@ impl Verb for Commit {
             ..v1::InboxEntry::default()
         };
         let deliveries = inbox::welcome(transaction, id, header, self.welcomes)?;
-        if !deliveries.is_empty() || !self.remove.is_empty() {
-            cursors::settle_floor(transaction, id)?;
-        }
+        cursors::settle_floor(transaction, id)?;
         let mut members = members::members(transaction, id)?;
         members.extend(self.remove);
         Ok(Committed { entry, members, deliveries })
@@ -141,23 +139,28 @@ impl State {
         if commit.add.is_empty() && commit.remove.is_empty() {
             return Ok(());
         }
-        let removes = !commit.remove.is_empty();
-        if self.is_pair || removes && members::owner(transaction, id)? != Some(account) {
+        if self.is_pair {
             return Err(StoreError::Forbidden);
         }
+        // An owner who goes leaves: the commit is of a group that it is in.
+        let removes = !commit.remove.is_empty();
+        if removes && (members::owner(transaction, id)? != Some(account) || commit.remove.contains(&account)) {
+            return Err(StoreError::Forbidden);
+        }
+        for added in &commit.add {
+            if !members::may_write(transaction, account, *added)? {
+                return Err(StoreError::Forbidden);
+            }
+        }
         for removed in &commit.remove {
-            // An owner who goes leaves: the commit is of a group that it is in.
-            if *removed == account || !members::is_member(transaction, *removed, id)? {
+            if !members::is_member(transaction, *removed, id)? {
                 return Err(StoreError::Conflict);
             }
             members::part(transaction, *removed, id)?;
         }
         for added in &commit.add {
-            if members::is_member(transaction, *added, id)? || commit.remove.contains(added) {
+            if commit.remove.contains(added) || members::is_member(transaction, *added, id)? {
                 return Err(StoreError::Conflict);
-            }
-            if !members::may_write(transaction, account, *added)? {
-                return Err(StoreError::Forbidden);
             }
             members::join(transaction, *added, id, self.head + 1)?;
         }

@@ -17,7 +17,6 @@ crate::statements::statements! {
     SET = "INSERT INTO contacts (account, peer, state, since, note) VALUES (?1, ?2, ?3, ?4, ?5)
         ON CONFLICT (account, peer) DO UPDATE SET state = excluded.state, since = excluded.since, note = excluded.note";
     CLEAR = "DELETE FROM contacts WHERE account = ?1 AND peer = ?2";
-    SET_NOTE = "UPDATE contacts SET note = ?3 WHERE account = ?1 AND peer = ?2";
     RAISE_SERIAL = "UPDATE accounts SET contacts_serial = contacts_serial + 1 WHERE account = ?1";
     COUNT = "SELECT count(*) FROM contacts WHERE account = ?1 AND state < 100";
     COUNT_IN_STATE = "SELECT count(*) FROM contacts WHERE account = ?1 AND state = ?2";
@@ -156,13 +155,9 @@ impl Pair {
         note: &[u8],
     ) -> Result<bool, StoreError> {
         match other {
-            Standing::None if has_room_for_a_request(transaction, self.other)? => {
+            Standing::None if !has_room_for_a_request(transaction, self.other)? => Ok(false),
+            Standing::None | Standing::Asks => {
                 self.reversed().set(transaction, Standing::Asks, at, note)?;
-                Ok(true)
-            }
-            Standing::Asks => {
-                transaction.0.prepare_cached(SET_NOTE)?.execute(params![self.other.0, self.own.0, note])?;
-                raise_serial(transaction, self.other)?;
                 Ok(true)
             }
             _ => Ok(false),
@@ -219,7 +214,7 @@ fn shown(transaction: &Transaction<'_>, pair: Pair) -> Result<v1::ContactChanged
             name: row.get(0)?,
             account_key: Bytes::from(row.get::<_, Vec<u8>>(1)?),
             state: seen.unwrap_or(v1::ContactState::None.into()),
-            since: seen.and(since).unwrap_or(0),
+            since: since.unwrap_or(0),
             note: row.get::<_, Option<Vec<u8>>>(4)?.unwrap_or_default().into(),
             last_seen: v1::LastSeen::Unspecified.into(),
         };

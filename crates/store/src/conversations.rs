@@ -88,12 +88,14 @@ impl Verb for CreateConversation {
                 let conversation = one(transaction, account, device, ConversationId(existing))?;
                 return Ok(Created::Existing { conversation });
             }
-            if !members::may_write(transaction, account, peer)? {
-                return Err(StoreError::Forbidden);
-            }
         }
         if transaction.0.prepare_cached(EXISTS)?.exists([id.0])? {
             return Err(StoreError::AlreadyExists);
+        }
+        if let Some(peer) = peer
+            && !members::may_write(transaction, account, peer)?
+        {
+            return Err(StoreError::Forbidden);
         }
         transaction.0.prepare_cached(INSERT)?.execute(params![id.0, pair, epoch])?;
         transaction.0.prepare_cached(INSERT_GROUP_INFO)?.execute(params![id.0, &group_info[..]])?;

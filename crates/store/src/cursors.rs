@@ -12,15 +12,13 @@ use crate::{StoreError, inbox};
 crate::statements::statements! {
     ENTER = "INSERT INTO cursors (conversation, device, acknowledged, sent) VALUES (?1, ?2, ?3, 0)
         ON CONFLICT (conversation, device) DO NOTHING";
-    WELCOME = "INSERT INTO cursors (conversation, device, acknowledged, sent) VALUES (?1, ?2, ?3, 0)
-        ON CONFLICT (conversation, device) DO UPDATE SET acknowledged = excluded.acknowledged";
     DROP_OF_ACCOUNT = "DELETE FROM cursors WHERE conversation = ?1
         AND device IN (SELECT device FROM devices WHERE account = ?2)";
     MARK = "SELECT acknowledged, floor, head FROM cursors
         JOIN conversations ON conversations.conversation = cursors.conversation
         WHERE cursors.conversation = ?1 AND cursors.device = ?2";
     MOVE = "UPDATE cursors SET acknowledged = ?3 WHERE conversation = ?1 AND device = ?2";
-    BOUNDS = "SELECT floor, head FROM conversations WHERE conversation = ?1";
+    FLOOR = "SELECT floor FROM conversations WHERE conversation = ?1";
     LOWEST = "SELECT min(acknowledged) FROM cursors WHERE conversation = ?1";
     SET_FLOOR = "UPDATE conversations SET floor = ?2 WHERE conversation = ?1";
     DROP_LOG = "DELETE FROM log WHERE arrival IN
@@ -34,7 +32,8 @@ crate::statements::statements! {
 /// is left goes with the next ones, or with its time.
 const DROPPED_AT_ONCE_MAX: usize = 1_000;
 
-/// The device stands in the group from this log entry on, unless it did before.
+/// The device stands in the group from this log entry on. One that did before keeps its mark and its numbering: a Welcome that
+/// somebody else made must not take away what it has not fetched.
 pub(crate) fn enter(
     transaction: &Transaction<'_>,
     conversation: ConversationId,
@@ -42,17 +41,6 @@ pub(crate) fn enter(
     sequence: u64,
 ) -> Result<(), StoreError> {
     transaction.0.prepare_cached(ENTER)?.execute(params![conversation.0, device.0, sequence])?;
-    Ok(())
-}
-
-/// A Welcome takes the device into the group as of this log entry. Its numbering of messages goes on.
-pub(crate) fn welcome(
-    transaction: &Transaction<'_>,
-    conversation: ConversationId,
-    device: DeviceId,
-    sequence: u64,
-) -> Result<(), StoreError> {
-    transaction.0.prepare_cached(WELCOME)?.execute(params![conversation.0, device.0, sequence])?;
     Ok(())
 }
 
@@ -78,23 +66,14 @@ pub(crate) fn lowest_of_device(
 
 /// Raises the floor to the lowest mark of the group's devices, and deletes what is below.
 pub(crate) fn settle_floor(transaction: &Transaction<'_>, conversation: ConversationId) -> Result<(), StoreError> {
-    let bounds = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let (floor, head) = transaction.0.prepare_cached(BOUNDS)?.query_row([conversation.0], bounds)?;
-    raise_floor(transaction, conversation, floor, head)
+    let floor = transaction.0.prepare_cached(FLOOR)?.query_row([conversation.0], |row| row.get(0))?;
+    raise_floor(transaction, conversation, floor)
 }
 
-/// As [`settle_floor`], where floor and head are known. A group without devices waits for nothing.
-fn raise_floor(
-    transaction: &Transaction<'_>,
-    conversation: ConversationId,
-    floor: u64,
-    head: u64,
-) -> Result<(), StoreError> {
+/// As [`settle_floor`], where the floor is known. A log that nobody has come up to stays: its time ends it.
+fn raise_floor(transaction: &Transaction<'_>, conversation: ConversationId, floor: u64) -> Result<(), StoreError> {
     let lowest: Option<u64> = transaction.0.prepare_cached(LOWEST)?.query_row([conversation.0], |row| row.get(0))?;
-    let lowest = lowest.unwrap_or(head);
-    if lowest <= floor {
-        return Ok(());
-    }
+    let Some(lowest) = lowest.filter(|lowest| *lowest > floor) else { return Ok(()) };
     transaction.0.prepare_cached(SET_FLOOR)?.execute(params![conversation.0, lowest])?;
     let passed = params![conversation.0, lowest, DROPPED_AT_ONCE_MAX];
     transaction.0.prepare_cached(DROP_LOG)?.execute(passed)?;
@@ -140,5 +119,5 @@ fn advance(
         return Ok(());
     }
     transaction.0.prepare_cached(MOVE)?.execute(params![conversation.0, device.0, sequence])?;
-    if acknowledged <= floor { raise_floor(transaction, conversation, floor, head) } else { Ok(()) }
+    if acknowledged <= floor { raise_floor(transaction, conversation, floor) } else { Ok(()) }
 }

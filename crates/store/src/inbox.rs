@@ -47,7 +47,7 @@ pub(crate) fn welcome(
             if !members::is_member(transaction, account, conversation)? {
                 return Err(StoreError::Conflict);
             }
-            cursors::welcome(transaction, conversation, device, header.head)?;
+            cursors::enter(transaction, conversation, device, header.head)?;
             let sequence = deliver(transaction, device, kept)?;
             deliveries.push((account, device, v1::InboxEntry { sequence, ..entry.clone() }));
         }

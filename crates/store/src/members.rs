@@ -89,15 +89,17 @@ pub(crate) fn part(transaction: &Transaction<'_>, account: AccountId, id: Conver
 }
 
 /// Whether an account may draw another into a conversation: that one is its contact, or takes calls from anyone. The other's
-/// own contacts don't count, so that a block does not show. [`StoreError::NotFound`] when there is no such account.
+/// own contacts don't count, so that a block does not show.
 pub(crate) fn may_write(
     transaction: &Transaction<'_>,
     account: AccountId,
     peer: AccountId,
 ) -> Result<bool, StoreError> {
-    let calls_from: i32 = transaction.0.prepare_cached(CALLS_FROM)?.query_row([peer.0], |row| row.get(0))?;
-    let from_anyone = calls_from == i32::from(v1::CallsFrom::Anyone);
-    Ok(from_anyone || contacts::standing(transaction, account, peer)? == Standing::Accepted)
+    let mut statement = transaction.0.prepare_cached(CALLS_FROM)?;
+    let calls_from: Option<i32> = statement.query_row([peer.0], |row| row.get(0)).optional()?;
+    let Some(calls_from) = calls_from else { return Ok(false) };
+    Ok(calls_from == i32::from(v1::CallsFrom::Anyone)
+        || contacts::standing(transaction, account, peer)? == Standing::Accepted)
 }
 
 /// All members of a conversation, for a member.

@@ -20,7 +20,8 @@ use ed25519_dalek::VerifyingKey;
 use mio::Waker;
 
 /// Messages of other shards that wait. Starting a call takes about ten, so this is the start of 6,000 calls in one
-/// moment; at about 200 bytes each, 13 MB a shard.
+/// moment; at about 200 bytes each, 13 MB a shard. One that names all contacts or members of somebody holds some KB more, and
+/// stands for as many messages.
 pub(crate) const SIGNALLING_MAX: usize = 65_536;
 
 /// Packets of other shards that wait: at 50 a second and leg, 80 ms of 1,000 legs; later they would be stale. At most 6 MB.

@@ -89,6 +89,9 @@ const METRICS: &[Metric] = &[
     gauge("calls_answered", "Answered calls", |n| n.gauges.calls_answered),
     gauge("legs", "Legs that may send voice", |n| n.gauges.flows),
     gauge("store_questions_waiting", "Questions that the store has not answered yet", |n| n.gauges.queries),
+    gauge("long_message_bytes", "Bytes of long messages that are unfinished or with the store", |n| {
+        n.gauges.long_bytes
+    }),
     gauge("timers", "Timers set by exchanges", |n| n.gauges.timers),
     gauge("quic_connections", "QUIC connections of any phase", |n| n.connections),
     gauge("quic_handshakes", "QUIC handshakes under way", |n| n.handshakes),
@@ -114,6 +117,17 @@ const METRICS: &[Metric] = &[
     counter("requests_rate_limited", "Requests refused: too many of their kind", |n| n.core.rate_limited),
     counter("store_questions", "Questions put to the store", |n| n.core.questions),
     counter("store_errors", "Questions that the store could not answer", |n| n.core.store_errors),
+    counter("fragments_refused", "Fragments of long messages refused", |n| n.core.fragments_refused),
+    // People and messages
+    counter("contacts_changed", "Contacts asked, answered, removed or blocked", |n| n.core.contact_changes),
+    counter("presence_told", "Times that an account was told the presence of a contact", |n| n.core.presence_told),
+    counter("names_refused", "Look-ups refused: the account had learnt as many names as it may", |n| {
+        n.core.names_refused
+    }),
+    counter("messages", "Messages that were put into logs", |n| n.core.messages),
+    counter("commits", "Commits that were put into logs", |n| n.core.commits),
+    counter("receipts", "Receipts replaced", |n| n.core.receipts),
+    counter("signals_given", "Signals handed to the members of a conversation", |n| n.core.signals),
     // Calls
     counter("calls_started", "Calls taken up", |n| n.core.calls),
     counter("calls_recreated", "Calls taken up from a call token", |n| n.core.calls_recreated),

@@ -15,7 +15,7 @@ const NETWORK: &str = "http://localhost:8080";
 /// later on nothing but the profile is needed. Blocks.
 ///
 /// `AHOY_NETWORK` names another network, `AHOY_PASSWORD` the account's password.
-pub fn signed_in(name: &str) -> anyhow::Result<Profile> {
+pub(crate) fn signed_in(name: &str) -> anyhow::Result<Profile> {
     let profile = Profile::open(Path::new(&format!("{name}.profile")))?;
     if profile.identity()?.is_some() {
         return Ok(profile);

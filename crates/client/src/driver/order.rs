@@ -20,6 +20,9 @@ const WAITING_MAX: usize = 1_024;
 /// Gives the member a command with a ticket.
 pub(super) type Give = Box<dyn FnOnce(&mut Member, Ticket, Instant) -> Result<(), CommandError> + Send>;
 
+/// Gives the member a command that has a result at once.
+pub(super) type Act = Box<dyn FnOnce(&mut Member, Instant) -> Reply + Send>;
+
 /// What is to be told once everything that the member said is done: durable, and on its way.
 pub(super) type Reply = Box<dyn FnOnce() + Send>;
 
@@ -31,7 +34,7 @@ pub(super) enum Order {
     /// A command that is answered later.
     Give(Give, Asker),
     /// A command whose result is there at once, and told once it is durable.
-    Act(Box<dyn FnOnce(&mut Member, Instant) -> Reply + Send>),
+    Act(Act),
     /// A question that changes nothing.
     Look(Box<dyn FnOnce(&View<'_>) + Send>),
 }

@@ -27,6 +27,9 @@ use super::{CommandError, Member, Timer, passes, refusal};
 /// Changes of one group that wait at once.
 const WISHES_MAX: usize = 16;
 
+/// Accounts of one invitation whose key packages are asked for at once: a quarter of what a session may ask at once.
+const CLAIMS_MAX: usize = 8;
+
 /// A change that the owner of this device wants.
 pub(super) struct Wish {
     id: u64,
@@ -39,6 +42,8 @@ pub(super) struct Wish {
 enum Aim {
     Add {
         accounts: Vec<AccountId>,
+        /// Accounts whose key packages have not been asked for.
+        unclaimed: Vec<AccountId>,
         /// Accounts whose key packages have not come yet.
         claims: usize,
         packages: Vec<(AccountId, DeviceId, KeyPackage)>,
@@ -56,7 +61,7 @@ pub(super) struct Change {
 
 impl Wish {
     fn is_ready(&self) -> bool {
-        !matches!(self.aim, Aim::Add { claims, .. } if claims > 0)
+        !matches!(&self.aim, Aim::Add { claims, unclaimed, .. } if *claims > 0 || !unclaimed.is_empty())
     }
 }
 
@@ -86,14 +91,9 @@ impl Member {
             self.answer_ticket(ticket, Err(Refusal::NoSuchContact));
             return Ok(());
         }
-        let claims = accounts.len();
-        let aim = Aim::Add { accounts: accounts.clone(), claims, packages: Vec::new() };
-        let wish = self.wish(conversation, ticket, aim);
-        for account in accounts {
-            let body = Ask::ClaimKeyPackages(v1::ClaimKeyPackages { account: account.to_bytes() });
-            self.ask(Request::ClaimForWish(conversation, wish, account), body);
-        }
-        self.advance(conversation, now);
+        let aim = Aim::Add { unclaimed: accounts.clone(), accounts, claims: 0, packages: Vec::new() };
+        self.wish(conversation, ticket, aim);
+        self.claim_for_wishes(conversation, now);
         Ok(())
     }
 
@@ -164,13 +164,34 @@ impl Member {
         if entry.wishes.len() >= WISHES_MAX { Err(CommandError::TooManyWaiting) } else { Ok(entry) }
     }
 
-    fn wish(&mut self, id: ConversationId, ticket: Ticket, aim: Aim) -> u64 {
+    fn wish(&mut self, id: ConversationId, ticket: Ticket, aim: Aim) {
         self.wishes_made += 1;
         let wish = Wish { id: self.wishes_made, ticket, aim, tries: 0 };
         if let Some(conversation) = self.conversations.get_mut(&id) {
             conversation.wishes.push_back(wish);
         }
-        self.wishes_made
+    }
+
+    /// Asks for key packages that are wanted, a few at a time.
+    pub(super) fn claim_for_wishes(&mut self, id: ConversationId, now: Instant) {
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let mut asks = Vec::new();
+        for wish in &mut conversation.wishes {
+            let Aim::Add { unclaimed, claims, .. } = &mut wish.aim else { continue };
+            while *claims < CLAIMS_MAX
+                && let Some(account) = unclaimed.pop()
+            {
+                *claims += 1;
+                asks.push(Request::ClaimForWish(id, wish.id, account));
+            }
+        }
+        for ask in asks {
+            if let Request::ClaimForWish(_, _, account) = ask {
+                let body = Ask::ClaimKeyPackages(v1::ClaimKeyPackages { account: account.to_bytes() });
+                self.ask(ask, body);
+            }
+        }
+        self.advance(id, now);
     }
 
     pub(super) fn claimed_for_wish(
@@ -188,8 +209,13 @@ impl Member {
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         let Some(at) = conversation.wishes.iter().position(|wish| wish.id == wish_id) else { return };
         match (checked, &mut conversation.wishes[at].aim) {
+            (Err(_), Aim::Add { claims, unclaimed, .. }) if passes(body) => {
+                *claims = claims.saturating_sub(1);
+                unclaimed.push(account);
+                return self.pause(Timer::Claim(id), 0, body, now);
+            }
             (Ok(checked), Aim::Add { claims, packages, .. }) => {
-                *claims -= 1;
+                *claims = claims.saturating_sub(1);
                 packages.extend(checked.into_iter().map(|(device, package)| (account, device, package)));
             }
             (Err(why), _) => {
@@ -199,7 +225,7 @@ impl Member {
             }
             (Ok(_), Aim::Remove(_)) => {}
         }
-        self.advance(id, now);
+        self.claim_for_wishes(id, now);
     }
 
     /// Those key packages of an account's devices that are good; a device under another account key than the pinned one
@@ -373,7 +399,7 @@ impl Member {
                 tries = wish.tries;
                 conversation.wishes.push_front(wish);
             }
-            Some(wish) => self.answer_ticket(wish.ticket, Err(refusal(body))),
+            Some(wish) => return self.answer_ticket(wish.ticket, Err(refusal(body))),
             None => {
                 conversation.sweep_now = false;
                 conversation.failures += 1;

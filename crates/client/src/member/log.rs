@@ -56,7 +56,7 @@ impl Member {
         conversation.known_head = conversation.known_head.max(entry.sequence);
         let own = &self.identity.account.0[..];
         if entry.removed.iter().any(|account| *account == *own) {
-            return self.forget(id, AccountId::try_from(&entry.account[..]).ok(), now);
+            return self.removed(id, AccountId::try_from(&entry.account[..]).ok(), now);
         }
         let next = conversation.is_inside()
             && conversation.record.kind.is_some()
@@ -110,7 +110,7 @@ impl Member {
         let place = Place::of(entry).filter(|_| entry.generation >= record.generation);
         let Some(place) = place else { return conversation.pass(entry.sequence, &mut self.outbox) };
         if place.removed.contains(&self.identity.account) {
-            return self.forget(id, Some(place.account), now);
+            return self.removed(id, Some(place.account), now);
         }
         let result = if entry.generation > record.generation {
             Err(Failure::Mls(MlsError::Future))
@@ -344,6 +344,13 @@ impl Member {
         if inbox > 0 || !logs.is_empty() {
             self.ask(Request::Unminded, Ask::Acknowledge(v1::Acknowledge { inbox, logs }));
         }
+    }
+
+    /// The log says that this account was removed; it may be in again since.
+    fn removed(&mut self, id: ConversationId, by: Option<AccountId>, now: Instant) {
+        self.forget(id, by, now);
+        self.know(id, 0);
+        self.advance(id, now);
     }
 
     /// This account is not in a conversation any more.

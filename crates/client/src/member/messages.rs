@@ -20,7 +20,7 @@ use super::history::{Change, Message, MessageBody, MessageRef};
 use super::queue::{Flight, Queued, Sealed};
 use super::requests::Request;
 use super::sync::FAILURES_MAX;
-use super::{CommandError, Member, Timer};
+use super::{CommandError, Member, Timer, passes};
 
 /// Epochs after its own in which a sealed message is still taken.
 const PAST_EPOCHS: u64 = ahoy_proto::limits::PAST_EPOCHS;
@@ -253,7 +253,7 @@ impl Member {
         let failures = conversation.queue.failures;
         if !(conflict && failures == 1) {
             conversation.queue.paused = true;
-            if failures <= FAILURES_MAX {
+            if failures <= FAILURES_MAX || passes(body) {
                 self.pause(Timer::Queue(id), failures, body, now);
             }
         }

@@ -187,6 +187,8 @@ enum Timer {
     Queue(ConversationId),
     /// Take out leaves that stand for nobody.
     Sweep(ConversationId),
+    /// Ask again for key packages of those who are invited.
+    Claim(ConversationId),
     /// Tell a group's title to somebody who does not know it.
     Title(ConversationId),
     /// Say how far has been received and read.
@@ -210,6 +212,7 @@ impl Timer {
             Self::Conversation(id)
             | Self::Queue(id)
             | Self::Sweep(id)
+            | Self::Claim(id)
             | Self::Title(id)
             | Self::Receipt(id)
             | Self::Typing(id, _) => Some(*id),
@@ -396,6 +399,7 @@ impl Member {
                 Timer::Conversation(id) => self.retry_conversation(id, now),
                 Timer::Queue(id) => self.resume_queue(id, now),
                 Timer::Sweep(id) => self.sweep(id, now),
+                Timer::Claim(id) => self.claim_for_wishes(id, now),
                 Timer::Title(id) => self.tell_title(id, now),
                 Timer::Receipt(id) => self.send_receipt(id),
                 Timer::Typing(conversation, account) => {

@@ -84,6 +84,10 @@ impl Queue {
         self.entries.len() >= QUEUE_MAX
     }
 
+    pub(super) fn first_number(&self) -> Option<u64> {
+        self.entries.front().map(|entry| entry.number)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -103,6 +103,12 @@ impl Requests {
         self.out.remove(&number)
     }
 
+    /// The number of the newest request.
+    #[cfg(test)]
+    pub(super) fn last_number(&self) -> u64 {
+        self.last
+    }
+
     /// Forgets everything with the session; gives what will never be answered.
     pub(super) fn lose(&mut self) -> Vec<Request> {
         self.last = 0;

@@ -189,6 +189,15 @@ impl Member {
             Some(known) if known != kind => return,
             Some(_) => {}
         }
+        if conversation.queue.first_number().unwrap_or(conversation.record.last + 1) > listed.sent + 1 {
+            // This account was out of it and is in again: its numbers begin anew.
+            self.fail_queue(id);
+            let Some(conversation) = self.conversations.get_mut(&id) else { return };
+            conversation.queue.erase(id, &mut self.outbox);
+            conversation.record.last = listed.sent;
+            conversation.write_record(&mut self.outbox);
+        }
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
         conversation.queue.mark_sent(listed.sent);
         conversation.receipts_known = conversation.receipts_known.max(listed.receipts_serial);
         if listed.generation > conversation.record.generation {
@@ -268,6 +277,10 @@ impl Member {
             // One that does not open or is not to be trusted leaves the way from outside, where the same is checked again.
             let _ = self.join(id, kind, &welcome);
             self.mark_inbox(now);
+            // How many key packages are left shows when the last Welcome has been taken in.
+            if self.conversations.values().all(|entry| entry.welcome.is_none()) {
+                self.restock();
+            }
             return self.advance(id, now);
         }
         if inbox_read {
@@ -407,7 +420,8 @@ impl Member {
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         conversation.failures += 1;
         let failures = conversation.failures;
-        if failures > FAILURES_MAX {
+        // A supernode that asks for patience gets it.
+        if failures > FAILURES_MAX && !passes(body) {
             conversation.refused = Some(Refusal::ConversationRefused);
             return self.settled(id, now);
         }

@@ -10,7 +10,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use zeroize::Zeroizing;
 
-use super::state::write_pairs;
+use super::state::{Write, write_pairs};
 use super::vault::{Layout, RowError, Vault, look, put_own};
 use super::{IDENTITY_ROW, Identity, ProfileError, create, key};
 
@@ -76,7 +76,8 @@ fn seal(
     wiped.map_err(|error| vault.failed(error))
 }
 
-fn pairs(connection: &Connection) -> rusqlite::Result<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+/// Everything kept in the open, to be written anew.
+fn pairs(connection: &Connection) -> rusqlite::Result<Vec<Write>> {
     let mut statement = connection.prepare("SELECT key, value FROM state")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, Some(row.get(1)?))))?;
     rows.collect()

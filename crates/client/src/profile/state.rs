@@ -13,6 +13,9 @@ use crate::member::Batch;
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
+/// A write (`Some`) or removal (`None`) of a key.
+pub(super) type Write = (Vec<u8>, Option<Vec<u8>>);
+
 /// In the profile's own rows: the number of the last change of the history.
 const LAST_CHANGE: &str = "last change";
 
@@ -94,11 +97,7 @@ impl State {
 }
 
 /// Writes and removes pairs.
-pub(super) fn write_pairs(
-    transaction: &Transaction<'_>,
-    seal: &Seal,
-    pairs: &[(Vec<u8>, Option<Vec<u8>>)],
-) -> Result<(), RowError> {
+pub(super) fn write_pairs(transaction: &Transaction<'_>, seal: &Seal, pairs: &[Write]) -> Result<(), RowError> {
     let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO pairs (name, sealed) VALUES (?1, ?2)")?;
     let mut remove = transaction.prepare_cached("DELETE FROM pairs WHERE name = ?1")?;
     for (key, value) in pairs {

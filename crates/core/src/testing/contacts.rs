@@ -65,13 +65,15 @@ impl Contacts {
     /// What a call comes to.
     pub(super) fn welcome(&self, caller: AccountId, callee: AccountId, calls_from: v1::CallsFrom) -> CallWelcome {
         let accepted = self.is_accepted(caller, callee);
+        if calls_from == v1::CallsFrom::Nobody {
+            return CallWelcome::Unreachable;
+        }
         if self.state(callee, caller) == v1::ContactState::Blocked {
             let silent = accepted || calls_from == v1::CallsFrom::Anyone;
             return if silent { CallWelcome::Unreachable } else { CallWelcome::BecomesRequest };
         }
         match calls_from {
             v1::CallsFrom::Anyone => CallWelcome::Rings,
-            v1::CallsFrom::Nobody => CallWelcome::Unreachable,
             _ if self.is_accepted(callee, caller) => CallWelcome::Rings,
             _ if accepted => CallWelcome::Unreachable,
             _ => CallWelcome::BecomesRequest,
@@ -101,10 +103,20 @@ impl Contacts {
     fn list(&self, accounts: &Accounts, account: AccountId, after: Option<AccountId>, today: Day) -> Answer {
         let Some(own) = accounts.get(&account) else { return Answer::NotFound };
         let later = self.rows(account).filter(|(peer, _)| after.is_none_or(|after| *peer > after));
-        let contacts = later.filter_map(|(peer, row)| Some(row.shown(peer, accounts.get(&peer)?, Some(today))));
+        let contacts = later.filter_map(|(peer, row)| {
+            let of_peer = accounts.get(&peer)?;
+            Some(row.shown(peer, of_peer, self.seen(account, peer, of_peer.seen, today)))
+        });
         let (contacts, more) = page(contacts);
         let settings = after.is_none().then(|| own.settings.clone());
         Answer::Contacts(v1::Contacts { contacts, more, serial: own.serial, settings })
+    }
+
+    /// When a contact was last there, as far as the account may know: not after the contact has blocked it.
+    fn seen(&self, account: AccountId, peer: AccountId, seen: Option<Day>, today: Day) -> v1::LastSeen {
+        let theirs = self.0.get(&(peer, account)).filter(|row| row.state == State::Blocked);
+        let blocked = theirs.map(|row| Day(u32::try_from(row.since.0 / 86_400).unwrap_or(u32::MAX)));
+        last_seen(seen.map(|seen| blocked.map_or(seen, |blocked| seen.min(blocked))), today)
     }
 
     fn request(&mut self, accounts: &mut Accounts, pair: Pair, note: Bytes, at: UnixTime) -> Answer {
@@ -224,7 +236,7 @@ impl Contacts {
                 let of_peer = accounts.get(&peer)?;
                 let none = || Row { state: State::Declined, since: UnixTime(0) };
                 let row = self.0.get(&(of, peer)).cloned().unwrap_or_else(none);
-                Some(v1::ContactChanged { contact: Some(row.shown(peer, of_peer, None)), serial })
+                Some(v1::ContactChanged { contact: Some(row.shown(peer, of_peer, v1::LastSeen::Unspecified)), serial })
             })
         else {
             return Answer::NotFound;
@@ -256,9 +268,8 @@ impl State {
 }
 
 impl Row {
-    fn shown(&self, peer: AccountId, of_peer: &Account, today: Option<Day>) -> v1::Contact {
-        let accepted = self.state == State::Accepted;
-        let seen = today.filter(|_| accepted).map(|today| last_seen(of_peer.seen, today));
+    fn shown(&self, peer: AccountId, of_peer: &Account, seen: v1::LastSeen) -> v1::Contact {
+        let seen = if self.state == State::Accepted { seen } else { v1::LastSeen::Unspecified };
         v1::Contact {
             account: peer.to_bytes(),
             name: of_peer.name.clone().into(),
@@ -269,7 +280,7 @@ impl Row {
                 State::Asks { note } => note.clone(),
                 _ => Bytes::new(),
             },
-            last_seen: seen.unwrap_or_default().into(),
+            last_seen: seen.into(),
         }
     }
 }

@@ -142,7 +142,7 @@ impl Conversations {
             }
             Question::Commit(commit) => match self.commit(accounts, contacts, devices, *commit) {
                 Ok(committed) => committed,
-                Err(refusal) => refusal,
+                Err(refusal) => *refusal,
             },
             Question::SendMessage { account, device, conversation, number, generation, epoch, sealed, at_ms } => {
                 let message = NewMessage { account, device, number, generation, epoch, sealed, at_ms };
@@ -152,7 +152,13 @@ impl Conversations {
                 self.set_receipt(account, device, conversation, sealed)
             }
             Question::LeaveConversation { account, device, conversation, at_ms } => {
-                self.leave(account, device, conversation, at_ms)
+                let answer = self.leave(account, device, conversation, at_ms);
+                if !self.all.contains_key(&conversation) {
+                    for device in devices.values_mut() {
+                        device.inbox.retain(|entry| entry.conversation != conversation.0[..]);
+                    }
+                }
+                answer
             }
             question => self.look(accounts, question).unwrap_or(Answer::NotFound),
         }
@@ -241,24 +247,24 @@ impl Conversations {
         contacts: &Contacts,
         devices: &mut Devices,
         commit: Commit,
-    ) -> Result<Answer, Answer> {
+    ) -> Result<Answer, Box<Answer>> {
         let Commit { account, device, conversation: id, generation, epoch, welcomes, add, remove, .. } = commit;
-        let mut next = self.of_member(account, id).ok_or(Answer::NotFound)?.clone();
+        let mut next = self.of_member(account, id).ok_or_else(|| Box::new(Answer::NotFound))?.clone();
         if (generation, epoch) != (GENERATION, next.epoch) {
-            return Err(Answer::Conflict);
+            return Err(Box::new(Answer::Conflict));
         }
         if next.one_to_one && !(add.is_empty() && remove.is_empty()) {
-            return Err(Answer::Forbidden);
+            return Err(Box::new(Answer::Forbidden));
         }
         if !remove.is_empty() && (next.owner() != Some(account) || remove.contains(&account)) {
-            return Err(Answer::Forbidden);
+            return Err(Box::new(Answer::Forbidden));
         }
         if !add.iter().all(|peer| may_write(accounts, contacts, account, *peer)) {
-            return Err(Answer::Forbidden);
+            return Err(Box::new(Answer::Forbidden));
         }
         let strangers = remove.iter().any(|member| !next.members.contains_key(member));
         if strangers || add.iter().any(|member| next.members.contains_key(member)) {
-            return Err(Answer::Conflict);
+            return Err(Box::new(Answer::Conflict));
         }
         let mut hearing = next.member_ids();
         hearing.extend(&add);
@@ -274,9 +280,9 @@ impl Conversations {
         if next.members.len() > limits::GROUP_MEMBERS_MAX
             || add.iter().any(|member| self.of(*member).len() >= limits::CONVERSATIONS_MAX)
         {
-            return Err(Answer::LimitReached);
+            return Err(Box::new(Answer::LimitReached));
         }
-        let mut entering = next.welcomed(&welcomes, devices).ok_or(Answer::Conflict)?;
+        let mut entering = next.welcomed(&welcomes, devices).ok_or_else(|| Box::new(Answer::Conflict))?;
         entering.insert(device, account);
         let entry = next.append(v1::LogEntry {
             conversation: id.to_bytes(),

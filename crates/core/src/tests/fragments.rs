@@ -26,7 +26,7 @@ fn session(rig: &mut Rig) -> Recipient {
 }
 
 /// How the link was closed, and that nothing of the fragments is held.
-fn refused(rig: &mut Rig, link: Recipient) -> Option<v1::ErrorCode> {
+fn refused(rig: &Rig, link: Recipient) -> Option<v1::ErrorCode> {
     assert_eq!(rig.counters(|c| c.fragments_refused), 1);
     assert_eq!(rig.gauges(|g| g.long_bytes), 0);
     rig.closed(link)
@@ -89,7 +89,7 @@ fn a_message_put_together_is_at_most_so_long() {
     }
     assert_eq!(rig.closed(link), None);
     rig.send(link, 0, Some(fragment(60_000, false)));
-    assert_eq!(refused(&mut rig, link), Some(v1::ErrorCode::MessageTooLong));
+    assert_eq!(refused(&rig, link), Some(v1::ErrorCode::MessageTooLong));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn only_commits_and_conversations_come_in_fragments() {
         let link = session(&mut rig);
         let piece = message.encode_to_vec().into();
         rig.send(link, 0, Some(Ask::Fragment(v1::Fragment { piece, last: true })));
-        assert_eq!(refused(&mut rig, link), Some(v1::ErrorCode::MessageTooLong));
+        assert_eq!(refused(&rig, link), Some(v1::ErrorCode::MessageTooLong));
     }
 }
 
@@ -111,7 +111,7 @@ fn fragments_that_make_no_message_are_malformed() {
         let mut rig = Rig::new(1, 0);
         let link = session(&mut rig);
         rig.send(link, 0, Some(bad));
-        assert_eq!(refused(&mut rig, link), Some(v1::ErrorCode::Malformed));
+        assert_eq!(refused(&rig, link), Some(v1::ErrorCode::Malformed));
     }
 }
 
@@ -120,7 +120,7 @@ fn a_fragment_has_no_request_number() {
     let mut rig = Rig::new(1, 0);
     let link = session(&mut rig);
     rig.send(link, 4, Some(fragment(10, false)));
-    assert_eq!(refused(&mut rig, link), Some(v1::ErrorCode::RequestNumber));
+    assert_eq!(refused(&rig, link), Some(v1::ErrorCode::RequestNumber));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_fragment_before_proof_is_out_of_order() {
     let mut rig = Rig::new(1, 0);
     let link = rig.link_up();
     rig.send(link, 0, Some(fragment(10, false)));
-    assert_eq!(refused(&mut rig, link), Some(v1::ErrorCode::OutOfOrder));
+    assert_eq!(refused(&rig, link), Some(v1::ErrorCode::OutOfOrder));
 }
 
 #[test]

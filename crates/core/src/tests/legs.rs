@@ -18,7 +18,9 @@ pub(super) fn talk(rig: &mut Rig) -> Talk {
     let People { alice, bob, .. } = people(rig);
     let members = [alice, bob];
     let links = [0, 1].map(|side: usize| rig.sign_in(&members[side]));
-    let call = call_id(rig.rng.random());
+    // No two of a test are alike.
+    let mut call = call_id(rig.rng.random());
+    call.0[15] = rig.next_request as u8;
     rig.request(links[0], start(call, 1));
     let Say::LegAttached(callee) = rig.request(links[1], answer(call, 2)) else { panic!("not attached") };
     let events = rig.events(links[0]);

@@ -1,26 +1,34 @@
-//! Conversations: one a pair, commits in order, inboxes bounded.
+//! One-to-one conversations: one a pair, commits in order, inboxes bounded.
 
 use ahoy_proto::limits::{CONVERSATIONS_MAX, INBOX_MAX, PAGE_BYTES_MAX};
 use prost::Message;
 
 use super::*;
 
-fn create(account: AccountId, peer: AccountId, id: u8, welcomes: &[(u8, &'static [u8])]) -> CreateConversation {
+pub(super) fn create(
+    account: AccountId,
+    peer: AccountId,
+    id: u8,
+    welcomes: &[(u8, &'static [u8])],
+) -> CreateConversation {
     CreateConversation {
         account,
         device: DeviceId(account.0),
         conversation: ConversationId([id; 16]),
-        peer,
+        peer: Some(peer),
         epoch: 1,
         group_info: Bytes::from_static(b"group info 1"),
         welcomes: welcomes
             .iter()
-            .map(|(device, welcome)| (DeviceId([*device; 16]), Bytes::from_static(welcome)))
+            .map(|(device, welcome)| Welcoming {
+                devices: vec![DeviceId([*device; 16])],
+                welcome: Bytes::from_static(welcome),
+            })
             .collect(),
     }
 }
 
-fn commit(account: AccountId, id: u8, epoch: u64, welcomes: &[(u8, &'static [u8])]) -> Commit {
+pub(super) fn commit(account: AccountId, id: u8, epoch: u64, welcomes: &[(u8, &'static [u8])]) -> Commit {
     let CreateConversation { device, conversation, welcomes, .. } = create(account, account, id, welcomes);
     Commit {
         account,
@@ -31,10 +39,13 @@ fn commit(account: AccountId, id: u8, epoch: u64, welcomes: &[(u8, &'static [u8]
         commit: Bytes::from(format!("commit {epoch}")),
         group_info: Bytes::from(format!("group info {}", epoch + 1)),
         welcomes,
+        add: Vec::new(),
+        remove: Vec::new(),
+        at_ms: NOW.0 * 1_000,
     }
 }
 
-fn created(result: Result<Created, StoreError>) -> (v1::Conversation, Vec<Delivery>) {
+pub(super) fn created(result: Result<Created, StoreError>) -> (v1::Conversation, Vec<Delivery>) {
     match result.unwrap() {
         Created::New { conversation, deliveries } => (conversation, deliveries),
         Created::Existing { .. } => panic!("the pair has a conversation already"),
@@ -44,23 +55,24 @@ fn created(result: Result<Created, StoreError>) -> (v1::Conversation, Vec<Delive
 #[test]
 fn a_pair_has_one_conversation_whoever_makes_it() {
     let world = World::new();
-    let (alice, bob) = (world.account(1), world.account(2));
+    let (alice, bob) = world.contacts(1, 2);
     let (made, deliveries) = created(world.run(create(alice, bob, 10, &[(2, b"welcome")])));
     assert_eq!((made.generation, made.epoch, made.head), (1, 1, 0));
-    assert_eq!(made.members, [alice.to_bytes(), bob.to_bytes()]);
+    assert_eq!(made.peer, bob.to_bytes());
     assert_eq!((deliveries[0].0, deliveries[0].1), (bob, DeviceId([2; 16])));
     let again = world.run(create(bob, alice, 11, &[])).unwrap();
-    assert_eq!(again, Created::Existing { conversation: made.clone() });
-    for account in [alice, bob] {
-        let listed = world.run(ListConversations { account, after: None }).unwrap();
-        assert_eq!(listed, v1::Conversations { conversations: vec![made.clone()], more: false });
+    let of_bob = v1::Conversation { peer: alice.to_bytes(), ..made.clone() };
+    assert_eq!(again, Created::Existing { conversation: of_bob.clone() });
+    for (account, conversation) in [(alice, made), (bob, of_bob)] {
+        let listed = world.run(ListConversations { account, device: DeviceId(account.0), after: None }).unwrap();
+        assert_eq!(listed, v1::Conversations { conversations: vec![conversation], more: false });
     }
 }
 
 #[test]
 fn of_many_who_make_it_at_once_one_does() {
     let world = World::new();
-    let (alice, bob) = (world.account(1), world.account(2));
+    let (alice, bob) = world.contacts(1, 2);
     let (reply, answers) = mpsc::channel();
     for id in 10..40 {
         let reply = reply.clone();
@@ -76,7 +88,8 @@ fn of_many_who_make_it_at_once_one_does() {
 #[test]
 fn what_can_t_be_a_conversation_is_refused_and_leaves_nothing() {
     let world = World::new();
-    let (alice, bob, carol) = (world.account(1), world.account(2), world.account(3));
+    let ((alice, bob), carol) = (world.contacts(1, 2), world.account(3));
+    world.befriend(alice, carol);
     let refused = |verb| world.run(verb).unwrap_err();
     assert_eq!(refused(create(alice, alice, 10, &[])), StoreError::Invalid);
     assert_eq!(refused(create(alice, AccountId([9; 16]), 10, &[])), StoreError::NotFound);
@@ -91,7 +104,7 @@ fn what_can_t_be_a_conversation_is_refused_and_leaves_nothing() {
 #[test]
 fn a_commit_moves_the_conversation_on_whole_or_not_at_all() {
     let world = World::new();
-    let (alice, bob) = (world.account(1), world.account(2));
+    let (alice, bob) = world.contacts(1, 2);
     created(world.run(create(alice, bob, 10, &[])));
     let committed = world.run(commit(bob, 10, 1, &[(1, b"welcome")])).unwrap();
     assert_eq!((committed.entry.sequence, committed.entry.epoch), (1, 1));
@@ -111,7 +124,8 @@ fn a_commit_moves_the_conversation_on_whole_or_not_at_all() {
 #[test]
 fn those_outside_a_conversation_learn_nothing_of_it() {
     let world = World::new();
-    let (alice, bob, carol) = (world.account(1), world.account(2), world.account(3));
+    let ((alice, bob), carol) = (world.contacts(1, 2), world.account(3));
+    world.befriend(alice, carol);
     created(world.run(create(alice, bob, 10, &[])));
     let conversation = ConversationId([10; 16]);
     let account = carol;
@@ -122,22 +136,9 @@ fn those_outside_a_conversation_learn_nothing_of_it() {
 }
 
 #[test]
-fn callees_are_the_others_with_whom_they_let_ring() {
-    let world = World::new();
-    let (alice, bob) = (world.account(1), world.account(2));
-    created(world.run(create(alice, bob, 10, &[])));
-    let callees = || world.run(Callees { account: alice, conversation: ConversationId([10; 16]) }).unwrap();
-    assert_eq!(callees(), [Callee { account: bob, calls_from: v1::CallsFrom::Anyone }]);
-    world.run(SetCallsFrom { account: bob, calls_from: v1::CallsFrom::Nobody }).unwrap();
-    assert_eq!(callees(), [Callee { account: bob, calls_from: v1::CallsFrom::Nobody }]);
-    let unspecified = SetCallsFrom { account: bob, calls_from: v1::CallsFrom::Unspecified };
-    assert_eq!(world.run(unspecified), Err(StoreError::Invalid));
-}
-
-#[test]
 fn a_long_log_comes_in_pages_that_fit_a_message() {
     let world = World::new();
-    let (alice, bob) = (world.account(1), world.account(2));
+    let (alice, bob) = world.contacts(1, 2);
     created(world.run(create(alice, bob, 10, &[])));
     for epoch in 1..=7 {
         let commit = Commit { commit: Bytes::from(vec![7; 20_000]), ..commit(alice, 10, epoch, &[]) };
@@ -162,16 +163,18 @@ fn a_long_log_comes_in_pages_that_fit_a_message() {
 #[test]
 fn conversations_are_listed_in_pages_up_to_the_limit_and_no_more_are_made() {
     let world = World::new();
-    let (alice, bob) = (world.account(1), world.account(2));
+    let (alice, bob) = world.contacts(1, 2);
     // Made behind the store's back: ten thousand peers would only take longer.
     let other = Connection::open(world.folder.path().join("ahoy.db")).unwrap();
     let fill = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
-        INSERT INTO conversations SELECT CAST(printf('%016d', n) AS BLOB), NULL, 1, 1, 0, x'00' FROM n";
+        INSERT INTO conversations (conversation, generation, epoch, head) SELECT CAST(printf('%016d', n) AS BLOB), 1, 1, 0 FROM n";
     other.execute(fill, [CONVERSATIONS_MAX]).unwrap();
-    other.execute("INSERT INTO members SELECT ?1, conversation FROM conversations", [alice.0]).unwrap();
+    other
+        .execute("INSERT INTO members (account, conversation) SELECT ?1, conversation FROM conversations", [alice.0])
+        .unwrap();
     let (mut after, mut seen) = (None, 0);
     loop {
-        let page = world.run(ListConversations { account: alice, after }).unwrap();
+        let page = world.run(ListConversations { account: alice, device: DeviceId([1; 16]), after }).unwrap();
         assert!(page.encoded_len() <= PAGE_BYTES_MAX + 2);
         seen += page.conversations.len();
         after = page.conversations.last().map(|last| ConversationId::try_from(&last.conversation[..]).unwrap());
@@ -187,14 +190,14 @@ fn conversations_are_listed_in_pages_up_to_the_limit_and_no_more_are_made() {
 #[test]
 fn an_inbox_keeps_what_is_not_acknowledged_and_never_reuses_a_number() {
     let world = World::new();
-    let (alice, bob) = (world.account(1), world.account(2));
+    let (alice, bob) = world.contacts(1, 2);
     created(world.run(create(alice, bob, 10, &[(2, b"first"), (2, b"second")])));
     let device = DeviceId([2; 16]);
     let fetch = |after| world.run(FetchInbox { device, after }).unwrap().entries;
     let entries = fetch(0);
     assert_eq!(entries[1].body, Some(v1::inbox_entry::Body::Welcome(Bytes::from_static(b"second"))));
     assert_eq!(fetch(entries[0].sequence), entries[1..]);
-    world.run(AcknowledgeInbox { device, up_to: entries[1].sequence }).unwrap();
+    world.run(Acknowledge { device, inbox: entries[1].sequence, logs: Vec::new() }).unwrap();
     assert!(fetch(0).is_empty());
     world.run(commit(alice, 10, 1, &[(2, b"third")])).unwrap();
     assert!(fetch(0)[0].sequence > entries[1].sequence);
@@ -203,7 +206,7 @@ fn an_inbox_keeps_what_is_not_acknowledged_and_never_reuses_a_number() {
 #[test]
 fn an_inbox_beyond_the_limit_loses_the_oldest() {
     let world = World::new();
-    let (alice, bob) = (world.account(1), world.account(2));
+    let (alice, bob) = world.contacts(1, 2);
     let many = vec![(2, &b"welcome"[..]); INBOX_MAX];
     let (_, deliveries) = created(world.run(create(alice, bob, 10, &many)));
     world.run(commit(alice, 10, 1, &[(2, b"one more")])).unwrap();
@@ -216,7 +219,7 @@ fn an_inbox_beyond_the_limit_loses_the_oldest() {
 #[test]
 fn a_revoked_device_leaves_no_key_package_and_no_inbox_behind() {
     let world = World::new();
-    let (alice, bob) = (world.account(1), world.account(2));
+    let (alice, bob) = world.contacts(1, 2);
     let device = DeviceId([2; 16]);
     let packages = vec![Bytes::from_static(b"package")];
     world.run(PublishKeyPackages { account: bob, device, packages, last_resort: None }).unwrap();

@@ -42,13 +42,18 @@ fn whatever_was_acknowledged_survives_kill_9() {
     writer.wait().unwrap();
     assert!(acknowledged >= ACKNOWLEDGED);
 
-    let store = Store::open(&path).unwrap();
+    check_kept(&path, acknowledged);
+}
+
+/// Everything acknowledged is there, and all tables agree.
+pub(super) fn check_kept(path: &Path, acknowledged: u64) {
+    let store = Store::open(path).unwrap();
     let (account, conversation) = (AccountId([1; 16]), ConversationId([9; 16]));
     let info = run(&store, FetchGroupInfo { account, conversation }).unwrap();
     assert!(info.epoch > acknowledged, "acknowledged {acknowledged}, kept {}", info.epoch);
     assert_eq!(info.head + 1, info.epoch, "state and log agree");
     assert_eq!(info.group_info, info.epoch.to_be_bytes().to_vec());
-    let other = Connection::open(&path).unwrap();
+    let other = Connection::open(path).unwrap();
     let logged: u64 = other.query_row("SELECT count(*) FROM log", [], |row| row.get(0)).unwrap();
     let inbox: u64 = other.query_row("SELECT count(*) FROM inbox", [], |row| row.get(0)).unwrap();
     assert_eq!(logged, info.head);
@@ -56,14 +61,17 @@ fn whatever_was_acknowledged_survives_kill_9() {
 }
 
 /// Commits one epoch after the other, several in flight, and says so once each is acknowledged.
-fn write_for_ever(path: &Path) -> ! {
+pub(super) fn write_for_ever(path: &Path) -> ! {
     let store = Store::open(path).unwrap();
     for number in [1, 2] {
         run(&store, sign_up(number, &format!("name{number}"), Admission::Anyone, None)).unwrap();
     }
     let (account, device, conversation) = (AccountId([1; 16]), DeviceId([1; 16]), ConversationId([9; 16]));
     let group_info = Bytes::from_static(&[0]);
-    let peer = AccountId([2; 16]);
+    let ask = |account, peer| RequestContact { account, peer, note: Bytes::new(), at: NOW };
+    run(&store, ask(account, AccountId([2; 16]))).unwrap();
+    run(&store, ask(AccountId([2; 16]), account)).unwrap();
+    let peer = Some(AccountId([2; 16]));
     let create = CreateConversation { account, device, conversation, peer, epoch: 1, group_info, welcomes: vec![] };
     run(&store, create).unwrap();
     let (reply, replies) = mpsc::channel();
@@ -77,7 +85,10 @@ fn write_for_ever(path: &Path) -> ! {
             epoch,
             commit: Bytes::from_static(b"commit"),
             group_info: (epoch + 1).to_be_bytes().to_vec().into(),
-            welcomes: vec![(DeviceId([2; 16]), Bytes::from_static(b"welcome"))],
+            welcomes: vec![Welcoming { devices: vec![DeviceId([2; 16])], welcome: Bytes::from_static(b"welcome") }],
+            add: vec![],
+            remove: vec![],
+            at_ms: NOW.0 * 1_000,
         };
         store.submit(commit, move |result| _ = reply.send(result.map(|_| epoch)));
         if epoch > 8 {

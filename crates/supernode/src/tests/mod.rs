@@ -25,6 +25,7 @@ use ahoy_proto::{
     v1::{self, client_message::Body as Ask, supernode_message::Body as Say},
 };
 use ahoy_store::{Admission, Device, NewAccount, Recovery, Store};
+use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
 use prometheus_client::registry::Registry;
 use prost::Message;
@@ -168,6 +169,10 @@ impl Rig {
         for person in [&alice, &bob] {
             person.sign_up(&self.store).await;
         }
+        for (account, peer) in [(alice.account, bob.account), (bob.account, alice.account)] {
+            let verb = ahoy_store::RequestContact { account, peer, note: Bytes::new(), at: unix_now() };
+            self.store.call(verb).await.unwrap();
+        }
         let mut client = self.sign_in(&alice).await;
         let made = client
             .ask(Ask::CreateConversation(v1::CreateConversation {
@@ -175,7 +180,7 @@ impl Rig {
                 peer: bob.account.to_bytes(),
                 epoch: 1,
                 group_info: vec![1].into(),
-                welcomes: vec![v1::DeviceWelcome { device: bob.device.to_bytes(), welcome: vec![2].into() }],
+                welcomes: vec![v1::Welcoming { devices: vec![bob.device.to_bytes()], welcome: vec![2].into() }],
             }))
             .await;
         assert!(matches!(made, Say::Conversations(_)), "{made:?}");
@@ -234,6 +239,7 @@ impl Person {
             account: self.account,
             name: Name::parse(self.name).unwrap(),
             account_key: [self.account.0[0]; 32],
+            request_key: None,
             opaque_record: vec![1],
             sealed_account_key: vec![2],
             recovery: Recovery { verifier: [3; 32], sealed_account_key: vec![4] },

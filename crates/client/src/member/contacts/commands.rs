@@ -17,7 +17,7 @@ use v1::supernode_message::Body;
 use super::super::event::{Answer, ContactState, Person, Refusal, SettingsChange, Ticket};
 use super::super::requests::Request;
 use super::super::{CommandError, Member, find, refusal};
-use super::{Activity, CONTACT_PREFIX, can_be_set};
+use super::{Activity, CONTACT_PREFIX, can_be_set, one_line};
 
 /// What a response about people is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,14 +196,15 @@ impl Member {
         _now: Instant,
     ) -> Result<(), CommandError> {
         self.check_session()?;
-        if change.mood.as_ref().is_some_and(|mood| mood.chars().count() > MOOD_CHARACTERS_MAX) {
+        let mood = change.mood.as_deref().map(one_line);
+        if mood.as_ref().is_some_and(|mood| mood.chars().count() > MOOD_CHARACTERS_MAX) {
             self.answer_ticket(ticket, Err(Refusal::Length));
             return Ok(());
         }
         let body = Ask::ChangeSettings(v1::ChangeSettings {
             calls_from: change.calls_from.map(Into::into),
             availability: change.availability.filter(|availability| can_be_set(*availability)).map(Into::into),
-            mood: change.mood,
+            mood,
             listed: change.listed,
         });
         self.ask_people(ContactRequest::Settings(ticket), body);

@@ -1,6 +1,7 @@
 //! A history as whoever uses a member is to keep it.
 
 use super::*;
+use crate::member::history::Message;
 
 /// What was said, as one device has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -229,7 +229,7 @@ fn a_device_that_enters_on_a_forged_binding_is_refused_by_everybody() {
     let ahoy_core::Answer::GroupInfo(info) = world.store.answer(info) else { panic!("no GroupInfo") };
     let entered = mls.enter(&info.group_info).unwrap();
     world.store.add_device(forged.account, forged.device);
-    let commit = Question::Commit {
+    let commit = Question::Commit(Box::new(ahoy_core::Commit {
         account: forged.account,
         device: forged.device,
         conversation: id,
@@ -238,7 +238,10 @@ fn a_device_that_enters_on_a_forged_binding_is_refused_by_everybody() {
         commit: entered.commit,
         group_info: entered.group_info,
         welcomes: vec![],
-    };
+        add: vec![],
+        remove: vec![],
+        at_ms: START * 1000,
+    }));
     assert!(matches!(world.store.answer(commit), ahoy_core::Answer::Committed { .. }));
     for who in [alice, bob] {
         world.lose_link(who);

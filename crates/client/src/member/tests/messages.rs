@@ -67,6 +67,8 @@ fn what_is_written_without_a_session_leaves_with_the_next_in_order() {
     }
     assert_eq!(world.texts(bob, conversation), ["0"]);
     world.restart(alice);
+    // The supernode takes 20 at once.
+    world.pass(Duration::from_secs(5));
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     world.both_read(conversation, &[alice, bob], &texts);
     assert!(world.clients[alice].history.lines(conversation).iter().all(|line| line.message.sequence.is_some()));
@@ -241,6 +243,9 @@ fn what_is_too_long_empty_or_too_much_is_not_taken() {
     }
     assert_eq!(member.send(conversation, "x", None, None, now), Err(CommandError::TooManyWaiting));
     world.sign_in(alice);
+    for _ in 0..20 {
+        world.pass(Duration::from_secs(20));
+    }
     assert_eq!(world.texts(bob, conversation).len(), 1000);
     // The longest that may be written fits into all that is around it.
     world.say(alice, conversation, &long[1..]);

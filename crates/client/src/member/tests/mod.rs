@@ -104,10 +104,17 @@ impl World {
         (world, alice, bob)
     }
 
+    /// An account that anybody may call, as the authority has it.
+    fn account(&mut self, account: u8, named: &str, key: &SigningKey) {
+        let account = AccountId([account; 16]);
+        self.store.add_account(account, name(named), *key.verifying_key().as_bytes());
+        self.store.set_calls_from(account, v1::CallsFrom::Anyone);
+    }
+
     /// A new account with its first device, signed in.
     fn newcomer(&mut self, account: u8, named: &str, device: u8) -> Who {
         let key = account_key(account);
-        self.store.add_account(AccountId([account; 16]), name(named), *key.verifying_key().as_bytes());
+        self.account(account, named, &key);
         self.device(account, named, device)
     }
 

@@ -7,7 +7,9 @@ impl World {
         let now = self.now.instant;
         self.member(who).verify(&name(named), Ticket(1), now).unwrap();
         self.settle();
-        match self.answer_to(who, Ticket(1))? {
+        let answer = self.answer_to(who, Ticket(1));
+        self.clients[who].events.clear();
+        match answer? {
             Answer::Comparison(code) => Ok(code),
             other => panic!("{other:?}"),
         }
@@ -15,7 +17,7 @@ impl World {
 
     /// The authority says another key for an account.
     fn change_key(&mut self, account: u8, named: &str, key: &SigningKey) {
-        self.store.add_account(AccountId([account; 16]), name(named), *key.verifying_key().as_bytes());
+        self.account(account, named, &key);
     }
 
     fn accept(&mut self, who: Who, named: &str) -> Result<(), CommandError> {
@@ -79,7 +81,7 @@ fn a_name_that_another_account_took_over_is_announced_and_can_be_accepted() {
     let (mut world, alice, bob) = World::of_two();
     let call = world.connect(alice, bob);
     world.hang_up(alice, call);
-    world.store.add_account(AccountId([2; 16]), name("bobby"), *account_key(2).verifying_key().as_bytes());
+    world.account(2, "bobby", &account_key(2));
     let other = world.newcomer(5, "bob", 51);
     world.forget_events();
     world.call(alice, "bob");

@@ -68,7 +68,7 @@ fn a_newcomer_may_die_at_any_point_of_its_first_session() {
     for outputs in 0..OUTPUTS_MAX {
         let mut world = World::new();
         let alice = world.newcomer(1, "alice", 11);
-        world.store.add_account(AccountId([2; 16]), name("bob"), *account_key(2).verifying_key().as_bytes());
+        world.account(2, "bob", &account_key(2));
         let bob = world.add(identity(2, "bob", 21, &account_key(2)));
         world.clients[bob].dies_after = Some(outputs);
         world.sign_in(bob);
@@ -109,7 +109,7 @@ fn records_that_can_not_be_read_are_made_anew() {
     world.hang_up(alice, call);
     let openmls = |key: &Vec<u8>| key.starts_with(b"group/") || key.starts_with(b"key-package/");
     let records: Vec<Vec<u8>> = world.clients[bob].disk.keys().filter(|key| !openmls(key)).cloned().collect();
-    assert_eq!(records.len(), 4, "conversation, key packages, name, pin");
+    assert_eq!(records.len(), 5, "conversation, roll, key packages, name, pin");
     for key in records {
         world.clients[bob].disk.insert(key, some_bytes(40).to_vec());
         world.restart(bob);
