@@ -10,10 +10,10 @@ mod field;
 mod form;
 mod message;
 mod model;
-mod run;
-mod terminal;
 #[cfg(test)]
 mod picture;
+mod run;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod theme;

@@ -51,6 +51,8 @@ pub(crate) struct Model {
     pub(crate) drafts: BTreeMap<Entry, Draft>,
     /// What is chosen in the list, and so shown beside it.
     pub(crate) open: Entry,
+    /// A conversation that was made here and is to be opened once it is heard of.
+    pub(crate) awaited: Option<ConversationId>,
     pub(crate) focus: Focus,
     /// The line that is chosen, with the focus on lines.
     pub(crate) picked: Option<MessageRef>,
@@ -288,6 +290,7 @@ impl Model {
             names: BTreeMap::new(),
             drafts: BTreeMap::new(),
             open: Entry::Nothing,
+            awaited: None,
             focus: Focus::People,
             picked: None,
             scrolled: 0,

@@ -109,7 +109,8 @@ fn draw_line(svg: &mut String, place: (usize, usize, usize), text: &str, look: &
         "╰" => format!("M{right} {middle}H{center}V{top}"),
         "╯" => format!("M{left} {middle}H{center}V{top}"),
         "▌" => {
-            let _ = writeln!(svg, "<rect x=\"{left}\" y=\"{top}\" width=\"4\" height=\"{HIGH}\" fill=\"{}\"/>", look.ink);
+            let _ =
+                writeln!(svg, "<rect x=\"{left}\" y=\"{top}\" width=\"4\" height=\"{HIGH}\" fill=\"{}\"/>", look.ink);
             return true;
         }
         _ => return false,

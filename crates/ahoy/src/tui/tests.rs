@@ -289,6 +289,28 @@ fn a_contact_is_asked_with_a_note() {
 }
 
 #[test]
+fn a_conversation_that_was_made_opens_whichever_word_comes_first() {
+    let made = conversation(40);
+    let summary = Summary {
+        conversation: made,
+        kind: Kind::Group { title: "Regatta".to_owned() },
+        standing: ConversationStanding::Inside,
+        members: 2,
+        head: 1,
+        read: 0,
+    };
+    let mut model = evening();
+    update(&mut model, Input::News(News::Opened(made)));
+    assert_eq!(model.open, Entry::Conversation(conversation(2)));
+    update(&mut model, Input::News(News::Conversation(summary.clone())));
+    assert_eq!((model.open, model.focus), (Entry::Conversation(made), Focus::Input));
+    let mut model = evening();
+    update(&mut model, Input::News(News::Conversation(summary)));
+    update(&mut model, Input::News(News::Opened(made)));
+    assert_eq!(model.open, Entry::Conversation(made));
+}
+
+#[test]
 fn a_group_is_made_of_those_who_are_ticked() {
     let mut model = evening();
     alt(&mut model, 'g');

@@ -34,7 +34,7 @@ pub(super) fn call(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     } else {
         &[("  Alt-h hang up  ", Command::HangUp)]
     };
-    let mut right = area.width.saturating_sub(1);
+    let mut right = area.width;
     for (text, command) in buttons {
         let wide = width(text) as u16;
         if right > wide {
