@@ -7,11 +7,9 @@ use ratatui::style::{Color, Modifier, Style};
 /// What the terminal's background is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Theme {
-    /// Light letters on a dark background
     Dark,
-    /// Dark letters on a light background
     Light,
-    /// No colours, only bold, dim and reversed
+    // No colours, only bold, dim and reversed.
     Plain,
 }
 
