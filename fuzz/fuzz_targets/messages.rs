@@ -1,8 +1,9 @@
-//! Any bytes on a link's stream: framing, message decoding, flow ids, bindings, request keys, notes.
+//! Any bytes on a link's stream: framing, fragments, message decoding, flow ids, bindings, request keys, notes.
 #![no_main]
 
+use ahoy_proto::frame::{Assembler, Deframer};
 use ahoy_proto::request_key::{self, RequestSecret};
-use ahoy_proto::{AccountId, binding, flow::FlowId, frame::Deframer, limits, note, v1};
+use ahoy_proto::{AccountId, binding, flow::FlowId, limits, note, v1};
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 
@@ -15,11 +16,16 @@ fuzz_target!(|noise: &[u8]| {
     let key = ed25519_dalek::SigningKey::from_bytes(&[3; 32]).verifying_key();
     assert!(request_key::verify(noise, asked, key.as_bytes()).is_err());
     assert!(note::open(noise, asking, asked, &RequestSecret::new([4; 32])).is_err());
-    let mut deframer = Deframer::default();
+    let (mut deframer, mut assembler) = (Deframer::default(), Assembler::default());
     for piece in noise.chunks(7) {
         deframer.push(piece);
         while let Ok(Some(message)) = deframer.next(limits::UNPROVEN_MESSAGE_MAX) {
-            let _ = v1::ClientMessage::decode(message.clone());
+            if let Ok(v1::ClientMessage { body: Some(v1::client_message::Body::Fragment(fragment)), .. }) =
+                v1::ClientMessage::decode(message.clone())
+                && let Ok(Some(whole)) = assembler.push(&fragment, limits::UNPROVEN_MESSAGE_MAX)
+            {
+                let _ = v1::ClientMessage::decode(whole);
+            }
             let _ = v1::SupernodeMessage::decode(message);
         }
     }

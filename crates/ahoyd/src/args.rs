@@ -27,6 +27,9 @@ Run it for others:
   ahoyd config sample > ahoy.toml
   ahoyd config check --config ahoy.toml
   ahoyd serve --config ahoy.toml
+  ahoyd invite --config ahoy.toml
+
+Beside the running daemon: invite, account, reports, backup. What they change, it takes up within two seconds.
 
 Signals: SIGTERM and SIGINT end the process cleanly, a second one at once; SIGHUP reads the certificate again.
 Exit codes: 0 ended as asked, 1 something failed, 2 wrong command line or configuration, 130 ended at once.";
@@ -40,8 +43,18 @@ pub(crate) enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Make a code that lets one person sign up within a week, where `sign_up` is "invite"
-    Invite(ConfigArgs),
+    /// Make codes that let one person each sign up within a week, where `sign_up` is "invite"
+    Invite(InviteArgs),
+    /// Look at accounts, shut them out, delete them
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Read what people complain of
+    #[command(subcommand)]
+    Reports(ReportsCommand),
+    /// Copy the database, consistent although the daemon runs
+    Backup(BackupArgs),
+    /// Put a backup into an empty data folder
+    Restore(RestoreArgs),
 }
 
 /// `ahoyd dev`
@@ -87,6 +100,101 @@ impl ConfigArgs {
         config.check_tls()?;
         Ok(config)
     }
+}
+
+/// What every command has that works beside the daemon.
+#[derive(clap::Args)]
+pub(crate) struct OperatorArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Say it for programs: one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `ahoyd invite`
+#[derive(clap::Args)]
+pub(crate) struct InviteArgs {
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) count: u32,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AccountCommand {
+    /// All accounts, by name
+    List(OperatorArgs),
+    /// What is kept of one account
+    Show(NamedArgs),
+    /// Shut an account out: its sessions close within seconds, and it can't sign in
+    Suspend(NamedArgs),
+    /// Let a suspended account in again
+    Restore(NamedArgs),
+    /// Delete an account for good
+    Delete(DeleteArgs),
+}
+
+/// A command about one account.
+#[derive(clap::Args)]
+pub(crate) struct NamedArgs {
+    /// The account's name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+}
+
+/// `ahoyd account delete`
+#[derive(clap::Args)]
+pub(crate) struct DeleteArgs {
+    #[command(flatten)]
+    pub(crate) named: NamedArgs,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ReportsCommand {
+    /// All reports, the oldest first
+    List(OperatorArgs),
+    /// Who complains of whom, why, and the messages that the reporter shows
+    Show(NumberedArgs),
+    /// Delete a report that has been dealt with
+    Forget(NumberedArgs),
+}
+
+/// A command about one report.
+#[derive(clap::Args)]
+pub(crate) struct NumberedArgs {
+    /// The report's number, from `ahoyd reports list`
+    pub(crate) number: u64,
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+}
+
+/// `ahoyd backup`
+#[derive(clap::Args)]
+pub(crate) struct BackupArgs {
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+    /// A folder that does not exist or is empty
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) to: PathBuf,
+    /// Copy the network's secrets too: whoever has them can speak for the network
+    #[arg(long)]
+    pub(crate) with_keys: bool,
+}
+
+/// `ahoyd restore`
+#[derive(clap::Args)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+    /// A folder that `ahoyd backup` made
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) from: PathBuf,
 }
 
 /// Variables of the environment that are text.

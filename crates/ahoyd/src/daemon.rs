@@ -14,7 +14,6 @@ use ahoy_supernode::{CredentialKeys, StartError, Supernode, SupernodeConfig};
 use anyhow::{Context as _, bail};
 use ed25519_dalek::VerifyingKey;
 use prometheus_client::registry::Registry;
-use rustix::fs::Mode;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -22,9 +21,10 @@ use crate::admin::{self, Readiness};
 use crate::config::Config;
 use crate::dev::Banner;
 use crate::echo::Echo;
-use crate::folder::DataFolder;
+use crate::folder::{self, DataFolder};
 use crate::http::{self, Certificate, Front};
 use crate::log;
+use crate::retention;
 use crate::signals::Stop;
 
 /// When clients may start to come back after a clean end: a restart takes a fraction of it.
@@ -46,8 +46,7 @@ const WEIGHT: u32 = 100;
 pub(crate) fn run(config: &Config, banner: Option<&Banner>) -> anyhow::Result<()> {
     log::start(&config.log)?;
     raise_open_files();
-    // Whatever is written here is ours alone; SQLite asks for no mode of its own.
-    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    folder::keep_to_ourselves();
     // The ring provider is the one for the HTTP side too; it can only be there already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = DataFolder::claim(&config.data)?;
@@ -95,7 +94,7 @@ struct Parts {
     readiness: Readiness,
     roster: watch::Receiver<Arc<Signed<Roster>>>,
     revocations: watch::Receiver<Arc<Signed<Revocations>>>,
-    /// What runs beside and ends with us: renewals, the certificate, metrics, the echo account.
+    /// What runs beside and ends with us: renewals, retention, the certificate, metrics, the echo account.
     tasks: JoinSet<()>,
 }
 
@@ -113,8 +112,9 @@ impl Parts {
         let authority_config = authority_config(config, &keys, rate_limits);
         let signing_keys = keys.signing_keys();
         let supernode_config = supernode_config(config, &keys, store.clone());
-        let authority = Authority::new(store, keys, authority_config).await?;
         let mut tasks = JoinSet::new();
+        tasks.spawn(retention::run(store.clone(), authority_config.clock.clone()));
+        let authority = Authority::new(store, keys, authority_config).await?;
         let certificate = certificate(config, &mut tasks).await?;
         let listeners = http::bind(&config.api_addresses())?;
         let admin = http::bind(&config.admin.listen).context("`admin.listen`")?;

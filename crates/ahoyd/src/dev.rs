@@ -77,8 +77,13 @@ impl Banner {
             .listen
             .first()
             .map_or_else(|| "off".to_owned(), |address| format!("http://{address}/metrics, /live and /ready"));
-        let echo = &config.echo;
-        let call = if echo.is_empty() { "bob" } else { echo };
+        let first_call = match config.echo.as_str() {
+            "" => String::new(),
+            echo => format!(
+                "  {ahoy}{network} call {echo} --play testdata/speech/it-male.wav --record back.wav --for 13s\n\n\
+                 {echo} takes calls from anyone; people ring each other once they are contacts.\n"
+            ),
+        };
         Self(format!(
             "Ahoy is running: a whole voice network on this machine.
 
@@ -89,8 +94,7 @@ impl Banner {
 In another terminal, in this folder:
 
   {ahoy}{network} sign-up alice
-  {ahoy}{network} call {call} --play testdata/speech/it-male.wav --record back.wav --for 13s
-
+{first_call}
 Ctrl-C ends it; accounts stay.
 ",
             data = config.data.display(),

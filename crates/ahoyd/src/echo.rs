@@ -14,7 +14,7 @@ use ahoy_client::driver::{Client, ClientError, ClientOptions, Event, Events};
 use ahoy_client::profile::{Identity, Profile};
 use ahoy_client::voice::Speaker;
 use ahoy_proto::api::ApiErrorCode;
-use ahoy_proto::{Name, limits};
+use ahoy_proto::{Name, limits, v1};
 use anyhow::{Context as _, bail};
 
 use crate::config::Config;
@@ -132,7 +132,10 @@ impl Echo {
 async fn answer_all(client: &Client, mut events: Events, ready: &mut (dyn FnMut() + Send)) -> anyhow::Result<()> {
     while let Some(event) = events.next().await {
         match event {
-            Event::Ready => ready(),
+            Event::Ready => {
+                take_calls_of_anyone(client).await;
+                ready();
+            }
             Event::Incoming { call, .. } => {
                 if let Err(error) = client.answer(call, Speaker::Echo).await {
                     tracing::info!(%error, "a call to the echo account ended before it was answered");
@@ -143,6 +146,13 @@ async fn answer_all(client: &Client, mut events: Events, ready: &mut (dyn FnMut(
         }
     }
     Ok(())
+}
+
+/// Whoever tries the network has no contacts yet.
+async fn take_calls_of_anyone(client: &Client) {
+    if let Err(error) = client.set_calls_from(v1::CallsFrom::Anyone).await {
+        tracing::warn!(%error, "the echo account takes calls of its contacts only");
+    }
 }
 
 /// Whether the credential is void, or so old that only the password helps.

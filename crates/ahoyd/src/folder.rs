@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use rustix::fs::Mode;
 
 /// A data folder that this process has to itself until the value is dropped.
 #[derive(Debug)]
@@ -53,6 +54,11 @@ impl DataFolder {
     }
 }
 
+/// Whatever this process writes from now on is ours alone; SQLite asks for no mode of its own.
+pub(crate) fn keep_to_ourselves() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+}
+
 /// The database of a data folder.
 pub(crate) fn database(data: &Path) -> PathBuf {
     data.join("ahoy.sqlite")
@@ -61,6 +67,11 @@ pub(crate) fn database(data: &Path) -> PathBuf {
 /// The secrets of a data folder.
 pub(crate) fn keys(data: &Path) -> PathBuf {
     data.join("keys")
+}
+
+/// The echo account's password, which is all that it takes to sign it in again.
+pub(crate) fn echo_password(data: &Path) -> PathBuf {
+    data.join("echo/password")
 }
 
 /// Makes a folder that only we can look into, if there is none. What lies in one that exists has modes of its own.

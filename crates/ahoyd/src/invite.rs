@@ -1,25 +1,19 @@
-//! `ahoyd invite`: a code that lets one person sign up. Works beside a running daemon.
+//! `ahoyd invite`: codes that let one person each sign up. Works beside a running daemon.
 
-use ahoy_authority::{Admission, Authority, Keys, RateLimits, wall_clock};
-use ahoy_store::Store;
-use anyhow::{Context as _, bail};
+use ahoy_authority::{Admission, INVITE_LIFE, make_invite, wall_clock};
+use serde_json::json;
 
+use crate::args::InviteArgs;
 use crate::config::Config;
-use crate::{daemon, folder};
+use crate::operator::{Books, say};
 
-pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
-    let database = folder::database(&config.data);
-    if !database.exists() {
-        bail!("there is no network in {} yet: start `ahoyd serve` once", config.data.display());
+pub(crate) fn run(config: &Config, args: &InviteArgs) -> anyhow::Result<()> {
+    let books = Books::open(config)?;
+    for _ in 0..args.count {
+        let now = wall_clock();
+        let invite = books.wait(make_invite(books.store(), Admission::Invited, now))?;
+        let object = json!({ "invite": invite, "expires": now.plus(INVITE_LIFE).0 });
+        say(args.operator.json, &object, &invite);
     }
-    let keys = Keys::load_or_create(&folder::keys(&config.data), wall_clock())?;
-    let store = Store::open(&database).with_context(|| database.display().to_string())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let token = runtime.block_on(async {
-        let authority_config = daemon::authority_config(config, &keys, RateLimits::default());
-        let authority = Authority::new(store, keys, authority_config).await?;
-        authority.make_invite(Admission::Invited).await
-    })?;
-    println!("{token}");
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! The Ahoy daemon: authority and supernode in one process, put together here and nowhere else.
 
+mod account;
 mod admin;
 mod args;
+mod backup;
 mod config;
 mod daemon;
 mod dev;
@@ -10,13 +12,18 @@ mod folder;
 mod http;
 mod invite;
 mod log;
+mod operator;
+mod reports;
+mod restore;
+mod retention;
 mod signals;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Args, Command, ConfigCommand};
+use args::{Args, Command, ConfigCommand, OperatorArgs};
+use config::Config;
 
 /// The command line or the configuration is wrong; nothing was started. clap ends with the same.
 const EXIT_USAGE: u8 = 2;
@@ -55,11 +62,19 @@ fn run(args: Args) -> Result<(), Failure> {
             daemon::run(&config, None).map_err(Failure::Running)
         }
         Command::Config(command) => configuration(&command).map_err(Failure::Usage),
-        Command::Invite(layers) => {
-            let config = layers.checked().map_err(Failure::Usage)?;
-            invite::run(&config).map_err(Failure::Running)
-        }
+        Command::Invite(args) => beside(&args.operator, |config| invite::run(config, &args)),
+        Command::Account(command) => beside(account::operator_args(&command), |config| account::run(config, &command)),
+        Command::Reports(command) => beside(reports::operator_args(&command), |config| reports::run(config, &command)),
+        Command::Backup(args) => beside(&args.operator, |config| backup::run(config, &args)),
+        Command::Restore(args) => beside(&args.operator, |config| restore::run(config, &args)),
     }
+}
+
+/// Something that the operator does beside the daemon.
+fn beside(args: &OperatorArgs, verb: impl FnOnce(&Config) -> anyhow::Result<()>) -> Result<(), Failure> {
+    let config = args.config.checked().map_err(Failure::Usage)?;
+    folder::keep_to_ourselves();
+    verb(&config).map_err(Failure::Running)
 }
 
 fn configuration(command: &ConfigCommand) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! Sign-up: an account, its key and its first device.
+//! The two ends of an account: sign-up, with its key and its first device, and deletion.
 
 use std::time::Duration;
 
@@ -6,15 +6,16 @@ use ahoy_proto::api::{
     AccountStarted, ApiErrorCode, Base64Url, CredentialIssued, FinishAccount, SignUpPolicy, StartAccount,
 };
 use ahoy_proto::sealing::SEALED_ACCOUNT_KEY_LENGTH;
-use ahoy_proto::{AccountId, Name, api};
-use ahoy_store::{AddAccount, Admission, CheckAdmission, NewAccount, Recovery, StoreError};
+use ahoy_proto::{AccountId, Name, api, request_key};
+use ahoy_store::{AddAccount, Admission, CheckAdmission, DeleteAccount, NewAccount, Recovery, StoreError};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use crate::http::{Answer, Body, Refusal, Sender};
+use crate::http::{Answer, Body, Done, Refusal, Sender};
 use crate::opaque::OpaqueServer;
 use crate::sealed::Sealable;
+use crate::sign_in::Ticket;
 use crate::{Authority, credentials, invite_hash};
 
 /// A sign-up between its two steps.
@@ -68,12 +69,37 @@ pub(crate) async fn finish(
     let device = credentials::check_device(request.device, account, &account_key)?;
     let issued = credentials::issue(&authority, account, name.clone(), (device.device, device.device_key), now);
     let admission = admission(&authority, &name);
+    let request_key = check_request_key(request.request_key, account, &account_key)?;
     let sealed_account_key = check_sealed(request.sealed_account_key)?;
     let recovery = check_recovery(request.recovery)?;
-    let account = NewAccount { account, name, account_key, opaque_record, sealed_account_key, recovery };
+    let account = NewAccount {
+        account,
+        name,
+        account_key,
+        opaque_record,
+        sealed_account_key,
+        recovery,
+        request_key: Some(request_key),
+    };
     let add = AddAccount { account, device, admission, invite, at: now };
     authority.0.store.call(add).await.map_err(|error| refusal(&authority, error))?;
     Ok(Json(issued))
+}
+
+/// For good. The ticket is of no use afterwards: there is no account that it opens.
+pub(crate) async fn delete(
+    State(authority): State<Authority>,
+    Body(request): Body<api::DeleteAccount>,
+) -> Answer<Done> {
+    let ticket: Ticket = authority.open_state(&request.ticket)?;
+    let account = authority.ticket_account(&ticket).await?;
+    ticket.check_record(&account)?;
+    if account.name.is_reserved() || authority.0.config.echo.as_ref() == Some(&account.name) {
+        return Err(Refusal::invalid("this account is a part of the network"));
+    }
+    authority.0.store.call(DeleteAccount { account: account.account, at: authority.now() }).await?;
+    authority.publish_revocations().await?;
+    Ok(Json(Done {}))
 }
 
 /// What it takes to sign up with a name.
@@ -103,6 +129,16 @@ pub(crate) fn check_sealed(sealed: Base64Url) -> Result<Vec<u8>, Refusal> {
     } else {
         Err(Refusal::invalid("a sealed account key has 72 bytes"))
     }
+}
+
+/// A published request key, signed by the account key.
+pub(crate) fn check_request_key(
+    published: Base64Url,
+    account: AccountId,
+    account_key: &[u8; 32],
+) -> Result<Vec<u8>, Refusal> {
+    request_key::verify(&published.0, account, account_key).map_err(|error| Refusal::invalid(error.to_string()))?;
+    Ok(published.0)
 }
 
 pub(crate) fn check_recovery(recovery: api::Recovery) -> Result<Recovery, Refusal> {

@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use ahoy_proto::api::{
-    AddDevice, ApiErrorCode, CredentialIssued, DeviceRequest, DeviceVerb, NewDevice, device_request_input,
+    self, AddDevice, ApiErrorCode, CredentialIssued, DeviceRequest, DeviceVerb, NewDevice, device_request_input,
 };
 use ahoy_proto::document::{self, Confirmation, Credential, DocumentError, Jwk};
 use ahoy_proto::limits::{CLOCK_SKEW_MAX, CREDENTIAL_LIFE};
 use ahoy_proto::{AccountId, DeviceId, Name, UnixTime, binding, v1};
-use ahoy_store::{AccountOf, Device, DeviceOf, RevokeDevice, StoreError};
+use ahoy_store::{Account, AccountOf, Device, DeviceOf, RenameDevice, RevokeDevice, SetRequestKey, StoreError};
 use axum::Json;
 use axum::extract::State;
 use ed25519_dalek::{Signature, VerifyingKey};
 use prost::Message;
 
 use crate::Authority;
+use crate::accounts::check_request_key;
 use crate::http::{Answer, Body, Done, Refusal};
 use crate::sign_in::{Ticket, suspended};
 
@@ -26,9 +27,7 @@ const RENEWAL_GRACE: Duration = Duration::from_secs(30 * 86_400);
 
 /// A device whose binding says that it belongs to this account, signed by this account key.
 pub(crate) fn check_device(device: NewDevice, account: AccountId, account_key: &[u8; 32]) -> Result<Device, Refusal> {
-    if device.name.len() > DEVICE_NAME_MAX || device.name.chars().any(char::is_control) {
-        return Err(Refusal::invalid("a device name has at most 64 bytes and no control characters"));
-    }
+    check_device_name(&device.name)?;
     let bound = v1::Binding::decode(&device.binding.0[..])
         .ok()
         .and_then(|binding| binding::verify(&binding).ok())
@@ -36,6 +35,13 @@ pub(crate) fn check_device(device: NewDevice, account: AccountId, account_key: &
         .filter(|bound| VerifyingKey::from_bytes(&bound.device_key).is_ok_and(|key| !key.is_weak()))
         .ok_or_else(|| Refusal::invalid("the binding is not this account's word for this device"))?;
     Ok(Device { device: device.device, name: device.name, device_key: bound.device_key, binding: device.binding.0 })
+}
+
+fn check_device_name(name: &str) -> Result<(), Refusal> {
+    if name.len() > DEVICE_NAME_MAX || name.chars().any(char::is_control) {
+        return Err(Refusal::invalid("a device name has at most 64 bytes and no control characters"));
+    }
+    Ok(())
 }
 
 pub(crate) fn issue(
@@ -65,8 +71,11 @@ pub(crate) async fn add_device(
     let ticket: Ticket = authority.open_state(&request.ticket)?;
     let account = authority.ticket_account(&ticket).await?;
     let device = check_device(request.device, account.account, &account.account_key)?;
+    let request_key = check_request_key(request.request_key, account.account, &account.account_key)?;
     let issued = issue(&authority, account.account, account.name, (device.device, device.device_key), now);
     authority.0.store.call(ahoy_store::AddDevice { account: account.account, device, at: now }).await?;
+    // An account that is older than contact requests has none.
+    authority.0.store.call(SetRequestKey { account: account.account, request_key }).await?;
     Ok(Json(issued))
 }
 
@@ -76,17 +85,19 @@ pub(crate) async fn renew(
 ) -> Answer<CredentialIssued> {
     let now = authority.now();
     let credential = check_request(&authority, &request, DeviceVerb::Renew, now)?;
-    let device = credential.device;
-    let key = *credential.confirmation.jwk.bytes();
-    let known = authority.0.store.call(DeviceOf { device }).await.map_err(forgotten)?;
-    if known != (credential.account, key) {
+    let account = known_device(&authority, &credential).await?;
+    let device = (credential.device, *credential.confirmation.jwk.bytes());
+    Ok(Json(issue(&authority, account.account, account.name, device, now)))
+}
+
+/// The account of a device that has not been signed out, unless it is suspended.
+async fn known_device(authority: &Authority, credential: &Credential) -> Result<Account, Refusal> {
+    let known = authority.0.store.call(DeviceOf { device: credential.device }).await.map_err(forgotten)?;
+    if known != (credential.account, *credential.confirmation.jwk.bytes()) {
         return Err(forgotten(StoreError::NotFound));
     }
     let account = authority.0.store.call(AccountOf { account: credential.account }).await.map_err(forgotten)?;
-    if account.suspended {
-        return Err(suspended());
-    }
-    Ok(Json(issue(&authority, account.account, account.name, (device, key), now)))
+    if account.suspended { Err(suspended()) } else { Ok(account) }
 }
 
 pub(crate) async fn revoke(State(authority): State<Authority>, Body(request): Body<DeviceRequest>) -> Answer<Done> {
@@ -96,6 +107,40 @@ pub(crate) async fn revoke(State(authority): State<Authority>, Body(request): Bo
     authority.0.store.call(revoke).await.map_err(forgotten)?;
     authority.publish_revocations().await?;
     Ok(Json(Done {}))
+}
+
+pub(crate) async fn revoke_device(
+    State(authority): State<Authority>,
+    Body(request): Body<api::RevokeDevice>,
+) -> Answer<Done> {
+    let now = authority.now();
+    let verb = DeviceVerb::RevokeDevice { target: request.target };
+    let credential = check_request(&authority, &request.by, verb, now)?;
+    let account = known_device(&authority, &credential).await?.account;
+    let revoke = RevokeDevice { account, device: request.target, at: now };
+    authority.0.store.call(revoke).await.map_err(no_such_device)?;
+    authority.publish_revocations().await?;
+    Ok(Json(Done {}))
+}
+
+pub(crate) async fn rename_device(
+    State(authority): State<Authority>,
+    Body(request): Body<api::RenameDevice>,
+) -> Answer<Done> {
+    let verb = DeviceVerb::RenameDevice { target: request.target, name: &request.name };
+    let credential = check_request(&authority, &request.by, verb, authority.now())?;
+    check_device_name(&request.name)?;
+    let account = known_device(&authority, &credential).await?.account;
+    let rename = RenameDevice { account, device: request.target, name: request.name };
+    authority.0.store.call(rename).await.map_err(no_such_device)?;
+    Ok(Json(Done {}))
+}
+
+fn no_such_device(error: StoreError) -> Refusal {
+    match error {
+        StoreError::NotFound => Refusal::of(ApiErrorCode::NotFound, "this account has no such device"),
+        error => error.into(),
+    }
 }
 
 fn forgotten(error: StoreError) -> Refusal {
@@ -113,7 +158,7 @@ fn refused(text: &str) -> Refusal {
 fn check_request(
     authority: &Authority,
     request: &DeviceRequest,
-    verb: DeviceVerb,
+    verb: DeviceVerb<'_>,
     now: UnixTime,
 ) -> Result<Credential, Refusal> {
     let keys = &authority.0.keys;

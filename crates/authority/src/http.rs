@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ahoy_proto::api::{ApiError, ApiErrorCode, WellKnown};
+use ahoy_proto::api::{ApiError, ApiErrorCode, Base64Url, WellKnown};
 use ahoy_proto::document::Jwk;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Request, State};
@@ -36,12 +36,15 @@ pub(crate) fn router(authority: Authority) -> Router {
         .route("/v1/revocations", get(revocations))
         .route("/v1/accounts/start", post(accounts::start))
         .route("/v1/accounts/finish", post(accounts::finish))
+        .route("/v1/accounts/delete", post(accounts::delete))
         .route("/v1/sign-in/start", post(sign_in::start))
         .route("/v1/sign-in/finish", post(sign_in::finish))
         .route("/v1/recovery", post(sign_in::recover))
         .route("/v1/password/start", post(sign_in::start_password))
         .route("/v1/password/finish", post(sign_in::finish_password))
         .route("/v1/devices", post(credentials::add_device))
+        .route("/v1/devices/revoke", post(credentials::revoke_device))
+        .route("/v1/devices/rename", post(credentials::rename_device))
         .route("/v1/credentials/renew", post(credentials::renew))
         .route("/v1/credentials/revoke", post(credentials::revoke))
         .method_not_allowed_fallback(async || {
@@ -63,6 +66,7 @@ async fn well_known(State(authority): State<Authority>) -> Json<WellKnown> {
         sign_up: config.sign_up,
         echo: config.echo.clone(),
         supernodes: config.supernodes.clone(),
+        report_key: Base64Url(keys.report_secret().report_key().to_vec()),
     })
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The folder is made whole or not at all, and a file that is missing from it is an error: an authority that quietly
 //! made itself a new OPAQUE key would void every password. `root.key` alone may be taken away once `signing.cert` is
-//! there; it is needed again when that is about to expire.
+//! there; it is needed again when that is about to expire. `report.key` alone is made where it is missing: networks that are
+//! older than reports have none, and a new one costs no more than the reports that nobody has read yet.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use ahoy_proto::call_token::CallTokenKey;
 use ahoy_proto::document::{self, Jwk, SigningKeyCertificate};
+use ahoy_proto::report::ReportSecret;
 use ahoy_proto::{NetworkId, UnixTime};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
@@ -32,6 +34,7 @@ const OPAQUE: &str = "opaque.key";
 const CALL_TOKEN: &str = "call-token.key";
 const STATELESS_RESET: &str = "stateless-reset.key";
 const ROSTER: &str = "roster.key";
+const REPORT: &str = "report.key";
 
 /// Why the keys can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +83,7 @@ pub struct Keys {
     call_token: CallTokenKey,
     stateless_reset: [u8; 32],
     roster: SigningKey,
+    report: ReportSecret,
 }
 
 impl std::fmt::Debug for Keys {
@@ -112,7 +116,16 @@ impl Keys {
             call_token: CallTokenKey::new(folder.bytes(CALL_TOKEN)?),
             stateless_reset: folder.bytes(STATELESS_RESET)?,
             roster: folder.signing_key(ROSTER)?,
+            report: folder.report_secret()?,
         })
+    }
+
+    /// The network that a folder of keys is of, by what is public in it. Says nothing of the rest.
+    ///
+    /// # Errors
+    /// When that file is missing, open to others or not a key, or the file system refuses.
+    pub fn network_of(folder: &Path) -> Result<NetworkId, KeysError> {
+        Ok(NetworkId::of_root_key(&Folder::open(folder)?.bytes(ROOT_PUBLIC)?))
     }
 
     /// The network: made from the root key.
@@ -145,6 +158,11 @@ impl Keys {
         &self.roster
     }
 
+    /// What reports are opened with.
+    pub fn report_secret(&self) -> &ReportSecret {
+        &self.report
+    }
+
     pub(crate) fn signing_key(&self) -> &SigningKey {
         &self.signing
     }
@@ -168,7 +186,7 @@ fn create(folder: &Path) -> Result<(), KeysError> {
     let root = SigningKey::from_bytes(&rand::random());
     write(&draft, ROOT, root.as_bytes())?;
     write(&draft, ROOT_PUBLIC, root.verifying_key().as_bytes())?;
-    for name in [SIGNING, CALL_TOKEN, STATELESS_RESET, ROSTER] {
+    for name in [SIGNING, CALL_TOKEN, STATELESS_RESET, ROSTER, REPORT] {
         write(&draft, name, &*Zeroizing::new(rand::random::<[u8; 32]>()))?;
     }
     write(&draft, OPAQUE, &opaque::new_setup())?;
@@ -227,6 +245,28 @@ impl Folder {
 
     fn signing_key(&self, name: &str) -> Result<SigningKey, KeysError> {
         Ok(SigningKey::from_bytes(&Zeroizing::new(self.bytes(name)?)))
+    }
+
+    /// Made if it is missing. Two processes that find it missing at once end up with the same one.
+    fn report_secret(&self) -> Result<ReportSecret, KeysError> {
+        let path = self.0.join(REPORT);
+        if !path.try_exists().map_err(io_error(&path))? {
+            self.add(REPORT, &*Zeroizing::new(rand::random::<[u8; 32]>()))?;
+        }
+        Ok(ReportSecret::new(*Zeroizing::new(self.bytes(REPORT)?)))
+    }
+
+    /// Writes a file that appears whole, unless there is one of this name by then.
+    fn add(&self, name: &str, bytes: &[u8]) -> Result<(), KeysError> {
+        let draft = format!("{name}.{}.new", std::process::id());
+        let (from, to) = (self.0.join(&draft), self.0.join(name));
+        write(&self.0, &draft, bytes)?;
+        let linked = fs::hard_link(&from, &to);
+        fs::remove_file(&from).map_err(io_error(&from))?;
+        match linked {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(io_error(&to)(error)),
+            _ => sync(&self.0),
+        }
     }
 
     /// The root key's public half and the certificate of the signing key, renewed if it is old and the root key at hand.

@@ -21,7 +21,7 @@ use std::time::Duration;
 use ahoy_proto::api::SignUpPolicy;
 use ahoy_proto::document::{Revocations, Roster, RosterEntry};
 use ahoy_proto::{Name, UnixTime};
-use ahoy_store::{AccountByName, AddInvite, Store, StoreError, Suspend};
+use ahoy_store::{AccountByName, AddInvite, RevocationSerial, Store, StoreError, Suspend};
 use data_encoding::BASE64URL_NOPAD;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -40,6 +40,10 @@ pub const INVITE_LIFE: Duration = Duration::from_secs(7 * 86_400);
 
 /// How often the signed lists are renewed; each is good for [`ROSTER_LIFE`](ahoy_proto::limits::ROSTER_LIFE).
 pub const RENEW_LISTS_EVERY: Duration = Duration::from_secs(3_600);
+
+/// How often the authority looks whether another process has revoked something: `ahoyd account suspend` is to close sessions
+/// within seconds, and a look costs one row.
+pub const LOOK_FOR_REVOCATIONS_EVERY: Duration = Duration::from_secs(1);
 
 /// What the operator decides.
 #[derive(Clone)]
@@ -173,15 +177,38 @@ impl Authority {
         self.publish_revocations().await
     }
 
-    /// Renews the lists every [`RENEW_LISTS_EVERY`], for ever.
+    /// Renews the lists every [`RENEW_LISTS_EVERY`], and follows what others revoke, for ever.
     pub async fn run(&self) {
-        let mut interval = tokio::time::interval(RENEW_LISTS_EVERY);
+        let mut renewal = interval(RENEW_LISTS_EVERY);
+        let mut look = interval(LOOK_FOR_REVOCATIONS_EVERY);
+        let mut failed = false;
         loop {
-            interval.tick().await;
-            if let Err(error) = self.renew_lists().await {
-                tracing::warn!(%error, "the signed lists could not be renewed; trying again in an hour");
+            tokio::select! {
+                _ = renewal.tick() => {
+                    if let Err(error) = self.renew_lists().await {
+                        tracing::warn!(%error, "the signed lists could not be renewed; trying again in an hour");
+                    }
+                }
+                _ = look.tick() => {
+                    let result = self.follow_revocations().await;
+                    // Every second is too often to say the same thing.
+                    if let (Err(error), false) = (&result, failed) {
+                        tracing::warn!(%error, "what other processes revoke is not seen; looking again");
+                    }
+                    failed = result.is_err();
+                }
             }
         }
+    }
+
+    /// Publishes what another process has put on the revocation list, if it has.
+    async fn follow_revocations(&self) -> Result<(), StoreError> {
+        let serial = self.0.store.call(RevocationSerial).await?;
+        if serial == self.0.revocations.borrow().document.serial {
+            return Ok(());
+        }
+        tracing::info!("another process has changed the revocation list");
+        self.publish_revocations().await
     }
 
     async fn publish_revocations(&self) -> Result<(), StoreError> {
@@ -200,6 +227,13 @@ impl Authority {
     fn now(&self) -> UnixTime {
         (self.0.config.clock)()
     }
+}
+
+/// Ticks that fall due while the store is slow are not made up for.
+fn interval(every: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(every);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
 }
 
 fn invite_hash(token: &str) -> [u8; 32] {

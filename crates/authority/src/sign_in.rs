@@ -38,8 +38,23 @@ impl Sealable for SignIn {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Ticket {
     pub(crate) account: AccountId,
-    /// SHA-256 of the OPAQUE record: a ticket from before a change of password changes it no more.
+    /// SHA-256 of the OPAQUE record: a ticket from before a change of password changes it no more, nor ends the account.
     record: [u8; 32],
+}
+
+impl Ticket {
+    /// Whether the account has the password that it had when the ticket was made.
+    pub(crate) fn check_record(&self, account: &Account) -> Result<(), Refusal> {
+        if self.record == <[u8; 32]>::from(Sha256::digest(&account.opaque_record)) {
+            Ok(())
+        } else {
+            Err(changed_meanwhile())
+        }
+    }
+}
+
+fn changed_meanwhile() -> Refusal {
+    Refusal::of(ApiErrorCode::StateRefused, "the password was changed meanwhile; sign in again")
 }
 
 impl Sealable for Ticket {
@@ -57,7 +72,11 @@ impl Authority {
 
     /// The account that a ticket opens, unless it is suspended.
     pub(crate) async fn ticket_account(&self, ticket: &Ticket) -> Result<Account, Refusal> {
-        let account = self.0.store.call(AccountOf { account: ticket.account }).await?;
+        let account = self.0.store.call(AccountOf { account: ticket.account }).await.map_err(|error| match error {
+            // It has been deleted since.
+            StoreError::NotFound => Refusal::of(ApiErrorCode::StateRefused, "this account is gone"),
+            error => error.into(),
+        })?;
         if account.suspended { Err(suspended()) } else { Ok(account) }
     }
 
@@ -115,7 +134,11 @@ pub(crate) async fn finish(
     if !OpaqueServer::finish_sign_in(&login, &request.credential_finalization) {
         return Err(refused());
     }
-    let account = authority.0.store.call(AccountOf { account }).await?;
+    let account = authority.0.store.call(AccountOf { account }).await.map_err(|error| match error {
+        // It has been deleted since the first step.
+        StoreError::NotFound => refused(),
+        error => error.into(),
+    })?;
     let sealed_account_key = account.sealed_account_key.clone();
     authority.opened(account, sealed_account_key)
 }
@@ -152,11 +175,7 @@ pub(crate) async fn finish_password(
 ) -> Answer<Done> {
     let ticket: Ticket = authority.open_state(&request.ticket)?;
     let account = authority.ticket_account(&ticket).await?;
-    let changed_meanwhile =
-        || Refusal::of(ApiErrorCode::StateRefused, "the password was changed meanwhile; sign in again");
-    if ticket.record != <[u8; 32]>::from(Sha256::digest(&account.opaque_record)) {
-        return Err(changed_meanwhile());
-    }
+    ticket.check_record(&account)?;
     let change = ChangePassword {
         account: account.account,
         old_record: account.opaque_record,

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod account;
+mod devices;
 mod person;
 
 use std::net::SocketAddr;

@@ -306,7 +306,7 @@ impl Calls {
                 Due::Ring(id) => self.end(id, v1::Cause::NoAnswer, now, outbox),
                 Due::LegReturn(id, _) => self.end(id, v1::Cause::Lost, now, outbox),
                 Due::CallToken(id) => self.renew_tokens(id, now, outbox),
-                Due::Proof(_) | Due::Names(_) => {}
+                Due::Proof(_) | Due::Names(_) | Due::Expiry(_) => {}
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::presence::Page;
 use crate::rate::Buckets;
 use crate::relay::Relay;
 use crate::requests::{self, Asker, Kind, Request};
-use crate::session::{Authority, Online, Phase, Proving, Revoked, Session, Violation};
+use crate::session::{Authority, Online, Phase, Proving, Revoked, Session, Standing, Violation};
 use crate::timers::{Due, Timers};
 use crate::{Answer, CallWelcome, Callee, ExchangeConfig, LinkId, Now, QueryId, Question, StoreError, Timer};
 
@@ -177,7 +177,7 @@ impl Links {
                 let online = Online {
                     account: credential.account,
                     device: credential.device,
-                    credential_issued_at: credential.issued_at,
+                    standing: Standing::of(&credential, now),
                     unanswered: smallvec::SmallVec::new(),
                     flows: smallvec::SmallVec::new(),
                     buckets: Buckets::default(),
@@ -247,6 +247,7 @@ impl Links {
         outbox.send(link, framed(request, Body::Welcome(welcome)));
         outbox.counters.sign_ins += 1;
         let party = online.party(link, outbox);
+        self.timers.set(online.standing.look_at, Due::Expiry(link));
         if let Some(session) = self.sessions.get_mut(&link) {
             let proven = std::mem::replace(&mut session.phase, Phase::Online(online));
             self.no_longer_half_open(link, &proven);
@@ -265,6 +266,7 @@ impl Links {
         let Some(session) = self.sessions.remove(&link) else { return };
         self.no_longer_half_open(link, &session.phase);
         let Phase::Online(online) = session.phase else { return };
+        self.timers.clear(online.standing.look_at, Due::Expiry(link));
         let party = online.party(link, outbox);
         self.long_bytes -= online.long.map_or(0, |long| long.held());
         for flow in online.flows {
@@ -295,10 +297,23 @@ impl Links {
 
     pub(crate) fn timeout(&mut self, now: Now, relay: &mut Relay, outbox: &mut Outbox) {
         while let Some(due) = self.timers.take_due(now.instant) {
-            if let Due::Proof(link) = due {
-                self.violated(link, Violation::ProofTimeout, relay, outbox);
+            match due {
+                Due::Proof(link) => self.violated(link, Violation::ProofTimeout, relay, outbox),
+                Due::Expiry(link) => self.look_at_credential(link, now, relay, outbox),
+                Due::Ring(_) | Due::LegReturn(..) | Due::CallToken(_) | Due::Names(_) => {}
             }
         }
+    }
+
+    /// A session ends with its credential.
+    fn look_at_credential(&mut self, link: LinkId, now: Now, relay: &mut Relay, outbox: &mut Outbox) {
+        let Some(online) = self.online_mut(link) else { return };
+        if online.standing.is_over(now) {
+            return self.violated(link, Violation::CredentialExpired, relay, outbox);
+        }
+        online.standing.look_again(now);
+        let look_at = online.standing.look_at;
+        self.timers.set(look_at, Due::Expiry(link));
     }
 
     /// The device signed in elsewhere.
@@ -324,7 +339,7 @@ impl Links {
         }
         let revoked = Revoked::new(revocations);
         let void = |session: &Session| match &session.phase {
-            Phase::Online(online) => revoked.covers(online.account, online.device, online.credential_issued_at),
+            Phase::Online(online) => revoked.covers(online.account, online.device, online.standing.issued_at),
             Phase::Proving(_) => false,
         };
         let closed: Vec<_> = self.sessions.iter().filter(|(_, session)| void(session)).map(|(link, _)| *link).collect();
@@ -392,6 +407,10 @@ impl Links {
                 let question = Question::ListMemberIds { account, conversation };
                 self.ask(query(Purpose::Signal { conversation, sealed }), question, outbox)?;
             }
+            Request::RenewSession { credential } => {
+                self.renew(link, &credential, now)?;
+                outbox.respond(party.link, request, Body::Done(v1::Done {}));
+            }
             Request::StartCall { call, conversation, leg, sealed } => {
                 let start = Box::new(Start { call, conversation, leg, sealed });
                 self.ask(query(Purpose::Start(start)), Question::Callees { account, conversation }, outbox)?;
@@ -415,6 +434,24 @@ impl Links {
                 outbox.tell_call(claims.call, Peer::Attach(Box::new(join), Box::new(claims)));
             }
         }
+        Ok(())
+    }
+
+    /// The session goes on as if it had been opened with this credential; one that could not have opened it changes nothing.
+    fn renew(&mut self, link: LinkId, credential: &str, now: Now) -> Result<(), Refusal> {
+        let verified = self.authority.verify(credential, self.config.network, now.unix());
+        let credential = verified.map_err(|_| CREDENTIAL_REFUSED)?;
+        let Some(online) = self.online_mut(link) else { return Ok(()) };
+        let renewed = Standing::of(&credential, now);
+        let same = (credential.account, credential.device) == (online.account, online.device)
+            && renewed.device_key == online.standing.device_key;
+        if !same {
+            return Err(CREDENTIAL_REFUSED);
+        }
+        let look_at = renewed.look_at;
+        let old = std::mem::replace(&mut online.standing, renewed);
+        self.timers.clear(old.look_at, Due::Expiry(link));
+        self.timers.set(look_at, Due::Expiry(link));
         Ok(())
     }
 
@@ -643,6 +680,8 @@ fn millis(duration: Duration) -> u32 {
 
 const SHUTTING_DOWN: &str = "this supernode goes down: sign in elsewhere";
 const RATE_LIMITED: Refusal = Refusal::new(v1::ErrorCode::RateLimited, "too many requests of this kind");
+const CREDENTIAL_REFUSED: Refusal =
+    Refusal::new(v1::ErrorCode::Forbidden, "the credential is not a good one of this account, device and device key");
 const CALL_TOKEN_REFUSED: Refusal = Refusal::new(
     v1::ErrorCode::CallTokenRefused,
     "the call token is not this device's, not of this network, or expired",

@@ -16,6 +16,7 @@ use crate::{Now, Question};
 /// Kinds of requests, each with a token bucket of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    RenewSession,
     CheckIn,
     ListDevices,
     Names,
@@ -52,6 +53,8 @@ impl Kind {
     /// tens of thousands.
     pub(crate) fn rate(self) -> Rate {
         let (burst, refill_ms) = match self {
+            // Once in half of a credential's life; each checks a signature.
+            Self::RenewSession => (5, 60_000),
             // Once in the life of a process, which may crash a few times in a row.
             Self::CheckIn => (5, 10_000),
             Self::ListDevices => (5, 3_000),
@@ -106,6 +109,7 @@ impl Kind {
         let Some(body) = body else { return Some(Self::Unknown) };
         Some(match body {
             Body::Prove(_) => return None,
+            Body::RenewSession(_) => Self::RenewSession,
             Body::CheckIn(_) => Self::CheckIn,
             Body::ListDevices(_) => Self::ListDevices,
             Body::FindAccount(_) | Body::SearchDirectory(_) => Self::Names,
@@ -132,7 +136,7 @@ impl Kind {
             Body::LeaveConversation(_) => Self::LeaveConversation,
             Body::StartCall(_) => Self::StartCall,
             Body::AnswerCall(_) | Body::DeclineCall(_) | Body::HangUp(_) | Body::AttachLeg(_) => Self::InCall,
-            Body::RenewSession(_) | Body::Fragment(_) => Self::Unknown,
+            Body::Fragment(_) => Self::Unknown,
         })
     }
 }
@@ -145,6 +149,9 @@ pub(crate) enum Request {
     AskNames(Question, usize),
     /// A question that the account's home puts, so that it hears the answer.
     AskAtHome(Question),
+    RenewSession {
+        credential: String,
+    },
     SetActivity {
         away: bool,
     },
@@ -292,8 +299,17 @@ fn check_conversation(body: Body, asker: Asker) -> Result<Request, Refusal> {
             let conversation = id(&request.conversation)?;
             Question::LeaveConversation { account, device, conversation, at_ms: now.unix_ms }
         }
+        Body::RenewSession(request) => return renew(request),
         body => return check_call(body),
     }))
+}
+
+fn renew(request: v1::RenewSession) -> Result<Request, Refusal> {
+    let v1::RenewSession { credential } = request;
+    if credential.len() > limits::UNPROVEN_MESSAGE_MAX {
+        return Err(Refusal::invalid("a credential is shorter than 4 KiB"));
+    }
+    Ok(Request::RenewSession { credential })
 }
 
 fn check_call(body: Body) -> Result<Request, Refusal> {

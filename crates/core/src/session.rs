@@ -3,18 +3,22 @@
 //! Invariant: before proof nothing but `Prove` is read, and nothing is kept but one unfinished message of 4 KiB.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ahoy_proto::document::{self, Credential, DocumentError, Revocations};
 use ahoy_proto::flow::FlowId;
 use ahoy_proto::frame::{Assembler, Deframer};
 use ahoy_proto::proof::proof_input;
-use ahoy_proto::{AccountId, DeviceId, UnixTime, limits, v1};
+use ahoy_proto::{AccountId, DeviceId, NetworkId, UnixTime, limits, v1};
 use ed25519_dalek::{Signature, VerifyingKey};
 use smallvec::SmallVec;
 
-use crate::ExchangeConfig;
 use crate::rate::Buckets;
+use crate::{ExchangeConfig, Now};
+
+/// Longest time between two looks at whether a credential has expired, because the wall clock may be set meanwhile: 100,000
+/// sessions cost 28 looks a second.
+const EXPIRY_LOOK_EVERY: Duration = Duration::from_secs(3600);
 
 /// A rule that a peer has broken. Each closes the link with its own wire error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -139,13 +143,48 @@ pub(crate) struct Proving {
 pub(crate) struct Online {
     pub(crate) account: AccountId,
     pub(crate) device: DeviceId,
-    /// When the credential was signed: revocations go by it.
-    pub(crate) credential_issued_at: UnixTime,
+    pub(crate) standing: Standing,
     pub(crate) unanswered: SmallVec<[u64; 2]>,
     pub(crate) flows: SmallVec<[FlowId; 1]>,
     pub(crate) buckets: Buckets,
     /// The long message that is under way.
     pub(crate) long: Option<Box<Assembler>>,
+}
+
+/// What a session rests on: its newest credential.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(crate) device_key: [u8; 32],
+    /// When the credential was signed: revocations go by it.
+    pub(crate) issued_at: UnixTime,
+    /// Its last second.
+    expires: UnixTime,
+    /// When the timer looks at it.
+    pub(crate) look_at: Instant,
+}
+
+impl Standing {
+    pub(crate) fn of(credential: &Credential, now: Now) -> Self {
+        let mut standing = Self {
+            device_key: *credential.confirmation.jwk.bytes(),
+            issued_at: credential.issued_at,
+            expires: credential.expires,
+            look_at: now.instant,
+        };
+        standing.look_again(now);
+        standing
+    }
+
+    pub(crate) fn is_over(&self, now: Now) -> bool {
+        now.unix() > self.expires
+    }
+
+    /// Puts off the next look until the credential is over, as far as the clocks can say.
+    pub(crate) fn look_again(&mut self, now: Now) {
+        let over_ms = self.expires.0.saturating_add(1).saturating_mul(1000);
+        let left = Duration::from_millis(over_ms.saturating_sub(now.unix_ms));
+        self.look_at = now.instant + left.min(EXPIRY_LOOK_EVERY);
+    }
 }
 
 impl Phase {
@@ -170,10 +209,7 @@ impl Proving {
         if prove.version < config.minimum_version {
             return Err(Violation::VersionTooOld);
         }
-        let credential: Credential = document::verify(&prove.credential, &authority.signing_keys, config.network, now)?;
-        if authority.revoked.covers(credential.account, credential.device, credential.issued_at) {
-            return Err(Violation::CredentialRevoked);
-        }
+        let credential = authority.verify(&prove.credential, config.network, now)?;
         let key = credential.confirmation.jwk.verifying_key().ok_or(Violation::ProofInvalid)?;
         let signature = Signature::from_slice(&prove.signature).map_err(|_| Violation::ProofInvalid)?;
         let input = proof_input(config.network, config.supernode, &self.nonce, self.exporter.as_ref());
@@ -188,6 +224,17 @@ pub(crate) struct Authority {
     pub(crate) signing_keys: Vec<VerifyingKey>,
     pub(crate) revoked: Revoked,
     pub(crate) roster_serial: u64,
+}
+
+impl Authority {
+    /// Checks a credential: signature, network, dates, revocations.
+    pub(crate) fn verify(&self, token: &str, network: NetworkId, now: UnixTime) -> Result<Credential, Violation> {
+        let credential: Credential = document::verify(token, &self.signing_keys, network, now)?;
+        if self.revoked.covers(credential.account, credential.device, credential.issued_at) {
+            return Err(Violation::CredentialRevoked);
+        }
+        Ok(credential)
+    }
 }
 
 /// A revocation list, for look-up.

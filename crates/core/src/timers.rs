@@ -12,6 +12,8 @@ use crate::LinkId;
 pub enum Timer {
     /// When a link has had its time to prove itself.
     Proof,
+    /// When a session's credential may have expired.
+    Expiry,
     /// When a call has rung for long enough.
     Ring,
     /// When a leg has been without a link for long enough.
@@ -26,6 +28,7 @@ pub enum Timer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Due {
     Proof(LinkId),
+    Expiry(LinkId),
     Ring(CallId),
     LegReturn(CallId, u8),
     CallToken(CallId),
@@ -36,6 +39,7 @@ impl Due {
     fn timer(self) -> Timer {
         match self {
             Self::Proof(_) => Timer::Proof,
+            Self::Expiry(_) => Timer::Expiry,
             Self::Ring(_) => Timer::Ring,
             Self::LegReturn(..) => Timer::LegReturn,
             Self::CallToken(_) => Timer::CallToken,

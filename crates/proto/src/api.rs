@@ -230,8 +230,8 @@ pub struct AccountOpened {
     pub account_key: Jwk,
     /// Sealed under the export key, or under the recovery code in a response to [`Recover`].
     pub sealed_account_key: Base64Url,
-    /// Good for 10 minutes and for [`AddDevice`], [`StartPassword`], [`FinishPassword`] and [`DeleteAccount`]; only until
-    /// the password changes.
+    /// Good for 10 minutes and for [`AddDevice`], [`StartPassword`], [`FinishPassword`] and [`DeleteAccount`]; the last
+    /// two only until the password changes.
     pub ticket: Base64Url,
 }
 

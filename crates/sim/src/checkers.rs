@@ -24,6 +24,14 @@ pub enum Checker {
     Bounds,
     /// What was acknowledged is there.
     NothingLost,
+    /// Nothing is taken in twice, and everybody has the same.
+    NothingTwice,
+    /// Each sender's letters stand in the order in which they were written.
+    Order,
+    /// What devices were told of their contacts' presence is true.
+    Presence,
+    /// Contacts are on both sides what they are in the store.
+    Contacts,
 }
 
 /// A rule that did not hold.
@@ -177,13 +185,14 @@ pub(crate) struct Promises {
 impl Promises {
     /// An answer has left the store.
     pub(crate) fn made(&mut self, question: &Question, answer: &Answer) {
-        if let (Question::AcknowledgeInbox { device, up_to }, Answer::Done) = (question, answer) {
+        if let (Question::Acknowledge { device, inbox: up_to, .. }, Answer::Done) = (question, answer) {
             let inbox = self.inboxes.entry(*device).or_default();
             inbox.retain(|sequence, _| sequence > up_to);
         }
         let (conversation, head, deliveries) = match answer {
             Answer::Created { conversation, deliveries } => (&conversation.conversation, 0, deliveries),
             Answer::Committed { entry, deliveries, .. } => (&entry.conversation, entry.sequence, deliveries),
+            Answer::Appended { entry, .. } => (&entry.conversation, entry.sequence, &Vec::new()),
             _ => return,
         };
         if let Ok(id) = ConversationId::try_from(&conversation[..]) {
@@ -195,9 +204,14 @@ impl Promises {
         }
     }
 
+    /// Its last member has left a group.
+    pub(crate) fn emptied(&mut self, conversation: ConversationId) {
+        self.heads.remove(&conversation);
+    }
+
     pub(crate) fn check(&self, store: &MemoryStore) -> Result<(), Finding> {
         for (conversation, head) in &self.heads {
-            if !store.has_conversation(*conversation) || (store.log(*conversation).len() as u64) < *head {
+            if store.head(*conversation).is_none_or(|kept| kept < *head) {
                 let what = format!("conversation {conversation} does not reach entry {head}");
                 return Err((Checker::NothingLost, what));
             }

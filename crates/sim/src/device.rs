@@ -8,6 +8,7 @@ use ahoy_core::LinkId;
 use ahoy_proto::document::{self, Confirmation, Credential, Jwk};
 use ahoy_proto::flow::FlowId;
 use ahoy_proto::frame::{self, Deframer};
+use ahoy_proto::request_key::RequestSecret;
 use ahoy_proto::{AccountId, CallId, DeviceId, Name, UnixTime, binding, limits, v1};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -17,6 +18,7 @@ use rand::{Rng, RngExt};
 use crate::agenda::{Happening, START_MS};
 use crate::calls::Act;
 use crate::checkers::{Checker, Finding};
+use crate::history::History;
 use crate::network::{Way, between, one_way};
 use crate::supernode::{NETWORK, SUPERNODE, authority_key};
 use crate::world::World;
@@ -27,10 +29,14 @@ pub(crate) struct Device {
     credential: String,
     /// What its process has committed.
     disk: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// What was said, as far as its process has committed it.
+    pub(crate) history: History,
+    /// Whether its person has gone away from it; true until it says otherwise.
+    pub(crate) away: bool,
     /// Counts the lives of its process.
     pub(crate) life: u64,
     /// `None` while its process is not there, and for the stranger.
-    member: Option<Box<Member>>,
+    pub(crate) member: Option<Box<Member>>,
     pub(crate) is_stranger: bool,
     pub(crate) link: Option<DeviceLink>,
     wake: Option<Instant>,
@@ -102,11 +108,15 @@ impl Device {
             issued_at: UnixTime(START_MS / 1000),
             expires: UnixTime(START_MS / 1000).plus(limits::CREDENTIAL_LIFE),
         };
+        let request_secret = Some(RequestSecret::of_account_key(&account_key));
         let account_key = *account_key.verifying_key().as_bytes();
+        let network = NETWORK;
         Self {
-            identity: Identity { network: NETWORK, account, name, device, device_key, account_key, binding },
+            identity: Identity { network, account, name, device, device_key, account_key, request_secret, binding },
             credential: document::sign(&credential, &authority_key()),
             disk: BTreeMap::new(),
+            history: History::default(),
+            away: true,
             life: 0,
             member: None,
             is_stranger: false,
@@ -132,10 +142,14 @@ impl World {
     pub(crate) fn device_starts(&mut self, device: usize) {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
+        let now = self.agenda.now();
         let this = &mut self.devices[device];
         this.life += 1;
+        this.away = true;
         if !this.is_stranger {
-            this.member = Some(Box::new(Member::new(this.identity.clone(), this.disk.clone(), seed)));
+            let mut member = Member::new(this.identity.clone(), this.disk.clone(), seed);
+            member.set_clock(now.unix_ms, now.instant);
+            this.member = Some(Box::new(member));
         }
         self.drain_member(device);
         self.dial_soon(device, Duration::from_millis(1));
@@ -312,11 +326,16 @@ impl World {
                     }
                 }
                 Output::Persist(batch) => {
-                    for (key, value) in batch {
+                    for (key, value) in batch.pairs {
                         match value {
                             Some(value) => self.devices[device].disk.insert(key, value),
                             None => self.devices[device].disk.remove(&key),
                         };
+                    }
+                    for change in &batch.history {
+                        self.letters.committed(change);
+                        let kept = self.devices[device].history.apply(change);
+                        self.note(kept);
                     }
                 }
                 Output::Event(event) => self.told(device, event),
@@ -379,6 +398,16 @@ impl World {
                     self.devices[device].away_since = None;
                 }
             }
+            Event::Answer { .. }
+            | Event::Contact(_)
+            | Event::Presence { .. }
+            | Event::Settings(_)
+            | Event::Conversation(_)
+            | Event::ConversationLeft { .. }
+            | Event::History { .. }
+            | Event::Receipt { .. }
+            | Event::Typing { .. }
+            | Event::NewOwnDevice { .. } => {}
             other => self.note(Err((Checker::Calls, format!("device {device} was told {other:?}")))),
         }
     }
@@ -395,6 +424,7 @@ impl World {
         if self.devices[device].is_stranger {
             return self.attack(device);
         }
+        self.write(device);
         let roll = self.rng.random_range(0..100);
         match self.devices[device].talk.as_ref().map(|talk| &talk.stage) {
             None if roll < 50 => {

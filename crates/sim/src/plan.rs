@@ -24,6 +24,8 @@ pub struct Plan {
     pub storm: Duration,
     /// Mean time from one accident to the next: a dead link, a crash, a store that fails.
     pub accidents: Duration,
+    /// Whether people stop being contacts, block each other and make up.
+    pub quarrels: bool,
     /// A mistake planted to show that a checker finds it.
     pub fault: Option<Fault>,
 }
@@ -45,6 +47,14 @@ pub enum Fault {
     StoreForgets,
     /// A returned leg is not connected again.
     SwallowLegUp,
+    /// The store appends a message again that stands in the log.
+    AppendTwice,
+    /// The store takes messages in whatever order they come.
+    AcceptGaps,
+    /// The store forgets one in eight of the messages that it has answered for.
+    ForgetMessages,
+    /// One in three changes of presence is not told.
+    SwallowPresence,
 }
 
 impl Plan {
@@ -60,6 +70,7 @@ impl Plan {
             jitter: Duration::from_millis(rng.random_range(1..30)),
             storm: Duration::from_secs(90),
             accidents: Duration::from_millis(rng.random_range(2_000..15_000)),
+            quarrels: rng.random_bool(0.3),
             fault: None,
         }
     }

@@ -40,10 +40,12 @@ impl World {
         let sealed = Bytes::from_static(b"not sealed at all");
         let cause = self.rng.random_range(0..12);
         let account = self.devices[0].identity.account;
+        let stranger = self.devices.iter().find(|device| device.is_stranger);
+        let stranger = stranger.map_or_else(Bytes::new, |device| device.identity.account.to_bytes());
         let conversation =
             self.supernode.store.conversations(account).first().map_or_else(Bytes::new, |id| id.to_bytes());
         let call_token = self.flows.tokens().next_back().cloned().unwrap_or_default();
-        match self.rng.random_range(0..8) {
+        match self.rng.random_range(0..16) {
             0 => Body::AnswerCall(v1::AnswerCall { call, leg, sealed }),
             1 => Body::DeclineCall(v1::DeclineCall { call, cause }),
             2 => Body::HangUp(v1::HangUp { call, cause }),
@@ -55,6 +57,28 @@ impl World {
                 generation: 1,
                 epoch: self.rng.random_range(0..9),
                 commit: sealed.clone(),
+                group_info: sealed,
+                welcomes: Vec::new(),
+                add: vec![stranger],
+                remove: vec![account.to_bytes()],
+            }),
+            7 => Body::SendMessage(v1::SendMessage {
+                conversation,
+                number: self.rng.random_range(0..3),
+                generation: 1,
+                epoch: self.rng.random_range(0..9),
+                sealed,
+            }),
+            8 => Body::RequestContact(v1::RequestContact { account: account.to_bytes(), note: sealed }),
+            9 => Body::AnswerContact(v1::AnswerContact { account: account.to_bytes(), accept: true }),
+            10 => Body::SendSignal(v1::SendSignal { conversation, sealed }),
+            11 => Body::SetReceipt(v1::SetReceipt { conversation, sealed }),
+            12 => Body::LeaveConversation(v1::LeaveConversation { conversation }),
+            13 => Body::FetchMembers(v1::FetchMembers { conversation }),
+            14 => Body::CreateConversation(v1::CreateConversation {
+                conversation: LegId(self.rng.random()).to_bytes(),
+                peer: account.to_bytes(),
+                epoch: 1,
                 group_info: sealed,
                 welcomes: Vec::new(),
             }),

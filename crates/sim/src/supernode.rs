@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use ahoy_core::testing::MemoryStore;
-use ahoy_core::{Exchange, ExchangeConfig, Forward, LinkId, Output, PeerMessage, Recipient, ShardId, StoreError};
+use ahoy_core::{
+    Answer, Exchange, ExchangeConfig, Forward, LinkId, Output, PeerMessage, Question, Recipient, ShardId, StoreError,
+};
 use ahoy_proto::call_token::CallTokenKey;
 use ahoy_proto::document::Revocations;
 use ahoy_proto::flow::FlowId;
@@ -258,22 +260,46 @@ impl World {
         let alive = life == self.supernode.life;
         if !alive {
             if self.rng.random() {
-                let answer = self.supernode.store.answer(question.clone());
-                self.promises.made(&question, &answer);
+                self.carry_out(question);
             }
             return;
         }
         self.supernode.questions -= 1;
-        let answer = if self.supernode.store_fails {
-            Err(StoreError::Unavailable)
-        } else {
-            let answer = self.supernode.store.answer(question.clone());
-            self.promises.made(&question, &answer);
-            Ok(answer)
-        };
+        let answer = if self.supernode.store_fails { Err(StoreError::Unavailable) } else { Ok(self.carry_out(question)) };
         let now = self.agenda.now();
         self.exchange(shard).handle_answer(query, answer, now);
         self.drain_shard(shard);
+    }
+
+    /// Carries out a verb, as well as the planted fault lets the store.
+    fn carry_out(&mut self, mut question: Question) -> Answer {
+        let fault = self.plan.fault;
+        let before = (fault == Some(Fault::ForgetMessages)).then(|| self.supernode.store.clone());
+        if let Question::SendMessage { conversation, device, number, .. } = &mut question {
+            let (_, sent) = self.supernode.store.cursor(*conversation, *device).unwrap_or_default();
+            let wrong = match fault {
+                Some(Fault::AppendTwice) => *number <= sent,
+                Some(Fault::AcceptGaps) => *number > sent + 1,
+                _ => false,
+            };
+            if wrong {
+                *number = sent + 1;
+            }
+        }
+        let answer = self.supernode.store.answer(question.clone());
+        self.promises.made(&question, &answer);
+        if let Question::LeaveConversation { conversation, .. } = question
+            && !self.supernode.store.has_conversation(conversation)
+        {
+            self.promises.emptied(conversation);
+        }
+        let sent = matches!(question, Question::SendMessage { .. }) && matches!(answer, Answer::Appended { .. });
+        if let Some(before) = before.filter(|_| sent)
+            && self.rng.random_bool(1.0 / 8.0)
+        {
+            self.supernode.store = before;
+        }
+        answer
     }
 
     pub(crate) fn voice_to_shard(&mut self, id: LinkId, datagram: &[u8]) -> Result<(), Finding> {
@@ -390,6 +416,9 @@ impl World {
                 false
             }
             Body::CallEnded(_) => self.plan.fault == Some(Fault::SwallowCallEnded) && self.rng.random_bool(1.0 / 3.0),
+            Body::PresenceChanged(_) => {
+                self.plan.fault == Some(Fault::SwallowPresence) && self.rng.random_bool(1.0 / 3.0)
+            }
             Body::LegUp(_) => self.plan.fault == Some(Fault::SwallowLegUp) && self.summary.legs_returned > 0,
             _ => false,
         }
@@ -415,8 +444,7 @@ impl World {
     pub(crate) fn check_bounds(&self) -> Result<(), Finding> {
         let gauges: Vec<_> = self.supernode.shards.iter().map(Exchange::gauges).collect();
         let sum = |of: fn(&ahoy_core::Gauges) -> usize| gauges.iter().map(of).sum::<usize>();
-        let (calls, flows, half_open, timers) =
-            (sum(|g| g.calls), sum(|g| g.flows), sum(|g| g.half_open), sum(|g| g.timers));
+        let (calls, flows, links, timers) = (sum(|g| g.calls), sum(|g| g.flows), sum(|g| g.links), sum(|g| g.timers));
         let broken = |what: String| Err((Checker::Bounds, what));
         for (shard, gauges) in gauges.iter().enumerate() {
             let links = self.network.at_shard(ShardId(shard as u16), self.supernode.life);
@@ -427,10 +455,8 @@ impl World {
         if sum(|g| g.queries) != self.supernode.questions {
             return broken(format!("{} queries wait for {} questions", sum(|g| g.queries), self.supernode.questions));
         }
-        if flows > 2 * calls || timers > half_open + 3 * calls {
-            return broken(format!(
-                "{flows} flows and {timers} timers for {calls} calls and {half_open} half-open links"
-            ));
+        if flows > 2 * calls || timers > links + 3 * calls {
+            return broken(format!("{flows} flows and {timers} timers for {calls} calls and {links} links"));
         }
         Ok(())
     }

@@ -213,7 +213,7 @@ fn shown(transaction: &Transaction<'_>, pair: Pair) -> Result<v1::ContactChanged
             account: pair.other.to_bytes(),
             name: row.get(0)?,
             account_key: Bytes::from(row.get::<_, Vec<u8>>(1)?),
-            state: seen.unwrap_or(v1::ContactState::None.into()),
+            state: seen.unwrap_or_else(|| v1::ContactState::None.into()),
             since: since.unwrap_or(0),
             note: row.get::<_, Option<Vec<u8>>>(4)?.unwrap_or_default().into(),
             last_seen: v1::LastSeen::Unspecified.into(),

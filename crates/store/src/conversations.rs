@@ -170,7 +170,8 @@ fn conversation(account: AccountId, row: &Row<'_>) -> rusqlite::Result<v1::Conve
         head: row.get(4)?,
         receipts_serial: row.get(5)?,
         acknowledged: row.get::<_, Option<u64>>(6)?.unwrap_or(0),
-        sent: row.get::<_, Option<u64>>(7)?.unwrap_or(0),
+        // Unknown after a restoration: none, as far as the store can say.
+        sent: row.get::<_, Option<i64>>(7)?.and_then(|sent| u64::try_from(sent).ok()).unwrap_or(0),
     })
 }
 

@@ -28,6 +28,9 @@ crate::statements::statements! {
         WHERE cursors.device = ?1 AND acknowledged <= floor AND floor < head";
 }
 
+/// What stands for the number of a device's last message after a restoration: it may have sent more than the backup knows.
+pub(crate) const SENT_UNKNOWN: i64 = -1;
+
 /// Log entries deleted in one go, so that a device which comes back after a month does not hold up the store: some 10 ms. What
 /// is left goes with the next ones, or with its time.
 const DROPPED_AT_ONCE_MAX: usize = 1_000;

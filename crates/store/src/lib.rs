@@ -24,6 +24,7 @@ mod members;
 mod operator;
 mod receipts;
 mod reports;
+mod restoration;
 mod schema;
 mod settings;
 mod statements;
@@ -55,12 +56,13 @@ pub use expiry::{Expire, Expired};
 pub use inbox::{FetchInbox, Welcoming};
 pub use invites::{AddInvite, Admission, CheckAdmission};
 pub use key_packages::{ClaimKeyPackages, PublishKeyPackages};
-pub use lists::{PruneRevocations, RevocationLists, Revocations, SetRoster};
+pub use lists::{PruneRevocations, RevocationLists, RevocationSerial, Revocations, SetRoster};
 pub use log::{Appended, FetchLog, SendMessage, Sent};
 pub use members::{CallWelcome, Callee, Callees, FetchMembers, LeaveConversation, ListMemberIds};
-pub use operator::{AccountSummary, ListAccounts};
+pub use operator::{AccountSummary, ListAccounts, SummaryOf};
 pub use receipts::{FetchReceipts, ReceiptSet, SetReceipt};
 pub use reports::{ForgetReport, ListReports, Report, Reported};
+pub use restoration::AfterRestore;
 pub use settings::ChangeSettings;
 
 /// What arrived in an inbox, and whose inbox it is, so that a device that is online gets it at once.

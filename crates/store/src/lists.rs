@@ -56,6 +56,17 @@ impl Verb for Revocations {
     }
 }
 
+/// Asks for the serial number of the revocation list alone, to see whether another process has changed it.
+#[derive(Debug)]
+pub struct RevocationSerial;
+
+impl Verb for RevocationSerial {
+    type Output = u64;
+    fn run(self, transaction: &Transaction<'_>) -> Result<u64, StoreError> {
+        serial(transaction, List::Revocations)
+    }
+}
+
 fn revoked<Id>(
     transaction: &Transaction<'_>,
     kind: Kind,

@@ -7,6 +7,7 @@ use prost::Message;
 use rusqlite::{OptionalExtension, Row, params};
 
 use crate::batch::{Transaction, Verb};
+use crate::cursors::SENT_UNKNOWN;
 use crate::members::members;
 use crate::{StoreError, inbox};
 
@@ -35,6 +36,7 @@ pub struct Appended {
 }
 
 /// What became of a message.
+#[expect(clippy::large_enum_variant, reason = "nearly all are appended, and each lives for one reply")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sent {
     /// It stands in the log.
@@ -73,12 +75,14 @@ impl Verb for SendMessage {
         let sending = params![account.0, id.0, device.0];
         let state = transaction.0.prepare_cached(SENDING)?.query_row(sending, Sending::read)?;
         let sent = state.sent.ok_or(StoreError::Conflict)?;
-        if self.number <= sent {
+        let number = i64::try_from(self.number).map_err(|_| StoreError::Conflict)?;
+        if number <= sent {
             return Ok(Sent::Repeated);
         }
         let oldest = state.epoch.saturating_sub(PAST_EPOCHS).max(state.safe_epoch);
         let epoch_holds = self.generation == state.generation && (oldest..=state.epoch).contains(&self.epoch);
-        if self.number != sent + 1 || !epoch_holds {
+        let follows = number == sent + 1 || sent == SENT_UNKNOWN;
+        if !follows || !epoch_holds {
             return Err(StoreError::Conflict);
         }
         let message = v1::SealedMessage { number: self.number, sealed: self.sealed };
@@ -111,7 +115,7 @@ struct Sending {
     safe_epoch: u64,
     head: u64,
     /// `None`: the device is not in the group.
-    sent: Option<u64>,
+    sent: Option<i64>,
     usage: u64,
 }
 

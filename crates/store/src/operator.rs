@@ -7,6 +7,9 @@ use crate::batch::{Transaction, Verb};
 use crate::{Day, StoreError, accounts};
 
 crate::statements::statements! {
+    ONE = "SELECT account, name, suspended, made_at,
+        (SELECT count(*) FROM devices WHERE devices.account = accounts.account), last_seen_day
+        FROM accounts WHERE account = ?1";
     LIST = "SELECT account, name, suspended, made_at,
         (SELECT count(*) FROM devices WHERE devices.account = accounts.account), last_seen_day
         FROM accounts WHERE name > ?1 ORDER BY name LIMIT ?2";
@@ -42,21 +45,36 @@ pub struct ListAccounts {
 impl Verb for ListAccounts {
     type Output = Vec<AccountSummary>;
     fn run(self, transaction: &Transaction<'_>) -> Result<Vec<AccountSummary>, StoreError> {
-        let summary = |row: &Row<'_>| {
-            let day: u32 = row.get(5)?;
-            Ok(AccountSummary {
-                account: AccountId(row.get(0)?),
-                name: accounts::name(row, 1)?,
-                suspended: row.get(2)?,
-                made_at: UnixTime(row.get(3)?),
-                devices: row.get(4)?,
-                last_seen: (day > 0).then_some(Day(day)),
-            })
-        };
         // Every name is greater than the empty string.
         let after = self.after.as_ref().map_or("", Name::as_str);
         let mut statement = transaction.0.prepare_cached(LIST)?;
         let rows = statement.query_map(params![after, PAGE_MAX], summary)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
+}
+
+/// One account, or [`StoreError::NotFound`].
+#[derive(Debug)]
+pub struct SummaryOf {
+    /// Which.
+    pub account: AccountId,
+}
+
+impl Verb for SummaryOf {
+    type Output = AccountSummary;
+    fn run(self, transaction: &Transaction<'_>) -> Result<AccountSummary, StoreError> {
+        Ok(transaction.0.prepare_cached(ONE)?.query_row([self.account.0], summary)?)
+    }
+}
+
+fn summary(row: &Row<'_>) -> rusqlite::Result<AccountSummary> {
+    let day: u32 = row.get(5)?;
+    Ok(AccountSummary {
+        account: AccountId(row.get(0)?),
+        name: accounts::name(row, 1)?,
+        suspended: row.get(2)?,
+        made_at: UnixTime(row.get(3)?),
+        devices: row.get(4)?,
+        last_seen: (day > 0).then_some(Day(day)),
+    })
 }

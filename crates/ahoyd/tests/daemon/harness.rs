@@ -6,6 +6,10 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use ahoy_client::account::{self, AccountError, Network, NetworkUrl, NewAccount, contact};
+use ahoy_client::driver::{Client, ClientOptions, Events};
+use ahoy_client::profile::{Identity, Profile};
+use ahoy_proto::{Name, UnixTime};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Longest wait for anything, on a machine that is busy.
@@ -42,7 +46,68 @@ pub(crate) fn free_port() -> u16 {
         .unwrap()
 }
 
+/// A configuration file for `ahoyd serve` on loopback, and its port. `more` is further keys.
+pub(crate) fn configure(folder: &Path, more: &str) -> (String, u16) {
+    let port = free_port();
+    let file = folder.join("ahoy.toml");
+    let data = folder.join("data");
+    let text = format!(
+        "name = \"example.org\"\ndata = {data:?}\nlisten = [\"127.0.0.1:{port}\"]\npublic = [\"127.0.0.1:{port}\"]\n{more}"
+    );
+    std::fs::write(&file, text).unwrap();
+    (file.to_str().unwrap().to_owned(), port)
+}
+
+/// What a command of the operator's prints, once sure that it succeeded.
+pub(crate) fn said(arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } = ahoyd(arguments).output().unwrap();
+    assert!(status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).unwrap()
+}
+
+/// The same with `--json`: an object a line.
+pub(crate) fn objects(arguments: &[&str]) -> Vec<serde_json::Value> {
+    let said = said(&[arguments, &["--json"]].concat());
+    said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Signs up, at a network that is open to everybody.
+pub(crate) fn sign_up(daemon: &Daemon, name: &str) -> Identity {
+    let name = Name::parse(name).unwrap();
+    let new = NewAccount { name: &name, password: PASSWORD, invite: None, device_name: "test" };
+    account::sign_up(&network(daemon), new, now()).unwrap().identity
+}
+
+/// Signs in on another device.
+pub(crate) fn sign_in(daemon: &Daemon, name: &str) -> Result<Identity, AccountError> {
+    account::sign_in(&network(daemon), &Name::parse(name).unwrap(), PASSWORD, "test", now())
+}
+
+fn network(daemon: &Daemon) -> Network {
+    contact(&NetworkUrl::parse(&daemon.url()).unwrap(), None, now()).unwrap().network
+}
+
+fn now() -> UnixTime {
+    std::time::SystemTime::now().into()
+}
+
+/// Everybody's.
+pub(crate) const PASSWORD: &str = "correct horse";
+
+/// A client of this identity, with a profile of its own.
+pub(crate) async fn client(identity: &Identity, folder: &Path) -> (Client, Events) {
+    let profile = Profile::open(folder).unwrap();
+    profile.keep(identity).unwrap();
+    Client::start(profile, ClientOptions::default()).await.unwrap()
+}
+
 impl Daemon {
+    /// `ahoyd serve` by a file in this folder, open to everybody, ready; and the file.
+    pub(crate) fn serve(folder: &Path) -> (Self, String) {
+        let (file, port) = configure(folder, "sign_up = \"open\"\n");
+        (Self::start(&["serve", "--config", &file], port, &[]), file)
+    }
+
     /// `ahoyd dev` on this data folder, ready.
     pub(crate) fn dev(data: &Path, settings: &[&str]) -> Self {
         let port = free_port();

@@ -1,33 +1,19 @@
-use std::path::Path;
-
 use ahoy_client::account::{AccountError, NetworkUrl, NewAccount, contact, sign_up};
 use ahoy_proto::Name;
 use ahoy_proto::api::ApiErrorCode;
 
-use crate::harness::{Daemon, ahoyd, free_port};
-
-/// `ahoyd serve` on loopback, by a file; by invite, as is the default.
-fn serve(folder: &Path) -> (Daemon, String) {
-    let port = free_port();
-    let file = folder.join("ahoy.toml");
-    let data = folder.join("data");
-    let text = format!(
-        "name = \"example.org\"\ndata = {data:?}\nlisten = [\"127.0.0.1:{port}\"]\npublic = [\"127.0.0.1:{port}\"]\n"
-    );
-    std::fs::write(&file, text).unwrap();
-    let file = file.to_str().unwrap().to_owned();
-    (Daemon::start(&["serve", "--config", &file], port, &[]), file)
-}
+use crate::harness::{Daemon, ahoyd, configure, objects};
 
 #[test]
 fn an_invite_made_beside_the_running_daemon_lets_one_person_in() {
     let folder = tempfile::tempdir().unwrap();
-    let (daemon, file) = serve(folder.path());
+    let (file, port) = configure(folder.path(), "");
+    let daemon = Daemon::start(&["serve", "--config", &file], port, &[]);
     let output = ahoyd(&["invite", "--config", &file]).output().unwrap();
     assert!(output.status.success());
     let invite = String::from_utf8(output.stdout).unwrap();
 
-    let now = || std::time::SystemTime::now().into();
+    let now = || ahoy_proto::UnixTime::from(std::time::SystemTime::now());
     let network = contact(&NetworkUrl::parse(&daemon.url()).unwrap(), None, now()).unwrap().network;
     let try_as = |name: &str, invite: Option<&str>| {
         let name = Name::parse(name).unwrap();
@@ -38,6 +24,12 @@ fn an_invite_made_beside_the_running_daemon_lets_one_person_in() {
     assert!(refused(try_as("alice", None)));
     assert_eq!(try_as("alice", Some(invite.trim())).unwrap().as_str(), "alice");
     assert!(refused(try_as("bob", Some(invite.trim()))));
+    let several = objects(&["invite", "--config", &file, "--count", "2"]);
+    for (name, made) in ["bob", "carol"].into_iter().zip(&several) {
+        assert!(try_as(name, made["invite"].as_str()).is_ok());
+        assert!(made["expires"].as_u64() > Some(now().0));
+    }
+    assert_eq!(several.len(), 2);
 }
 
 #[test]

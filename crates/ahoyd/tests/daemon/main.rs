@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+mod accounts;
+mod backups;
 mod harness;
 mod invites;
 mod logs;
 mod refusals;
+mod reports;
 mod restarts;
 mod tls;

@@ -6,7 +6,7 @@ use super::*;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 
-const FILES: [&str; 8] = [ROOT, ROOT_PUBLIC, SIGNING, CERTIFICATE, OPAQUE, CALL_TOKEN, STATELESS_RESET, ROSTER];
+const FILES: [&str; 9] = [ROOT, ROOT_PUBLIC, SIGNING, CERTIFICATE, OPAQUE, CALL_TOKEN, STATELESS_RESET, ROSTER, REPORT];
 
 fn made() -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
@@ -24,10 +24,12 @@ fn keys_are_made_once_and_read_ever_after() {
     let (_folder, path) = made();
     let [first, second] = [(); 2].map(|()| Keys::load_or_create(&path, NOW).unwrap());
     assert_eq!(first.network(), second.network());
+    assert_eq!(first.network(), Keys::network_of(&path).unwrap());
     assert_eq!(first.signing_key_certificate(), second.signing_key_certificate());
     assert_eq!(first.opaque_setup(), second.opaque_setup());
     assert_eq!(first.stateless_reset_key(), second.stateless_reset_key());
     assert_eq!(first.roster_key().to_bytes(), second.roster_key().to_bytes());
+    assert_eq!(first.report_secret().as_bytes(), second.report_secret().as_bytes());
     assert_ne!(first.network(), Keys::load_or_create(&made().1.with_file_name("other"), NOW).unwrap().network());
 }
 
@@ -62,6 +64,28 @@ fn a_file_that_is_missing_cut_or_too_long_is_named() {
         let error = Keys::load_or_create(&path, NOW).unwrap_err();
         assert!(matches!(&error, KeysError::Missing { path } if *path == file), "{error}");
     }
+}
+
+#[test]
+fn a_network_older_than_reports_gets_a_report_key_and_keeps_it() {
+    let (_folder, path) = made();
+    fs::remove_file(path.join(REPORT)).unwrap();
+    let key = || Keys::load_or_create(&path, NOW).unwrap().report_secret().report_key();
+    let made = key();
+    assert_eq!(key(), made);
+    assert_eq!(fs::metadata(path.join(REPORT)).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(&path).unwrap().count(), FILES.len(), "no draft is left");
+    fs::write(path.join(REPORT), [1; 31]).unwrap();
+    assert!(matches!(Keys::load_or_create(&path, NOW), Err(KeysError::Malformed { .. })), "one that is there counts");
+}
+
+#[test]
+fn of_two_report_keys_made_at_once_the_first_counts_for_both() {
+    let (_folder, path) = made();
+    let folder = Folder::open(&path).unwrap();
+    let first = folder.bytes(REPORT).unwrap();
+    folder.add(REPORT, &[9; 32]).unwrap();
+    assert_eq!(folder.bytes(REPORT).unwrap(), first);
 }
 
 #[test]

@@ -6,18 +6,21 @@ use ahoy_proto::sealing::RecoveryCode;
 use ahoy_proto::{AccountId, DeviceId};
 use ed25519_dalek::SigningKey;
 
-use super::person::{Login, Registration, new_device, ok, registration};
+use super::person::{Login, Registration, add_device, new_device, ok, registration};
 use super::*;
 
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 13] = [
     "/v1/accounts/start",
     "/v1/accounts/finish",
+    "/v1/accounts/delete",
     "/v1/sign-in/start",
     "/v1/sign-in/finish",
     "/v1/recovery",
     "/v1/password/start",
     "/v1/password/finish",
     "/v1/devices",
+    "/v1/devices/revoke",
+    "/v1/devices/rename",
     "/v1/credentials/renew",
     "/v1/credentials/revoke",
 ];
@@ -121,7 +124,7 @@ fn a_device_needs_the_account_key_s_word_for_itself_and_no_other() {
         long_name,
     ];
     for device in devices {
-        let said = world.post("/v1/devices", &ahoy_proto::api::AddDevice { ticket: opened.ticket.clone(), device });
+        let said = world.post("/v1/devices", &add_device(&opened, device, &account_key));
         assert_eq!((said.status, said.code().as_str()), (400, "invalid"));
     }
 }
@@ -132,12 +135,14 @@ fn a_sign_up_with_a_field_out_of_range_is_refused_and_can_be_repeated() {
     let (client, request) = Registration::start("password");
     let started = ok(world.start_sign_up("alice", None, &request)).unwrap();
     let (good, _) = registration(&world, &serde_json::from_value(started).unwrap(), client);
-    let mut bad = vec![good.clone(); 5];
+    let mut bad = vec![good.clone(); 7];
     bad[0].sealed_account_key.0.push(0);
     bad[1].recovery.sealed_account_key.0.clear();
     bad[2].recovery.verifier.0.pop();
     bad[3].registration_upload.0.pop();
     bad[4].account_key = Jwk::ed25519([1; 32]);
+    bad[5].request_key.0.clear();
+    bad[6].request_key.0[40] ^= 1;
     for finish in bad {
         let said = world.post("/v1/accounts/finish", &finish);
         assert_eq!((said.status, said.code().as_str()), (400, "invalid"));

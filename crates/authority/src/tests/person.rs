@@ -1,14 +1,14 @@
 //! A person with a device: the client's half of everything.
 
 use ahoy_proto::api::{
-    AccountOpened, AccountStarted, AddDevice, Base64Url, DeviceRequest, DeviceVerb, FinishAccount, FinishPassword,
-    FinishSignIn, NewDevice, PasswordStarted, Recover, Recovery, SignInStarted, StartAccount, StartPassword,
-    StartSignIn, device_request_input,
+    AccountOpened, AccountStarted, AddDevice, Base64Url, DeleteAccount, DeviceRequest, DeviceVerb, FinishAccount,
+    FinishPassword, FinishSignIn, NewDevice, PasswordStarted, Recover, Recovery, RenameDevice, RevokeDevice,
+    SignInStarted, StartAccount, StartPassword, StartSignIn, device_request_input,
 };
 use ahoy_proto::document::{self, Credential, Jwk};
 use ahoy_proto::opaque::Suite;
 use ahoy_proto::sealing::{RecoveryCode, SealingKey, open_account_key, seal_account_key};
-use ahoy_proto::{AccountId, DeviceId, binding};
+use ahoy_proto::{AccountId, DeviceId, binding, request_key};
 use argon2::Argon2;
 use ed25519_dalek::{Signer, SigningKey};
 use opaque_ke::{
@@ -41,6 +41,7 @@ pub(super) fn registration(world: &World, started: &AccountStarted, client: Regi
         state: started.state.clone(),
         registration_upload: upload,
         account_key: Jwk::ed25519(*account_key.verifying_key().as_bytes()),
+        request_key: Base64Url(request_key::publish(account, &account_key).to_vec()),
         sealed_account_key: sealed(&account_key, account, &sealing_key),
         recovery: recovery(&account_key, account, &code),
         device: new_device(world, account, device, &device_key, &account_key),
@@ -57,6 +58,12 @@ pub(super) fn new_device(
 ) -> NewDevice {
     let binding = binding::make(account, device, &device_key.verifying_key(), account_key, world.now());
     NewDevice { device, name: "telephone".to_owned(), binding: Base64Url(binding.encode_to_vec()) }
+}
+
+/// A request for another device of an account that lies open.
+pub(super) fn add_device(opened: &AccountOpened, device: NewDevice, account_key: &SigningKey) -> AddDevice {
+    let request_key = Base64Url(request_key::publish(opened.account, account_key).to_vec());
+    AddDevice { ticket: opened.ticket.clone(), request_key, device }
 }
 
 fn sealed(account_key: &SigningKey, account: AccountId, key: &SealingKey) -> Base64Url {
@@ -192,16 +199,42 @@ impl World {
     }
 
     pub(super) fn add_device(&self, (opened, account_key): &(AccountOpened, SigningKey), device: DeviceId) -> Said {
-        let device_key = SigningKey::from_bytes(&device.0.repeat(2).try_into().unwrap());
-        let device = new_device(self, opened.account, device, &device_key, account_key);
-        self.post("/v1/devices", &AddDevice { ticket: opened.ticket.clone(), device })
+        let device = new_device(self, opened.account, device, &key_of(device), account_key);
+        self.post("/v1/devices", &add_device(opened, device, account_key))
     }
 
-    pub(super) fn ask(&self, person: &Person, verb: DeviceVerb) -> Said {
-        self.post(path(verb), &self.device_request(person, verb))
+    /// Another device of a person.
+    pub(super) fn second_device(&self, person: &Person, opened: &(AccountOpened, SigningKey)) -> Person {
+        let device = DeviceId(rand::random());
+        let issued = ok(self.add_device(opened, device)).unwrap();
+        Person {
+            device,
+            device_key: key_of(device),
+            account: person.account,
+            account_key: person.account_key.clone(),
+            code: RecoveryCode::new([0; 20]),
+            credential: issued["credential"].as_str().unwrap().to_owned(),
+        }
     }
 
-    pub(super) fn device_request(&self, person: &Person, verb: DeviceVerb) -> DeviceRequest {
+    pub(super) fn delete(&self, opened: &AccountOpened) -> Said {
+        self.post("/v1/accounts/delete", &DeleteAccount { ticket: opened.ticket.clone() })
+    }
+
+    /// What a device asks with its key, on the path that is for it.
+    pub(super) fn ask(&self, person: &Person, verb: DeviceVerb<'_>) -> Said {
+        let by = self.device_request(person, verb);
+        match verb {
+            DeviceVerb::Renew => self.post("/v1/credentials/renew", &by),
+            DeviceVerb::Revoke => self.post("/v1/credentials/revoke", &by),
+            DeviceVerb::RevokeDevice { target } => self.post("/v1/devices/revoke", &RevokeDevice { by, target }),
+            DeviceVerb::RenameDevice { target, name } => {
+                self.post("/v1/devices/rename", &RenameDevice { by, target, name: name.to_owned() })
+            }
+        }
+    }
+
+    pub(super) fn device_request(&self, person: &Person, verb: DeviceVerb<'_>) -> DeviceRequest {
         let network = self.authority.0.keys.network();
         let input = device_request_input(verb, network, person.device, self.now());
         let signature = Base64Url(person.device_key.sign(&input).to_bytes().to_vec());
@@ -215,11 +248,9 @@ impl World {
     }
 }
 
-pub(super) fn path(verb: DeviceVerb) -> &'static str {
-    match verb {
-        DeviceVerb::Renew => "/v1/credentials/renew",
-        DeviceVerb::Revoke => "/v1/credentials/revoke",
-    }
+/// A key for each device, so that a request can be repeated.
+fn key_of(device: DeviceId) -> SigningKey {
+    SigningKey::from_bytes(&device.0.repeat(2).try_into().unwrap())
 }
 
 /// The body of a success, or the whole response.

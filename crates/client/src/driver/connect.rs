@@ -61,6 +61,8 @@ pub(super) struct Session {
     pub(super) link: Arc<ClientLink>,
     pub(super) entry: RosterEntry,
     pub(super) welcome: v1::Welcome,
+    /// What it rests on.
+    pub(super) credential: String,
     /// The supernode's clock minus ours.
     pub(super) skew_ms: i64,
 }
@@ -126,7 +128,10 @@ impl Route {
 
     async fn prove(&self, link: ClientLink, entry: RosterEntry) -> Result<Session, ConnectError> {
         match timeout(PROOF_TIMEOUT, self.prove_on(&link, &entry)).await {
-            Ok(Ok((welcome, skew_ms))) => Ok(Session { link: Arc::new(link), entry, welcome, skew_ms }),
+            Ok(Ok((welcome, skew_ms))) => {
+                let credential = self.credential.clone();
+                Ok(Session { link: Arc::new(link), entry, welcome, credential, skew_ms })
+            }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ConnectError::NoWelcome),
         }

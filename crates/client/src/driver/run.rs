@@ -338,6 +338,7 @@ impl Driver {
         self.session = Some(session);
         self.lost_told = false;
         self.member.handle_session_up(now);
+        self.renew_session();
         self.tell(Event::LinkUp(online));
         self.look_at_roster();
     }
@@ -403,6 +404,7 @@ impl Driver {
             Ok(identity) => {
                 self.profile.keep(&identity)?;
                 self.identity = identity;
+                self.renew_session();
                 Ok(())
             }
             Err(error) if renewal::is_signed_out(&error) => Err(error.into()),
@@ -410,6 +412,15 @@ impl Driver {
                 tracing::debug!(%error, "the authority was asked in vain");
                 Ok(())
             }
+        }
+    }
+
+    /// Lets the session go on with the newest credential, if it was opened with an older one.
+    fn renew_session(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        if session.credential != self.identity.credential {
+            session.credential.clone_from(&self.identity.credential);
+            self.member.renew_session(session.credential.clone());
         }
     }
 

@@ -4,7 +4,6 @@
 //! fetched, and what is still wanted is tried again on top, a bounded number of times. What the owner of this device wants
 //! ends with the session, with an answer: whoever asked is there to ask again.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use ahoy_proto::limits::GROUP_MEMBERS_MAX;
@@ -135,20 +134,12 @@ impl Member {
         self.answer_ticket(ticket, answer);
     }
 
-    /// Tells which devices this account has. Leaves of others are taken out of all groups.
-    pub(super) fn own_devices(&mut self, devices: &[DeviceId], now: Instant) {
-        let mut devices: BTreeSet<DeviceId> = devices.iter().copied().collect();
-        devices.insert(self.identity.device);
-        self.see_first_devices(&devices);
-        self.own = Some(devices);
-        self.advance_all(now);
-    }
-
     /// A device of this account was revoked, by this one: its leaves are taken out of all groups at once.
     pub fn remove_device(&mut self, device: DeviceId, now: Instant) {
-        if let Some(own) = self.own.as_mut().filter(|_| device != self.identity.device) {
-            own.remove(&device);
+        if device == self.identity.device {
+            return;
         }
+        self.devices.revoke(device);
         for conversation in self.conversations.values_mut() {
             conversation.sweep_now |= conversation.roll.leaves.iter().any(|(_, leaf)| *leaf == device);
         }
@@ -257,9 +248,10 @@ impl Member {
 
     /// Makes the next commit that is wanted, if there is one. The conversation is current.
     pub(super) fn next_change(&mut self, id: ConversationId, now: Instant) {
-        let (account, own) = (self.identity.account, self.own.as_ref());
+        self.doubt_devices(id);
+        let account = self.identity.account;
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
-        let strangers = conversation.strangers(account, own);
+        let strangers = conversation.strangers(account, self.devices.gone());
         let wish = loop {
             let Some(at) = conversation.wishes.iter().position(Wish::is_ready) else { break None };
             let Some(mut wish) = conversation.wishes.remove(at) else { break None };
@@ -392,20 +384,20 @@ impl Member {
         let conflict = matches!(body, Body::Error(error) if error.code() == v1::ErrorCode::Conflict);
         conversation.doubt |= conflict;
         let again = conflict || passes(body);
-        let mut tries = 1;
-        match change.wish {
+        let tries = match change.wish {
             Some(mut wish) if again && wish.tries < FAILURES_MAX => {
                 wish.tries += 1;
-                tries = wish.tries;
+                let tries = wish.tries;
                 conversation.wishes.push_front(wish);
+                tries
             }
             Some(wish) => return self.answer_ticket(wish.ticket, Err(refusal(body))),
             None => {
                 conversation.sweep_now = false;
                 conversation.failures += 1;
-                tries = conversation.failures;
+                conversation.failures
             }
-        }
+        };
         // The first conflict is most likely over by now.
         if conflict && tries == 1 {
             return;

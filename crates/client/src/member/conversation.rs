@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use ahoy_proto::limits::GROUP_MEMBERS_MAX;
 use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use serde::{Deserialize, Serialize};
 
-use crate::mls::{Group, Mls, MlsError, PAST_EPOCHS, Values, group_id};
+use crate::mls::{Group, Mls, MlsError, PAST_EPOCHS, Snapshot, Unsealed, Values, epoch_of, group_id};
 
 use super::changes::{Change, Wish};
 use super::event::{Refusal, Summary};
@@ -26,8 +27,10 @@ pub(super) struct Conversation {
     pub(super) id: ConversationId,
     pub(super) record: Record,
     pub(super) roll: Roll,
-    /// What openmls stores of the group; `None` while this device is not in it.
-    values: Option<Values>,
+    /// The group in its present epoch; `None` while this device is not in it.
+    snapshot: Option<Snapshot>,
+    /// The group as it was in epochs before, whose messages may still come; oldest first.
+    past: VecDeque<(u64, Snapshot)>,
     /// Messages of this device that are not in the log yet, as far as it knows.
     pub(super) queue: Queue,
     /// A Welcome that waits until it is known who should be in the group.
@@ -53,8 +56,6 @@ pub(super) struct Conversation {
     pub(super) sweep_now: bool,
     /// What waits until it can be used.
     pub(super) awaiting: Vec<Purpose>,
-    /// How far other devices have received and read.
-    pub(super) receipts: BTreeMap<DeviceId, (AccountId, u64, u64)>,
     /// Newest serial of receipts that the supernode spoke of.
     pub(super) receipts_known: u64,
     /// As it was told last.
@@ -76,12 +77,32 @@ pub(super) struct Record {
     pub(super) read: u64,
     /// Serial of the last receipt taken in.
     pub(super) receipts_serial: u64,
+    /// How far each other account has received and read, on the furthest of its devices: of a pair or a small group.
+    #[serde(default)]
+    pub(super) receipts: Vec<(AccountId, u64, u64)>,
+    /// There is something to tell of what was received and read.
+    pub(super) receipt_owed: bool,
     /// SHA-256 of the commit of this device that may be in the log.
     pub(super) pending: Option<[u8; 32]>,
     /// Messages sealed before this epoch are not taken any more: somebody has been removed since.
     pub(super) sealed_from: u64,
     /// Voice secrets of the present epoch and a few before it, oldest first.
     pub(super) voice: VecDeque<(u64, [u8; 32])>,
+}
+
+impl Record {
+    /// Keeps how far a device of an account has come; gives how far the furthest has.
+    pub(super) fn receive(&mut self, account: AccountId, delivered: u64, read: u64) -> (u64, u64) {
+        if let Some((_, so_far, seen)) = self.receipts.iter_mut().find(|(of, ..)| *of == account) {
+            (*so_far, *seen) = ((*so_far).max(delivered), (*seen).max(read));
+            return (*so_far, *seen);
+        }
+        // Bounded by the accounts that may be in a group.
+        if self.receipts.len() < GROUP_MEMBERS_MAX {
+            self.receipts.push((account, delivered, read));
+        }
+        (delivered, read)
+    }
 }
 
 /// With whom a conversation is.
@@ -123,7 +144,7 @@ pub(super) enum Sync {
 /// A group state that takes effect once the supernode has accepted it.
 pub(super) struct Staged {
     pub(super) record: Record,
-    pub(super) values: Values,
+    pub(super) snapshot: Snapshot,
     pub(super) leaves: Vec<(AccountId, DeviceId)>,
 }
 
@@ -134,7 +155,8 @@ impl Conversation {
             id,
             record: Record { generation, kind, ..Record::default() },
             roll: Roll::default(),
-            values: None,
+            snapshot: None,
+            past: VecDeque::new(),
             queue: Queue::default(),
             welcome: None,
             listed: false,
@@ -148,7 +170,6 @@ impl Conversation {
             wishes: VecDeque::new(),
             sweep_now: false,
             awaiting: Vec::new(),
-            receipts: BTreeMap::new(),
             receipts_known: 0,
             told: None,
         }
@@ -168,14 +189,25 @@ impl Conversation {
         }
     }
 
-    /// Takes over one persisted value of the group.
-    fn restore_value(&mut self, key: &[u8], value: Vec<u8>) {
-        self.values.get_or_insert_with(Values::new).insert(key.to_vec(), value);
+    /// Takes over one persisted value of the group in one of its epochs. They come in the order of their keys.
+    fn restore_value(&mut self, rest: &[u8], value: Vec<u8>) {
+        let Some((epoch, place)) = rest.split_first_chunk::<8>() else { return };
+        let epoch = u64::from_be_bytes(*epoch);
+        let snapshot = if epoch == self.record.epoch {
+            self.snapshot.get_or_insert_with(Snapshot::default)
+        } else {
+            if self.past.back().is_none_or(|(last, _)| *last != epoch) {
+                self.past.push_back((epoch, Snapshot::default()));
+            }
+            let Some((_, snapshot)) = self.past.back_mut() else { return };
+            snapshot
+        };
+        snapshot.values.insert(place.to_vec(), value);
     }
 
     /// Whether this device is in the group.
     pub(super) fn is_inside(&self) -> bool {
-        self.values.is_some()
+        self.snapshot.is_some()
     }
 
     /// Whether this device is in the group and has taken in all that it knows of.
@@ -220,22 +252,38 @@ impl Conversation {
 
     /// Devices in the group that stand for nobody: of accounts that are no members any more, or that `own` (this device's
     /// account and its devices, if they are known) has no more.
-    pub(super) fn strangers(&self, account: AccountId, own: Option<&BTreeSet<DeviceId>>) -> Vec<DeviceId> {
+    pub(super) fn strangers(&self, account: AccountId, gone: &BTreeSet<DeviceId>) -> Vec<DeviceId> {
         if self.is_group() && self.roll.members.is_empty() {
             return Vec::new();
         }
         let members = self.members(account);
-        let is_stranger = |of: &AccountId, device: &DeviceId| {
-            !members.contains(of) || (*of == account && own.is_some_and(|own| !own.contains(device)))
-        };
+        let is_stranger =
+            |of: &AccountId, device: &DeviceId| !members.contains(of) || (*of == account && gone.contains(device));
         let strangers = self.roll.leaves.iter().filter(|(of, device)| is_stranger(of, device));
         strangers.map(|(_, device)| *device).collect()
     }
 
     /// Opens a transaction on the group.
     pub(super) fn group<'a>(&self, mls: &'a Mls) -> Result<Group<'a>, MlsError> {
-        let values = self.values.as_ref().ok_or(MlsError::NoGroup)?;
-        Group::open(mls, &group_id(self.id, self.record.generation), values)
+        let snapshot = self.snapshot.as_ref().ok_or(MlsError::NoGroup)?;
+        Group::open(mls, &group_id(self.id, self.record.generation), snapshot)
+    }
+
+    /// Opens an application message of the present epoch or of one not too long ago. What opens is used up: it does so once.
+    pub(super) fn unseal(&mut self, mls: &Mls, bytes: &[u8], outbox: &mut Outbox) -> Result<Unsealed, MlsError> {
+        let epoch = epoch_of(bytes)?;
+        let Some(at) = self.past.iter().position(|(past, _)| *past == epoch) else {
+            let mut group = self.group(mls)?;
+            let unsealed = group.unseal(bytes)?;
+            self.keep(group, outbox);
+            return Ok(unsealed);
+        };
+        let mut group = Group::open(mls, &group_id(self.id, self.record.generation), &self.past[at].1)?;
+        let unsealed = group.unseal(bytes)?;
+        let (prefix, kept) = (self.prefix(epoch), group.close());
+        outbox.write_values(&prefix, &self.past[at].1.values, &kept.values);
+        self.past[at].1 = kept;
+        Ok(unsealed)
     }
 
     /// The voice secret of an epoch that is not too long ago.
@@ -248,15 +296,21 @@ impl Conversation {
         self.put(group.close(), outbox);
     }
 
-    /// Takes a new state of the group.
+    /// Takes a new state of the group, and keeps the one before for a while.
     pub(super) fn adopt(&mut self, staged: Staged, outbox: &mut Outbox) {
+        if let Some(before) = self.snapshot.take() {
+            self.past.push_back((self.record.epoch, before));
+        }
+        while self.past.len() > PAST_EPOCHS {
+            self.drop_oldest(outbox);
+        }
         self.record = staged.record;
         self.known_head = self.known_head.max(self.record.head);
         self.refused = None;
         self.failures = 0;
         self.roll.leaves = staged.leaves;
         self.roll.epoch = self.record.epoch;
-        self.put(staged.values, outbox);
+        self.put(staged.snapshot, outbox);
         self.write_record(outbox);
         self.write_roll(outbox);
     }
@@ -270,8 +324,7 @@ impl Conversation {
 
     /// Forgets the group, to enter it (or its successor) anew. What was said and queued stays.
     pub(super) fn fall_out(&mut self, generation: u32, outbox: &mut Outbox) {
-        self.put(Values::new(), outbox);
-        self.values = None;
+        self.drop_group(outbox);
         self.known_head = 0;
         self.doubt = false;
         self.members_due = true;
@@ -285,18 +338,35 @@ impl Conversation {
 
     /// Forgets everything: this account is not in it any more.
     pub(super) fn erase(&mut self, outbox: &mut Outbox) {
-        self.put(Values::new(), outbox);
-        self.values = None;
+        self.drop_group(outbox);
         self.queue.erase(self.id, outbox);
         outbox.remove([RECORD_PREFIX, &self.id.0].concat());
         outbox.remove([ROLL_PREFIX, &self.id.0].concat());
     }
 
-    fn put(&mut self, values: Values, outbox: &mut Outbox) {
-        let prefix = [GROUP_PREFIX, &self.id.0].concat();
-        let old = self.values.take().unwrap_or_default();
-        outbox.write_values(&prefix, &old, &values);
-        self.values = Some(values);
+    fn drop_group(&mut self, outbox: &mut Outbox) {
+        while !self.past.is_empty() {
+            self.drop_oldest(outbox);
+        }
+        self.put(Snapshot::default(), outbox);
+        self.snapshot = None;
+    }
+
+    fn drop_oldest(&mut self, outbox: &mut Outbox) {
+        if let Some((epoch, snapshot)) = self.past.pop_front() {
+            outbox.write_values(&self.prefix(epoch), &snapshot.values, &Values::new());
+        }
+    }
+
+    fn put(&mut self, snapshot: Snapshot, outbox: &mut Outbox) {
+        let old = self.snapshot.take().unwrap_or_default();
+        outbox.write_values(&self.prefix(self.record.epoch), &old.values, &snapshot.values);
+        self.snapshot = Some(snapshot);
+    }
+
+    /// What the keys of the group's values in an epoch begin with.
+    fn prefix(&self, epoch: u64) -> Vec<u8> {
+        [GROUP_PREFIX, &self.id.0, &epoch.to_be_bytes()].concat()
     }
 
     pub(super) fn write_record(&self, outbox: &mut Outbox) {
@@ -318,7 +388,7 @@ impl Staged {
             voice.pop_front();
         }
         let record = Record { epoch: group.epoch(), head, pending: None, voice, ..before.clone() };
-        Ok(Self { record, values: group.close(), leaves })
+        Ok(Self { record, snapshot: group.close(), leaves })
     }
 }
 

@@ -249,13 +249,15 @@ impl Member {
             return Ok(());
         }
         let conversation = self.conversations.get_mut(&id).ok_or(MlsError::NoGroup)?;
-        let mut group = conversation.group(&self.mls)?;
-        // Forged, replayed, or of before this device's time.
-        let Ok(unsealed) = group.unseal(&message.sealed) else {
-            self.passed_over += 1;
-            return Ok(());
+        let unsealed = match conversation.unseal(&self.mls, &message.sealed, &mut self.outbox) {
+            Ok(unsealed) => unsealed,
+            Err(MlsError::NoGroup) => return Err(MlsError::NoGroup.into()),
+            // Forged, replayed, or of before this device's time.
+            Err(_) => {
+                self.passed_over += 1;
+                return Ok(());
+            }
         };
-        conversation.keep(group, &mut self.outbox);
         let sender = unsealed.sender;
         if (sender.account, sender.device) != (place.account, place.device) {
             self.passed_over += 1;

@@ -206,10 +206,7 @@ impl Member {
     /// The peer takes calls and messages of contacts only: it is asked to become one.
     fn ask_in_place(&mut self, id: ConversationId, body: &Body, now: Instant) {
         let why = match self.making.get(&id).and_then(|making| making.peer) {
-            Some(peer) => {
-                self.ask_instead(peer);
-                Refusal::Requested
-            }
+            Some(peer) => self.ask_instead(peer, body),
             None => refusal(body),
         };
         self.give_up_making(id, &why, now);

@@ -52,7 +52,7 @@ use outbox::Outbox;
 use people::{People, Standing};
 use receipts::Tells;
 use requests::{Request, Requests};
-use state::State;
+use state::{OwnDevices, State};
 use summary::SeenDevices;
 
 pub use event::{
@@ -118,8 +118,7 @@ pub struct Member {
     making: BTreeMap<ConversationId, Making>,
     /// Those that may have to be told anew.
     touched: BTreeSet<ConversationId>,
-    /// The devices of this account, as far as the supernode has said.
-    own: Option<BTreeSet<DeviceId>>,
+    devices: OwnDevices,
     seen: SeenDevices,
     tells: Tells,
     /// Counts wishes, to name them.
@@ -158,6 +157,8 @@ struct Session {
     /// All conversations are known.
     listed: bool,
     contacts: contacts::Progress,
+    /// Devices in groups, of this account, that the list of devices did not have; it has been asked for again.
+    doubted: BTreeSet<DeviceId>,
     /// The supernode has answered about key packages, or none were needed.
     stocked: bool,
     /// Key packages are on their way.
@@ -270,7 +271,7 @@ impl Member {
             conversations: records,
             making: BTreeMap::new(),
             touched: BTreeSet::new(),
-            own: None,
+            devices: OwnDevices::default(),
             seen,
             tells: Tells::default(),
             wishes_made: 0,
@@ -337,6 +338,7 @@ impl Member {
     pub fn handle_session_down(&mut self, now: Instant) {
         let Some(mut session) = self.session.take() else { return };
         self.outbox.drop_sends();
+        self.stop_all_typing();
         self.timers.clear();
         self.held.clear();
         for conversation in self.conversations.values_mut() {
@@ -382,7 +384,6 @@ impl Member {
             self.handle_response(request, body, now);
         }
         self.check_ready();
-        self.tell_summaries();
     }
 
     /// The moment named by [`Output::Idle`] has come.
@@ -412,7 +413,6 @@ impl Member {
             }
         }
         self.check_ready();
-        self.tell_summaries();
     }
 
     /// Asks for the comparison code with somebody: [`Answer::Comparison`].
@@ -452,9 +452,23 @@ impl Member {
         Ok(())
     }
 
+    /// The credential has been renewed: the session goes on with this one. Without a session the next one is opened with it.
+    pub fn renew_session(&mut self, credential: String) {
+        self.ask(Request::Unminded, Ask::RenewSession(v1::RenewSession { credential }));
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Output {
+        if let Some(output) = self.outbox.pop() {
+            return output;
+        }
+        self.tell_summaries();
         self.outbox.pop().unwrap_or_else(|| Output::Idle { wake: self.timers.values().min().copied() })
+    }
+
+    /// Log entries so far that did not open, or were not by whom they were said to be.
+    pub fn passed_over(&self) -> u64 {
+        self.passed_over
     }
 
     fn handle_event(&mut self, body: &Body, now: Instant) {
@@ -474,6 +488,7 @@ impl Member {
         match request {
             Request::CheckIn => self.checked_in(body, now),
             Request::ListDevices(ticket) => self.devices_listed(ticket, body, now),
+            Request::ListDoubted(doubted) => self.doubted_listed(&doubted, body, now),
             Request::Contacts(request) => self.handle_contact_response(request, body, now),
             Request::FetchInbox => self.inbox_fetched(body, now),
             Request::ListConversations => self.conversations_listed(body, now),
@@ -484,6 +499,7 @@ impl Member {
             Request::ListAlone(id) => self.listed_alone(id, body, now),
             Request::FetchMembers(id) => self.members_fetched(id, body, now),
             Request::SendMessage(id, number) => self.message_answered(id, number, body, now),
+            Request::SetReceipt(id) => self.receipt_answered(id, body, now),
             Request::FetchReceipts(id) => self.receipts_fetched(id, body),
             Request::Leave(id, ticket) => self.left(id, ticket, body, now),
             Request::ClaimForWish(id, wish, account) => self.claimed_for_wish(id, wish, account, body, now),

@@ -3,7 +3,6 @@
 //! Both are sealed under a key of the epoch's that every member has, and do not move the ratchet. A receipt leaves at most
 //! every two seconds and says nothing that its owner does not tell.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ahoy_proto::limits::SIGNAL_SEALED_MAX;
@@ -20,7 +19,7 @@ use crate::mls::signal_key;
 use super::conversation::Conversation;
 use super::event::Event;
 use super::requests::Request;
-use super::{CommandError, Member, Timer};
+use super::{CommandError, Member, Timer, passes};
 
 /// How long a receipt waits for what may come after it.
 const RECEIPT_AFTER: Duration = Duration::from_secs(2);
@@ -59,15 +58,7 @@ impl Member {
 
     /// How far each other account has received and read, on the furthest of its devices; 0: not told.
     pub fn receipts(&self, conversation: ConversationId) -> Vec<(AccountId, u64, u64)> {
-        let Some(entry) = self.conversations.get(&conversation) else { return Vec::new() };
-        let mut furthest = BTreeMap::<AccountId, (u64, u64)>::new();
-        for (account, delivered, read) in entry.receipts.values() {
-            let so_far = furthest.entry(*account).or_default();
-            *so_far = (so_far.0.max(*delivered), so_far.1.max(*read));
-        }
-        let own = self.identity.account;
-        let others = furthest.into_iter().filter(|(account, _)| *account != own);
-        others.map(|(account, (delivered, read))| (account, delivered, read)).collect()
+        self.conversations.get(&conversation).map_or_else(Vec::new, |entry| entry.record.receipts.clone())
     }
 
     /// The owner of this device has read up to a sequence number.
@@ -86,7 +77,6 @@ impl Member {
         if self.tells.read {
             self.receipt_due(conversation, now);
         }
-        self.tell_summaries();
         Ok(())
     }
 
@@ -109,25 +99,44 @@ impl Member {
     /// There is something to tell about a conversation.
     pub(super) fn receipt_due(&mut self, id: ConversationId, now: Instant) {
         let own = self.identity.account;
-        let few = |entry: &Conversation| entry.members(own).len() <= RECEIPTS_MEMBERS_MAX;
-        if (self.tells.delivered || self.tells.read) && self.conversations.get(&id).is_some_and(few) {
+        let few = |entry: &&mut Conversation| entry.members(own).len() <= RECEIPTS_MEMBERS_MAX;
+        let Some(entry) = self.conversations.get_mut(&id).filter(few) else { return };
+        if self.tells.delivered || self.tells.read {
+            entry.record.receipt_owed = true;
+            entry.write_record(&mut self.outbox);
+            self.timers.entry(Timer::Receipt(id)).or_insert(now + RECEIPT_AFTER);
+        }
+    }
+
+    /// Takes up what was to be told when there was no session.
+    pub(super) fn resume_receipt(&mut self, id: ConversationId, now: Instant) {
+        if self.conversations.get(&id).is_some_and(|entry| entry.record.receipt_owed) {
             self.timers.entry(Timer::Receipt(id)).or_insert(now + RECEIPT_AFTER);
         }
     }
 
     pub(super) fn send_receipt(&mut self, id: ConversationId) {
-        let Some(entry) = self.conversations.get(&id).filter(|entry| entry.is_inside() && entry.refused.is_none())
-        else {
+        let usable = |entry: &&mut Conversation| entry.is_inside() && entry.refused.is_none();
+        let Some(entry) = self.conversations.get_mut(&id).filter(usable).filter(|_| self.session.is_some()) else {
             return;
         };
+        entry.record.receipt_owed = false;
+        entry.write_record(&mut self.outbox);
         let told = |tells: bool, sequence: u64| if tells { sequence } else { 0 };
         let content = v1::ReceiptContent {
             delivered: told(self.tells.delivered, entry.record.head),
             read: told(self.tells.read, entry.record.read),
         };
+        let Some(entry) = self.conversations.get(&id) else { return };
         if let Some(sealed) = self.seal_beside(entry, RECEIPT, &content.encode_to_vec()) {
             let body = Ask::SetReceipt(v1::SetReceipt { conversation: id.to_bytes(), sealed });
-            self.ask(Request::Unminded, body);
+            self.ask(Request::SetReceipt(id), body);
+        }
+    }
+
+    pub(super) fn receipt_answered(&mut self, id: ConversationId, body: &Body, now: Instant) {
+        if passes(body) {
+            self.receipt_due(id, now);
         }
     }
 
@@ -175,12 +184,14 @@ impl Member {
         if let Some(content) = content {
             let head = entry.record.head.max(entry.known_head);
             let (delivered, read) = (content.delivered.min(head), content.read.min(head));
-            entry.receipts.insert(device, (account, delivered, read));
             if account == self.identity.account {
                 entry.record.read = entry.record.read.max(read);
                 self.touched.insert(id);
-            } else if !self.is_blocked(account) {
-                self.outbox.event(Event::Receipt { conversation: id, account, delivered, read });
+            } else {
+                let (delivered, read) = entry.record.receive(account, delivered, read);
+                if !self.is_blocked(account) {
+                    self.outbox.event(Event::Receipt { conversation: id, account, delivered, read });
+                }
             }
         }
         if let Some(entry) = self.conversations.get(&id) {
@@ -218,6 +229,17 @@ impl Member {
     pub(super) fn stop_typing(&mut self, id: ConversationId, account: AccountId) {
         if self.timers.remove(&Timer::Typing(id, account)).is_some() {
             self.outbox.event(Event::Typing { conversation: id, account, typing: false });
+        }
+    }
+
+    /// The session is lost: nobody is seen to type.
+    pub(super) fn stop_all_typing(&mut self) {
+        let timers = self.timers.keys().filter_map(|timer| match timer {
+            Timer::Typing(id, account) => Some((*id, *account)),
+            _ => None,
+        });
+        for (id, account) in timers.collect::<Vec<_>>() {
+            self.stop_typing(id, account);
         }
     }
 

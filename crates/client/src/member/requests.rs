@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ahoy_proto::limits::REQUESTS_IN_FLIGHT_MAX;
-use ahoy_proto::{AccountId, CallId, ConversationId, Name, v1};
+use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, Name, v1};
 use v1::client_message::Body;
 
 use super::contacts::ContactRequest;
@@ -14,6 +14,8 @@ use super::event::Ticket;
 pub(super) enum Request {
     CheckIn,
     ListDevices(Ticket),
+    /// Whether these are devices of this account.
+    ListDoubted(Vec<DeviceId>),
     Contacts(ContactRequest),
     FetchInbox,
     ListConversations,
@@ -25,6 +27,7 @@ pub(super) enum Request {
     FetchGroupInfo(ConversationId),
     Commit(ConversationId),
     SendMessage(ConversationId, u64),
+    SetReceipt(ConversationId),
     FetchReceipts(ConversationId),
     Leave(ConversationId, Ticket),
     /// Key packages of an account that is invited, and the wish that they are for.

@@ -3,10 +3,15 @@
 //! The first request in the life of a process is `CheckIn` with the serial raised by one; the new serial is in the batch
 //! in front of it. Until the supernode has answered, all other requests wait. A serial that has been seen before means that
 //! another process has gone on from this state: nothing more is sent, ever.
+//!
+//! The answer brings the account's devices. A leaf of a device that is gone is taken out of all groups; that it is not on a
+//! list proves it only when the list was asked for after the leaf was seen.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use ahoy_proto::{DeviceId, v1};
+use ahoy_proto::limits::DEVICES_MAX;
+use ahoy_proto::{ConversationId, DeviceId, v1};
 use v1::client_message::Body as Ask;
 use v1::supernode_message::Body;
 
@@ -60,6 +65,32 @@ impl State {
         self.serial = self.serial.saturating_add(1);
         outbox.write(SERIAL_KEY.to_vec(), &self.serial);
         self.serial
+    }
+}
+
+/// The devices of this account.
+#[derive(Default)]
+pub(super) struct OwnDevices {
+    /// As the supernode listed them last.
+    listed: BTreeSet<DeviceId>,
+    /// Stood in a group and were not on a list asked for after that, or were revoked here. No device id is used twice.
+    gone: BTreeSet<DeviceId>,
+}
+
+impl OwnDevices {
+    /// Devices whose leaves stand for nobody.
+    pub(super) fn gone(&self) -> &BTreeSet<DeviceId> {
+        &self.gone
+    }
+
+    /// This device has revoked another one.
+    pub(super) fn revoke(&mut self, device: DeviceId) {
+        self.listed.remove(&device);
+        self.gone.insert(device);
+    }
+
+    fn knows(&self, device: DeviceId) -> bool {
+        self.listed.contains(&device) || self.gone.contains(&device)
     }
 }
 
@@ -127,11 +158,39 @@ impl Member {
     }
 
     fn take_devices(&mut self, devices: &[v1::DeviceRecord], now: Instant) {
-        let ids = devices.iter().filter_map(|record| DeviceId::try_from(&record.device[..]).ok());
-        let ids: Vec<DeviceId> = ids.collect();
+        let ids = devices.iter().take(DEVICES_MAX).filter_map(|record| DeviceId::try_from(&record.device[..]).ok());
+        let ids: BTreeSet<DeviceId> = ids.collect();
         // A list without this device is not its account's.
         if ids.contains(&self.identity.device) {
-            self.own_devices(&ids, now);
+            self.see_first_devices(&ids);
+            self.devices.listed = ids;
+            self.advance_all(now);
+        }
+    }
+
+    /// Asks about devices of this account in a group that the last list did not have: they may be newer than it. Once in a
+    /// session for each.
+    pub(super) fn doubt_devices(&mut self, id: ConversationId) {
+        let own = self.identity.account;
+        let (Some(session), Some(entry)) = (&mut self.session, self.conversations.get(&id)) else { return };
+        if !self.state.is_newest() {
+            return;
+        }
+        let ours = entry.roll.leaves.iter().filter(|(account, _)| *account == own).map(|(_, device)| *device);
+        let unknown = ours.filter(|device| !self.devices.knows(*device));
+        let doubted: Vec<DeviceId> = unknown.filter(|device| session.doubted.insert(*device)).collect();
+        if !doubted.is_empty() {
+            self.ask(Request::ListDoubted(doubted), Ask::ListDevices(v1::ListDevices {}));
+        }
+    }
+
+    /// Those that are not on a list which was asked for after they were seen are gone.
+    pub(super) fn doubted_listed(&mut self, doubted: &[DeviceId], body: &Body, now: Instant) {
+        let Body::CheckedIn(listed) = body else { return };
+        let is_listed = |device: DeviceId| listed.devices.iter().any(|record| record.device == device.0[..]);
+        if is_listed(self.identity.device) {
+            self.devices.gone.extend(doubted.iter().filter(|device| !is_listed(**device)));
+            self.take_devices(&listed.devices, now);
         }
     }
 }

@@ -304,6 +304,7 @@ impl Member {
     fn use_current(&mut self, id: ConversationId, now: Instant) {
         self.settled(id, now);
         self.fetch_receipts(id);
+        self.resume_receipt(id, now);
         self.next_change(id, now);
         self.pump(id, now);
     }
@@ -393,8 +394,9 @@ impl Member {
     fn entered(&mut self, id: ConversationId, mut staged: Staged, sequence: u64, now: Instant) {
         let at_ms = self.clock_ms(now);
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let receipts = std::mem::take(&mut conversation.record.receipts);
         let Record { last, read, receipts_serial, .. } = conversation.record;
-        staged.record = Record { last, read, receipts_serial, ..staged.record };
+        staged.record = Record { last, read, receipts_serial, receipts, ..staged.record };
         staged.record.head = sequence;
         conversation.adopt(staged, &mut self.outbox);
         conversation.members_due = conversation.is_group();

@@ -1,14 +1,18 @@
 //! Conversations' cryptography: MLS groups (RFC 9420) by openmls, with this device's key as signature key.
 //!
-//! Every operation is a transaction: it reads a [`Values`] snapshot and gives a new one, or fails and changes nothing.
+//! Every operation is a transaction: it reads a [`Snapshot`] and gives a new one, or fails and changes nothing. openmls keeps
+//! one epoch only; what past ones need is in their own snapshots, so that a message rewrites a few kilobytes, however many
+//! devices there are.
 //! Nothing here decides whom to trust; [`Group::leaves`] and [`Change`] tell the caller who is, and who would be, in
 //! a group, on the word of bindings that have been checked.
 
 mod group;
 mod leaf;
 mod provider;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use group::{Change, Group};
+pub(crate) use group::{Change, Group, Snapshot, Unsealed};
 pub(crate) use leaf::Leaf;
 pub(crate) use provider::Values;
 
@@ -18,11 +22,12 @@ use ed25519_dalek::SigningKey;
 use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
 use openmls::prelude::{
     BasicCredential, Capabilities, Ciphersuite, CredentialWithKey, GroupId, KeyPackage, KeyPackageIn, Lifetime,
-    MlsGroupJoinConfig, MlsMessageBodyIn, MlsMessageIn, ProtocolVersion, SenderRatchetConfiguration,
+    MlsGroupJoinConfig, MlsMessageBodyIn, MlsMessageIn, ProtocolMessage, ProtocolVersion, SenderRatchetConfiguration,
 };
 use openmls_rust_crypto::RustCrypto;
 use prost::Message;
 
+use group::Opened;
 use provider::{DeviceSigner, Provider, Randomness};
 
 /// The one suite of today.
@@ -65,6 +70,7 @@ pub(crate) struct Mls {
     randomness: Randomness,
     signer: DeviceSigner,
     credential: CredentialWithKey,
+    opened: Opened,
 }
 
 /// Which group a conversation is in: conversation id and generation (4 bytes, big-endian).
@@ -80,7 +86,8 @@ impl Mls {
             signature_key: device_key.verifying_key().as_bytes()[..].into(),
         };
         let signer = DeviceSigner(device_key.clone());
-        Self { crypto: RustCrypto::default(), randomness: Randomness::new(seed), signer, credential }
+        let randomness = Randomness::new(seed);
+        Self { crypto: RustCrypto::default(), randomness, signer, credential, opened: Opened::default() }
     }
 
     /// 16 random bytes, for ids.
@@ -166,6 +173,15 @@ pub(crate) fn signal_key(voice_secret: &[u8; 32], device: DeviceId) -> [u8; 32] 
 
 const SIGNAL_LABEL: &[u8] = b"ahoy/1 signal";
 
+/// The epoch that a handshake or application message says it is of.
+pub(crate) fn epoch_of(bytes: &[u8]) -> Result<u64, MlsError> {
+    match message(bytes)? {
+        MlsMessageBodyIn::PublicMessage(message) => Ok(ProtocolMessage::from(message).epoch().as_u64()),
+        MlsMessageBodyIn::PrivateMessage(message) => Ok(ProtocolMessage::from(message).epoch().as_u64()),
+        _ => Err(MlsError::Malformed),
+    }
+}
+
 /// Parses any MLS message; the whole of the bytes.
 fn message(bytes: &[u8]) -> Result<MlsMessageBodyIn, MlsError> {
     MlsMessageIn::tls_deserialize_exact_bytes(bytes).map(MlsMessageIn::extract).map_err(|_| MlsError::Malformed)
@@ -183,22 +199,10 @@ fn capabilities() -> Capabilities {
 
 fn join_config() -> MlsGroupJoinConfig {
     MlsGroupJoinConfig::builder()
-        .max_past_epochs(PAST_EPOCHS)
+        .max_past_epochs(0)
         .padding_size(PADDING)
         .use_ratchet_tree_extension(true)
         .wire_format_policy(openmls::prelude::MIXED_PLAINTEXT_WIRE_FORMAT_POLICY)
         .sender_ratchet_configuration(SenderRatchetConfiguration::new(OUT_OF_ORDER_MAX, FORWARD_DISTANCE_MAX))
         .build()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_voice_key_is_hkdf_expand_over_call_and_leg() {
-        // HMAC-SHA-256 with 32 bytes of 1 over 16 of 2, 16 of 3 and one 1, as computed elsewhere.
-        let expected = [0x79, 0xf5, 0x77, 0x04, 0x8e, 0x62, 0xbe, 0xb5, 0x64, 0xb9, 0xe3, 0x3e, 0x07, 0x71, 0x52, 0xaa];
-        assert_eq!(voice_key(&[1; 32], CallId([2; 16]), LegId([3; 16])), expected);
-    }
 }

@@ -75,6 +75,11 @@ impl<'a> Provider<'a> {
         Self { mls, storage: MemoryStorage { values: RwLock::new(values.clone()) } }
     }
 
+    /// Whose it is.
+    pub(crate) fn mls(&self) -> &'a Mls {
+        self.mls
+    }
+
     /// What the transaction leaves behind.
     pub(crate) fn close(self) -> Values {
         self.storage.values.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -49,7 +49,7 @@ fn a_device_with_a_credential_signs_in_on_its_exporter() {
         panic!("no welcome");
     };
     assert_eq!((welcome.roster_serial, welcome.revocations_serial, welcome.session.len()), (3, 1, 16));
-    assert_eq!((rig.gauges(|g| g.sessions), rig.gauges(|g| g.half_open), rig.gauges(|g| g.timers)), (1, 0, 0));
+    assert_eq!((rig.gauges(|g| g.sessions), rig.gauges(|g| g.half_open), rig.gauges(|g| g.timers)), (1, 0, 1));
 }
 
 #[test]
@@ -138,6 +138,113 @@ fn a_revocation_list_closes_the_sessions_that_it_voids_and_no_others() {
         assert_eq!(rig.closed(stays_link), None);
         assert_eq!((rig.gauges(|g| g.accounts), rig.counters(|c| c.sessions_revoked)), (1, 1));
     });
+}
+
+const LIFE: Duration = limits::CREDENTIAL_LIFE;
+
+fn renew(credential: String) -> Ask {
+    Ask::RenewSession(v1::RenewSession { credential })
+}
+
+/// Valid for so long from the rig's present.
+fn renewed(rig: &Rig, member: &Member, change: impl Fn(&mut Credential)) -> Ask {
+    let now = UnixTime(rig.now.unix_ms / 1000);
+    let mut credential = Credential { issued_at: now, expires: now.plus(LIFE), ..member.credential() };
+    change(&mut credential);
+    renew(document::sign(&credential, &authority_key()))
+}
+
+#[test]
+fn a_session_ends_in_the_second_after_its_credentials_last() {
+    let mut rig = Rig::new(1, 0);
+    let link = rig.sign_in(&Member::new(1, 1));
+    rig.pass(LIFE + Duration::from_millis(999));
+    assert_eq!(rig.closed(link), None);
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(closed_by(&mut rig, link), (v1::ErrorCode::CredentialExpired, Violation::CredentialExpired));
+}
+
+#[test]
+fn a_renewed_session_lives_as_long_as_the_newer_credential() {
+    let mut rig = Rig::new(1, 0);
+    let member = Member::new(1, 1);
+    let link = rig.sign_in(&member);
+    for _ in 0..5 {
+        rig.pass(LIFE / 2);
+        let newer = renewed(&rig, &member, |_| {});
+        assert_eq!(rig.request(link, newer), Say::Done(v1::Done {}));
+        assert_eq!(rig.gauges(|g| g.timers), 1);
+    }
+    rig.pass(LIFE);
+    assert_eq!(rig.closed(link), None);
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(closed_by(&mut rig, link).1, Violation::CredentialExpired);
+}
+
+#[test]
+fn a_credential_that_could_not_have_opened_the_session_does_not_prolong_it() {
+    let mut rig = Rig::new(1, 0);
+    let member = Member::new(1, 1);
+    revoke(&mut rig, &member, START - 1, 5);
+    let link = rig.sign_in(&member);
+    let strange = Credential { expires: UnixTime(START).plus(2 * LIFE), ..member.credential() };
+    let bad = [
+        renewed(&rig, &member, |credential| credential.account = AccountId([2; 16])),
+        renewed(&rig, &member, |credential| credential.device = DeviceId([2; 16])),
+        renewed(&rig, &member, |credential| credential.confirmation = Member::new(1, 2).credential().confirmation),
+        renewed(&rig, &member, |credential| credential.network = NetworkId([8; 16])),
+        renewed(&rig, &member, |credential| credential.issued_at = UnixTime(START - 1)),
+        renewed(&rig, &member, |credential| credential.expires = UnixTime(START - 1)),
+        renew(document::sign(&strange, &SigningKey::from_bytes(&[43; 32]))),
+        renew("a.b.c".to_owned()),
+        renew(String::new()),
+    ];
+    for credential in bad {
+        assert_eq!(error_code(&rig.request(link, credential)), v1::ErrorCode::Forbidden);
+        // There is room for a few only.
+        rig.pass(Duration::from_secs(60));
+    }
+    let long = error_code(&rig.request(link, renew("x".repeat(limits::UNPROVEN_MESSAGE_MAX + 1))));
+    assert_eq!(long, v1::ErrorCode::InvalidArgument);
+    rig.pass(LIFE);
+    assert_eq!(closed_by(&mut rig, link).1, Violation::CredentialExpired);
+}
+
+#[test]
+fn revocations_go_by_the_newer_credential() {
+    in_all_orders(|rig| {
+        let (renews, stays) = (Member::new(1, 1), Member::new(2, 2));
+        let (renewed_link, link) = (rig.sign_in(&renews), rig.sign_in(&stays));
+        rig.pass(Duration::from_secs(10));
+        let newer = renewed(rig, &renews, |_| {});
+        rig.request(renewed_link, newer);
+        for (serial, member) in [(6, &renews), (7, &stays)] {
+            revoke(rig, member, START + 5, serial);
+        }
+        assert_eq!((rig.closed(renewed_link), rig.closed(link)), (None, Some(v1::ErrorCode::CredentialRevoked)));
+        revoke(rig, &renews, START + 10, 8);
+        assert_eq!(rig.closed(renewed_link), Some(v1::ErrorCode::CredentialRevoked));
+    });
+}
+
+#[test]
+fn a_wall_clock_that_is_set_is_noticed_within_the_hour() {
+    let hour = Duration::from_secs(3600);
+    let mut rig = Rig::new(1, 0);
+    let link = rig.sign_in(&Member::new(1, 1));
+    rig.pass(hour / 2);
+    // It was a week slow.
+    rig.now.unix_ms += LIFE.as_millis() as u64;
+    rig.pass(hour / 2);
+    assert_eq!(closed_by(&mut rig, link).1, Violation::CredentialExpired);
+    let mut rig = Rig::new(1, 0);
+    let link = rig.sign_in(&Member::new(1, 1));
+    // It was a day fast.
+    rig.now.unix_ms -= 86_400_000;
+    rig.pass(LIFE + Duration::from_secs(86_400));
+    assert_eq!(rig.closed(link), None);
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(closed_by(&mut rig, link).1, Violation::CredentialExpired);
 }
 
 #[test]

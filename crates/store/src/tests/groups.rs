@@ -73,7 +73,7 @@ fn a_commit_that_adds_brings_membership_welcome_and_log_entry_together() {
     assert_eq!((*account, *device), (bob, DeviceId([2; 16])));
     assert_eq!((delivered.head, &delivered.account), (1, &alice.to_bytes()));
     let inbox = world.run(FetchInbox { device: DeviceId([2; 16]), after: 0 }).unwrap();
-    assert_eq!(inbox.entries, [delivered.clone()]);
+    assert_eq!(inbox.entries, std::slice::from_ref(delivered));
     assert_eq!(world.run(ListMemberIds { account: bob, conversation: GROUP }), Ok(vec![alice, bob, carol]));
     let standing = world.run(FetchMembers { account: bob, conversation: GROUP }).unwrap().members;
     assert_eq!(standing.iter().map(|member| member.since).collect::<Vec<_>>(), [0, 1, 1]);

@@ -358,6 +358,23 @@ fn variant(of: &impl std::fmt::Debug) -> String {
 /// Gives the questions that were asked and what they came to.
 fn play(steps: &[Step]) -> BTreeSet<String> {
     let mut both = Both::new();
+    // Strangers hardly ever come to a conversation by chance: one account begins as everybody's contact, and at times with
+    // a one-to-one conversation.
+    for (asks, peer) in [(1, 2), (2, 1), (1, 3), (3, 1)] {
+        let at = UnixTime(BEGINNING);
+        both.check(Question::RequestContact { account: account(asks), peer: account(peer), note: Bytes::new(), at });
+    }
+    if steps.len().is_multiple_of(2) {
+        both.check(Question::CreateConversation {
+            account: account(1),
+            device: DeviceId([1; 16]),
+            conversation: ConversationId([CONVERSATIONS.start; 16]),
+            peer: Some(account(2)),
+            epoch: 1,
+            group_info: bytes("group info"),
+            welcomes: vec![Welcoming { devices: vec![DeviceId([2; 16])], welcome: bytes("welcome") }],
+        });
+    }
     let mut revoked = BTreeSet::new();
     let mut at = UnixTime(BEGINNING);
     for step in steps {

@@ -44,6 +44,7 @@ async fn every_metric_moves() {
     let rig = Rig::start(2);
     let (alice, bob) = rig.two_people().await;
     calls_and_sessions(&rig, &alice, &bob, &mut moved).await;
+    people_and_messages(&rig, &alice, &bob, &mut moved).await;
     refusals(&rig, &alice, &mut moved).await;
     busy_store(&rig, &alice, &mut moved).await;
     let rig = restart(rig, &alice, &bob, &mut moved).await;
@@ -87,6 +88,58 @@ async fn calls_and_sessions(rig: &Rig, alice: &Person, bob: &Person, moved: &mut
     noise.send_to(&[0xff; 9], rig.supernode.addresses()[0]).unwrap();
 }
 
+async fn people_and_messages(rig: &Rig, alice: &Person, bob: &Person, moved: &mut Moved) {
+    let (mut client, mut other) = (rig.sign_in(alice).await, rig.sign_in(bob).await);
+    for client in [&mut client, &mut other] {
+        let listed = client.ask(Ask::ListContacts(v1::ListContacts::default())).await;
+        assert!(matches!(&listed, Say::Contacts(contacts) if contacts.contacts.len() == 1), "{listed:?}");
+    }
+    other.event(|event| matches!(event, Say::PresenceChanged(_)).then_some(())).await;
+    for block in [true, false] {
+        let changed = client.ask(Ask::BlockAccount(v1::BlockAccount { account: bob.account.to_bytes(), block })).await;
+        assert!(matches!(changed, Say::ContactChanged(_)), "{changed:?}");
+    }
+    let conversation = || CONVERSATION.to_bytes();
+    let sealed = || Bytes::from_static(b"sealed");
+    let message =
+        v1::SendMessage { conversation: conversation(), number: 1, generation: 1, epoch: 1, sealed: sealed() };
+    let accepted = client.ask(Ask::SendMessage(message)).await;
+    assert!(matches!(accepted, Say::MessageAccepted(_)), "{accepted:?}");
+    let [commit, group_info] = [sealed(), sealed()];
+    let commit =
+        v1::Commit { conversation: conversation(), generation: 1, epoch: 1, commit, group_info, ..Default::default() };
+    let accepted = client.ask(Ask::Commit(commit)).await;
+    assert!(matches!(accepted, Say::CommitAccepted(_)), "{accepted:?}");
+    client.ask(Ask::SetReceipt(v1::SetReceipt { conversation: conversation(), sealed: sealed() })).await;
+    client.ask(Ask::SendSignal(v1::SendSignal { conversation: conversation(), sealed: sealed() })).await;
+    other.event(|event| matches!(event, Say::Signal(_)).then_some(())).await;
+    unfinished(rig, client, moved).await;
+    names(rig, alice).await;
+}
+
+/// A long message that has begun, and goes on as it may not.
+async fn unfinished(rig: &Rig, client: Client, moved: &mut Moved) {
+    for piece in [Bytes::from_static(b"begun"), Bytes::new()] {
+        let body = Some(Ask::Fragment(v1::Fragment { piece, last: false }));
+        client.link.send(frame::encode(&v1::ClientMessage { request: 0, body })).unwrap();
+        while rig.scrape.metric("ahoy_long_message_bytes") + rig.scrape.metric("ahoy_fragments_refused") == 0.0 {
+            tokio::task::yield_now().await;
+        }
+        moved.look(&rig.scrape);
+    }
+    assert_eq!(client.end().await, LinkEnd::Closed(ErrorCode::Malformed));
+}
+
+/// More names than an account may learn, on as many links as it takes.
+async fn names(rig: &Rig, person: &Person) {
+    while rig.scrape.metric("ahoy_names_refused") == 0.0 {
+        let mut client = rig.sign_in(person).await;
+        for _ in 0..20 {
+            client.ask(Ask::SearchDirectory(v1::SearchDirectory { prefix: "nobody".to_owned() })).await;
+        }
+    }
+}
+
 async fn refusals(rig: &Rig, alice: &Person, moved: &mut Moved) {
     let mut forger = rig.dial().await;
     forger.prove(&alice.credential(), &key(99)).await;
@@ -104,7 +157,7 @@ async fn refusals(rig: &Rig, alice: &Person, moved: &mut Moved) {
     let refused = client.ask(Ask::AttachLeg(attach)).await;
     assert!(matches!(&refused, Say::Error(error) if error.code() == ErrorCode::CallTokenRefused), "{refused:?}");
     while rig.scrape.metric("ahoy_requests_rate_limited") == 0.0 {
-        client.ask(Ask::FindAccount(v1::FindAccount { name: "bob".to_owned() })).await;
+        client.ask(Ask::ListConversations(v1::ListConversations::default())).await;
     }
     moved.look(&rig.scrape);
 }

@@ -4,11 +4,12 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use ahoy_client::profile::Profile;
-use ahoy_proto::UnixTime;
 use ahoy_proto::document::{self, Credential};
+use ahoy_proto::v1::ErrorCode;
+use ahoy_proto::{AccountId, UnixTime};
 use ahoy_trials::capture;
 use ahoy_trials::harness::{Daemon, DaemonOptions, Machine, Outcome, Person, Trial, free_port, trial};
-use ahoy_trials::wire::NetworkKeys;
+use ahoy_trials::wire::{self, Identity, Link, NetworkKeys};
 use anyhow::{Context as _, ensure};
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -134,12 +135,19 @@ fn a_forged_credential_is_refused_with_a_way_out() {
 /// Replaces a profile's credential by the authority's word for the same device, expired so many days ago.
 fn expire(person: &Person, daemon: &Daemon, days: u64) -> anyhow::Result<()> {
     const DAY: u64 = 86_400;
+    let now = UnixTime::from(SystemTime::now());
+    let [issued_at, expires] = [days + 7, days].map(|days| UnixTime(now.0 - days * DAY));
+    set_validity(person, daemon, issued_at, expires)
+}
+
+/// Replaces a profile's credential by the authority's word for the same device, valid from and to these seconds.
+fn set_validity(person: &Person, daemon: &Daemon, issued_at: UnixTime, expires: UnixTime) -> anyhow::Result<()> {
     let keys = NetworkKeys::read(daemon.data())?;
     let now = UnixTime::from(SystemTime::now());
     edit_credential(person, |token| {
         let mut claims: Credential = document::verify(token, &[keys.signing.verifying_key()], keys.network, now)
             .expect("the present credential is good");
-        (claims.issued_at, claims.expires) = (UnixTime(now.0 - (days + 7) * DAY), UnixTime(now.0 - days * DAY));
+        (claims.issued_at, claims.expires) = (issued_at, expires);
         document::sign(&claims, &keys.signing)
     })
 }
@@ -155,6 +163,32 @@ fn an_expired_credential_is_renewed_without_a_password_for_a_month() {
         let call = bob.run(trial, ["call", "echo", "--for", "1s"])?;
         ensure_clear(&call, REFUSED, &["sign-in"])?;
         unharmed(trial, &mut daemon, &[&alice])
+    });
+}
+
+#[test]
+fn a_session_ends_with_its_credential_and_a_client_goes_on_with_a_newer_one_in_time() {
+    trial(LIMIT, Machine::Shared, |trial| {
+        let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let [alice, bob] = Person::signed_up_all(trial, ["alice", "bob"], &daemon)?;
+        let keys = NetworkKeys::read(daemon.data())?;
+        let issued_at = UnixTime(UnixTime::from(SystemTime::now()).0 - 86_400);
+        let expires = UnixTime::from(SystemTime::now()).plus(Duration::from_secs(8));
+        set_validity(&alice, &daemon, issued_at, expires)?;
+        let mut listening = alice.start(trial, ["listen", "--auto-answer"])?;
+        listening.wait_for("listening")?;
+        // Somebody who has nothing newer, and whose credential is good for a little longer.
+        let later = expires.max(SystemTime::now().into()).plus(Duration::from_secs(2));
+        let other = Identity::made_for(keys.network, AccountId(rand::random()), &keys.signing, [issued_at, later]);
+        let closed = tokio::runtime::Runtime::new()?.block_on(async {
+            let link = Link::connect(&wire::endpoint(None)?, daemon.address()).await?;
+            wire::closing_code(link.sign_in(&other).await?.connection()).await
+        })?;
+        ensure!(closed == ErrorCode::CredentialExpired, "{closed:?}");
+        bob.run(trial, ["call", "alice", "--for", "1s"])?.succeeded()?;
+        ensure!(listening.events().iter().all(|event| event.name != "link-lost"), "{:?}", listening.events());
+        listening.interrupt_and_finish()?.succeeded()?;
+        unharmed(trial, &mut daemon, &[&bob])
     });
 }
 

@@ -72,9 +72,7 @@ impl Member {
         sealed: &[u8],
     ) -> Result<Opened, OfferError> {
         let conversation = self.conversations.get_mut(&id).ok_or(OfferError::Behind)?;
-        let mut group = conversation.group(&self.mls)?;
-        let unsealed = group.unseal(sealed)?;
-        conversation.keep(group, &mut self.outbox);
+        let unsealed = conversation.unseal(&self.mls, sealed, &mut self.outbox)?;
         let offer = v1::LegOffer::decode(&unsealed.plain[..]).map_err(|_| OfferError::Wrong)?;
         let sender = unsealed.sender;
         let agrees = offer.call == call.0[..]

@@ -256,9 +256,15 @@ impl Member {
         Ok(())
     }
 
-    /// Asks, without a word, an account that takes calls and messages of contacts only.
-    pub(in crate::member) fn ask_instead(&mut self, account: AccountId) {
-        self.ask_people(ContactRequest::AskInstead, request(account, Bytes::new()));
+    /// Asks, without a word, an account that takes calls and messages of contacts only; `body` says so. One that was asked
+    /// before keeps the note that came with it. Gives what that comes to for whoever wanted to call or write.
+    pub(in crate::member) fn ask_instead(&mut self, account: AccountId, body: &Body) -> Refusal {
+        match self.contacts.rows.get(&account).map(|row| row.state) {
+            Some(ContactState::Blocked) => return refusal(body),
+            Some(ContactState::Asked) => {}
+            _ => self.ask_people(ContactRequest::AskInstead, request(account, Bytes::new())),
+        }
+        Refusal::Requested
     }
 
     pub(in crate::member) fn handle_contact_response(&mut self, request: ContactRequest, body: &Body, now: Instant) {

@@ -1,6 +1,6 @@
 //! Contacts, blocking, notes and settings between members, by the real exchange.
 
-use ahoy_proto::request_key;
+use ahoy_proto::note;
 
 use super::*;
 
@@ -8,8 +8,8 @@ impl World {
     /// Alice and Bob with a device each, signed in, who have nothing to do with each other.
     fn of_strangers() -> (Self, Who, Who) {
         let mut world = Self::new();
-        let alice = world.newcomer(1, "alice", 11);
-        let bob = world.newcomer(2, "bob", 21);
+        let alice = world.stranger(1, "alice", 11);
+        let bob = world.stranger(2, "bob", 21);
         world.forget_events();
         (world, alice, bob)
     }
@@ -23,16 +23,10 @@ impl World {
         let (now, ticket) = (self.now.instant, Ticket(1_000_000 + self.clients[who].outputs as u64));
         command(self.member(who), ticket, now).unwrap();
         self.settle();
-        let mut answers = Vec::new();
-        self.clients[who].events.retain(|event| match event {
-            Event::Answer { ticket: of, answer } if *of == ticket => {
-                answers.push(answer.clone());
-                false
-            }
-            _ => true,
-        });
-        assert_eq!(answers.len(), 1, "one answer to each command");
-        answers.remove(0)
+        let answer = self.answer_to(who, ticket);
+        let again = |event: &Event| matches!(event, Event::Answer { ticket: of, .. } if *of == ticket);
+        assert!(!self.clients[who].events.iter().any(again), "one answer to each command");
+        answer
     }
 
     fn request(&mut self, who: Who, named: &str, note: &str) -> Result<Answer, Refusal> {
@@ -43,7 +37,7 @@ impl World {
         self.command(who, |member, ticket, now| member.answer_contact(&name(named), accept, ticket, now))
     }
 
-    fn remove(&mut self, who: Who, named: &str) -> Result<Answer, Refusal> {
+    fn end_contact(&mut self, who: Who, named: &str) -> Result<Answer, Refusal> {
         self.command(who, |member, ticket, now| member.remove_contact(&name(named), ticket, now))
     }
 
@@ -91,7 +85,7 @@ fn somebody_who_asks_and_is_accepted_is_a_contact_on_all_devices() {
         let asking = world.member(device).contact(&name("alice")).unwrap();
         assert_eq!(asking.state, ContactState::Asks);
         assert_eq!(asking.note.as_deref(), Some("It's me, from the ferry"));
-        assert!(world.events(device).contains(&Event::Contact(asking)));
+        assert!(world.tidings(device).contains(&Event::Contact(asking)));
     }
     assert_eq!(world.reply(tablet, "alice", true), Ok(Answer::Done));
     for (device, other) in [(alice, "bob"), (bob, "alice"), (tablet, "alice")] {
@@ -113,7 +107,7 @@ fn contacts_are_there_without_a_session_and_after_a_restart() {
     let offline = Member::new(client.identity.clone(), client.disk.clone(), [3; 32]);
     assert_eq!(offline.contacts().len(), 1);
     assert_eq!(offline.settings().map(|settings| settings.calls_from), Some(v1::CallsFrom::Contacts));
-    world.remove(bob, "alice").unwrap();
+    world.end_contact(bob, "alice").unwrap();
     world.restart(alice);
     assert_eq!(world.state(alice, "bob"), ContactState::None, "the list says so");
 }
@@ -125,11 +119,11 @@ fn a_no_is_not_told_and_asking_again_does_not_get_through() {
     world.forget_events();
     assert_eq!(world.reply(bob, "alice", false), Ok(Answer::Done));
     assert_eq!(world.state(bob, "alice"), ContactState::None);
-    assert_eq!(world.events(alice), []);
+    assert_eq!(world.tidings(alice), []);
     assert_eq!(world.state(alice, "bob"), ContactState::Asked);
     world.forget_events();
     assert_eq!(world.request(alice, "bob", "please, please"), Ok(Answer::Done));
-    assert_eq!(world.events(bob), []);
+    assert_eq!(world.tidings(bob), []);
     assert_eq!(world.reply(bob, "alice", true), Err(Refusal::NoSuchContact));
 }
 
@@ -146,14 +140,14 @@ fn two_who_ask_each_other_are_contacts_at_once() {
 fn a_request_can_be_taken_back_and_a_contact_ended_by_either_side() {
     let (mut world, alice, bob) = World::of_strangers();
     world.request(alice, "bob", "").unwrap();
-    assert_eq!(world.remove(bob, "alice"), Err(Refusal::NoSuchContact), "a request is answered, not removed");
-    assert_eq!(world.remove(alice, "bob"), Ok(Answer::Done));
+    assert_eq!(world.end_contact(bob, "alice"), Err(Refusal::NoSuchContact), "a request is answered, not removed");
+    assert_eq!(world.end_contact(alice, "bob"), Ok(Answer::Done));
     assert_eq!((world.state(alice, "bob"), world.state(bob, "alice")), (ContactState::None, ContactState::None));
     world.befriend(alice, bob);
-    world.remove(bob, "alice").unwrap();
+    world.end_contact(bob, "alice").unwrap();
     assert_eq!((world.state(alice, "bob"), world.state(bob, "alice")), (ContactState::None, ContactState::None));
     let gone = |event: &Event| matches!(event, Event::Contact(contact) if contact.state == ContactState::None);
-    assert!(world.events(alice).iter().any(gone));
+    assert!(world.tidings(alice).iter().any(gone));
 }
 
 #[test]
@@ -172,7 +166,7 @@ fn to_somebody_blocked_it_is_as_if_nobody_were_there() {
     assert_eq!(world.events(alice), [ended(call, v1::Cause::Unreachable)]);
     assert_eq!(world.incoming(bob), 0);
     world.set(bob, SettingsChange { mood: Some("busy".into()), ..SettingsChange::default() }).unwrap();
-    assert_eq!(world.events(alice), []);
+    assert_eq!(world.tidings(alice), []);
 
     assert_eq!(world.block(bob, "alice", false), Ok(Answer::Done));
     assert_eq!(world.state(bob, "alice"), ContactState::Accepted, "they were contacts, and are again");
@@ -188,7 +182,7 @@ fn a_blocked_stranger_asks_in_vain_and_sees_nothing_of_it() {
     world.forget_events();
     assert_eq!(world.request(alice, "bob", "hello?"), Ok(Answer::Done));
     assert_eq!(world.state(alice, "bob"), ContactState::Asked);
-    assert_eq!(world.events(bob), []);
+    assert_eq!(world.tidings(bob), []);
     assert_eq!(world.state(bob, "alice"), ContactState::Blocked);
     assert!(matches!(world.request(bob, "alice", ""), Err(Refusal::Supernode { code: v1::ErrorCode::Forbidden, .. })));
     world.block(bob, "alice", false).unwrap();
@@ -291,7 +285,7 @@ fn somebody_invisible_looks_offline_and_settings_are_those_of_all_devices() {
     for device in [bob, tablet] {
         let settings = world.member(device).settings().unwrap();
         assert_eq!(settings.availability, v1::Availability::Invisible);
-        assert!(world.events(device).contains(&Event::Settings(settings)));
+        assert!(world.tidings(device).contains(&Event::Settings(settings)));
     }
     let long = SettingsChange { mood: Some("a".repeat(141)), ..SettingsChange::default() };
     assert_eq!(world.set(bob, long), Err(Refusal::Length));
@@ -326,12 +320,28 @@ fn a_call_to_a_stranger_becomes_a_request_without_a_note() {
 }
 
 #[test]
+fn a_call_to_somebody_who_was_asked_leaves_the_note_and_one_to_somebody_blocked_asks_nobody() {
+    let (mut world, alice, bob) = World::of_strangers();
+    world.request(alice, "bob", "hello").unwrap();
+    world.forget_events();
+    let call = world.call(alice, "bob");
+    assert!(world.events(alice).contains(&ended(call, v1::Cause::Requested)));
+    assert_eq!(world.member(bob).contact(&name("alice")).unwrap().note.as_deref(), Some("hello"));
+    world.block(alice, "bob", true).unwrap();
+    world.forget_events();
+    world.call(alice, "bob");
+    let refused = |event: &Event| matches!(event, Event::Ended { ending: Ending::Refused(_), .. });
+    assert!(world.events(alice).iter().any(refused));
+    assert_eq!(world.state(alice, "bob"), ContactState::Blocked);
+}
+
+#[test]
 fn a_call_to_somebody_who_ended_the_contact_becomes_a_request() {
     let (mut world, alice, bob) = World::of_strangers();
     world.befriend(alice, bob);
     let call = world.connect(alice, bob);
     world.hang_up(alice, call);
-    world.remove(bob, "alice").unwrap();
+    world.end_contact(bob, "alice").unwrap();
     world.forget_events();
     let call = world.call(alice, "bob");
     assert!(world.events(alice).contains(&ended(call, v1::Cause::Requested)));
@@ -352,7 +362,7 @@ fn a_note_opens_on_a_device_that_was_added_later() {
 #[test]
 fn a_note_that_was_tampered_with_or_is_for_somebody_else_is_not_shown() {
     let (mut world, alice, bob) = World::of_strangers();
-    let carol = world.newcomer(3, "carol", 31);
+    let carol = world.stranger(3, "carol", 31);
     world.request(alice, "carol", "for carol only").unwrap();
     let note = world.clients[carol].member.contact(&name("alice")).unwrap().note;
     assert_eq!(note.as_deref(), Some("for carol only"));
@@ -405,7 +415,7 @@ fn nobody_has_to_do_with_names_that_are_not_taken_or_their_own() {
     let (mut world, alice, _) = World::of_strangers();
     assert_eq!(world.request(alice, "nemo", ""), Err(Refusal::NoSuchName));
     assert_eq!(world.block(alice, "nemo", true), Err(Refusal::NoSuchName));
-    assert_eq!(world.remove(alice, "nemo"), Err(Refusal::NoSuchContact));
+    assert_eq!(world.end_contact(alice, "nemo"), Err(Refusal::NoSuchContact));
     assert_eq!(world.reply(alice, "nemo", true), Err(Refusal::NoSuchContact));
     let now = world.now.instant;
     let own = name("alice");
@@ -434,7 +444,7 @@ fn those_who_wish_to_be_listed_are_found_by_how_their_names_begin() {
 fn in_a_flood_of_requests_the_first_hundred_wait_and_the_others_are_swallowed() {
     let (mut world, _, bob) = World::of_strangers();
     for at in 0..=limits::CONTACT_REQUESTS_IN_MAX as u8 {
-        let who = world.newcomer(100 + at, &format!("stranger{at}"), 100 + at);
+        let who = world.stranger(100 + at, &format!("stranger{at}"), 100 + at);
         assert_eq!(world.request(who, "bob", "buy boats"), Ok(Answer::Done));
         assert_eq!(world.state(who, "bob"), ContactState::Asked, "nobody sees whether it got through");
         world.lose_link(who);

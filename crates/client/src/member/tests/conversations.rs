@@ -27,7 +27,7 @@ impl World {
     }
 
     fn wipe(&mut self, who: Who) {
-        self.clients[who].disk.clear();
+        self.lose_state(who);
         self.restart(who);
     }
 }

@@ -19,13 +19,22 @@ impl World {
         conversation
     }
 
+    pub(super) fn join_group(&mut self, who: Who, conversation: ConversationId, other: Who) {
+        // Names can be asked for every three seconds.
+        self.pass(Duration::from_secs(30));
+        assert_eq!(self.invite(who, conversation, &[other]), Ok(Answer::Done));
+    }
+
     fn ask_to_invite(&mut self, who: Who, conversation: ConversationId, others: &[Who]) {
-        let now = self.now.instant;
-        for other in others {
-            let named = self.clients[*other].identity.name.clone();
+        for (at, other) in others.iter().enumerate() {
+            let (named, now) = (self.clients[*other].identity.name.clone(), self.now.instant);
             self.member(who).verify(&named, Ticket(801), now).unwrap();
+            self.settle();
+            if at >= 15 {
+                self.pass(Duration::from_secs(3));
+            }
         }
-        self.settle();
+        let now = self.now.instant;
         let accounts = others.iter().map(|other| self.clients[*other].identity.account).collect();
         self.member(who).invite(conversation, accounts, Ticket(802), now).unwrap();
     }
@@ -209,7 +218,6 @@ fn a_revoked_device_of_ones_own_is_taken_out() {
     let conversation = world.pair(alice, bob);
     let now = world.now.instant;
     world.lose_link(laptop);
-    world.member(alice).own_devices(&[DeviceId([11; 16]), DeviceId([12; 16])], now);
     world.pass(Duration::from_secs(6));
     assert_eq!(devices(&world, bob, conversation), 3);
     world.member(alice).remove_device(DeviceId([12; 16]), now);
@@ -217,8 +225,10 @@ fn a_revoked_device_of_ones_own_is_taken_out() {
     assert_eq!(devices(&world, bob, conversation), 2, "at once");
     let phone = world.device(1, "alice", 13);
     world.lose_link(phone);
-    assert_eq!(devices(&world, bob, conversation), 3);
-    world.member(alice).own_devices(&[DeviceId([11; 16])], now);
+    world.pass(Duration::from_secs(6));
+    assert_eq!(devices(&world, bob, conversation), 3, "it came after the list of devices, and is on the next one");
+    world.store.remove_device(DeviceId([13; 16]));
+    world.restart(alice);
     world.pass(Duration::from_secs(6));
     assert_eq!(devices(&world, bob, conversation), 2, "after a while");
 }
@@ -226,8 +236,6 @@ fn a_revoked_device_of_ones_own_is_taken_out() {
 #[test]
 fn a_device_of_ones_own_that_is_not_known_is_told_of() {
     let (mut world, alice, bob) = World::of_two();
-    let now = world.now.instant;
-    world.member(alice).own_devices(&[DeviceId([11; 16])], now);
     world.pair(alice, bob);
     world.forget_events();
     world.device(1, "alice", 12);
@@ -283,7 +291,7 @@ fn a_device_that_lost_its_state_enters_from_outside_and_sees_where_it_was_away()
     let conversation = world.group("Crew", &[alice, bob, carol]);
     world.say(alice, conversation, "one");
     world.drop_link(carol);
-    world.clients[carol].disk.clear();
+    world.lose_state(carol);
     world.clients[carol].history = History::default();
     world.restart(carol);
     world.pass(Duration::from_secs(6));
@@ -311,4 +319,92 @@ fn a_log_with_a_gap_is_left_and_entered_anew() {
     assert_eq!(world.clients[carol].history.gaps(conversation), 1);
     world.say(carol, conversation, "five");
     world.both_read(conversation, &[alice, bob], &["one", "two", "three", "four", "five"]);
+}
+
+/// A commit of a member's device, made as a hostile program would make it, put into the log as the store takes it.
+fn commit_by_force(world: &mut World, who: Who, conversation: ConversationId, force: Force) {
+    let client = &mut world.clients[who];
+    let entry = &client.member.conversations[&conversation];
+    let mut group = entry.group(&client.member.mls).unwrap();
+    let (generation, epoch) = (entry.record.generation, entry.record.epoch);
+    let (packages, remove) = match force {
+        Force::Add(package) => (vec![client.member.mls.check_key_package(&package).unwrap().0], vec![]),
+        Force::Remove(device) => (vec![], vec![device]),
+    };
+    let committed = group.commit(&client.member.mls, packages, &remove).unwrap();
+    let (account, device) = (client.identity.account, client.identity.device);
+    let commit = ahoy_core::Commit {
+        account,
+        device,
+        conversation,
+        generation,
+        epoch,
+        commit: committed.commit,
+        group_info: committed.group_info,
+        welcomes: vec![],
+        add: vec![],
+        remove: vec![],
+        at_ms: START * 1000,
+    };
+    let answer = world.store.answer(ahoy_core::Question::Commit(Box::new(commit)));
+    assert!(matches!(answer, ahoy_core::Answer::Committed { .. }));
+}
+
+enum Force {
+    Add(Bytes),
+    Remove(DeviceId),
+}
+
+#[test]
+fn a_commit_that_does_more_than_the_log_says_is_not_followed() {
+    let stranger = identity(9, "mallory", 91, &account_key(9));
+    let mls = Mls::new(&stranger.device_key, &stranger.binding, [9; 32]);
+    let package = mls.key_packages(&mut crate::mls::Values::new(), 1).unwrap().remove(0);
+    for force in [Force::Add(package), Force::Remove(DeviceId([31; 16]))] {
+        let (mut world, alice, bob, carol) = World::of_three();
+        let conversation = world.group("Crew", &[alice, bob, carol]);
+        world.say(alice, conversation, "one");
+        world.lose_link(bob);
+        commit_by_force(&mut world, bob, conversation, force);
+        world.lose_link(alice);
+        world.sign_in(alice);
+        let summaries = world.member(alice).conversations();
+        let refused = ConversationStanding::Refused(Refusal::ConversationRefused);
+        assert_eq!(summaries[0].standing, refused);
+        // What is written stays here: it is not said to whom nobody knows.
+        world.say(alice, conversation, "two");
+        assert_eq!(world.clients[alice].history.lines(conversation).last().unwrap().message.sequence, None);
+    }
+}
+
+#[test]
+fn a_commit_that_makes_no_sense_does_not_keep_anybody_out() {
+    let changes: [fn(&mut v1::LogEntry); 4] = [
+        |entry| entry.body = Some(v1::log_entry::Body::Commit(some_bytes(300))),
+        |entry| entry.generation += 1,
+        |entry| entry.generation = 0,
+        |entry| entry.epoch = 0,
+    ];
+    for change in changes {
+        let (mut world, alice, bob, carol) = World::of_three();
+        let conversation = world.group("Crew", &[alice, bob]);
+        world.clients[bob].tamper = Some(Box::new(move |message| {
+            if let Some(Body::LogEntry(entry)) = &mut message.body
+                && let Some(v1::log_entry::Body::Commit(_)) = &entry.body
+            {
+                change(entry);
+            }
+        }));
+        world.invite(alice, conversation, &[carol]).unwrap();
+        world.pass(Duration::from_secs(10));
+        world.clients[bob].tamper = None;
+        world.lose_link(bob);
+        world.sign_in(bob);
+        world.pass(Duration::from_secs(10));
+        world.say(bob, conversation, "here");
+        world.say(carol, conversation, "and here");
+        for who in [alice, bob, carol] {
+            assert_eq!(world.texts(who, conversation), ["here", "and here"]);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Members against a real exchange and its in-memory store, in virtual time.
 
 mod calls;
+mod contacts;
 mod conversations;
 mod groups;
 mod history;
@@ -9,6 +10,7 @@ mod messages;
 mod people;
 mod receipts;
 mod restarts;
+mod scripted;
 mod sign_in;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,6 +21,7 @@ use ahoy_core::{Exchange, ExchangeConfig, LinkId, Now, ShardId};
 use ahoy_proto::call_token::CallTokenKey;
 use ahoy_proto::document::{self, Confirmation, Credential, Jwk, Revocations};
 use ahoy_proto::frame::{self, Deframer};
+use ahoy_proto::request_key::{self, RequestSecret};
 use ahoy_proto::{AccountId, CallId, DeviceId, Name, NetworkId, SupernodeId, UnixTime, binding, limits, v1};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -50,7 +53,8 @@ fn identity(account: u8, named: &str, device: u8, key: &SigningKey) -> Identity 
     let (account, device) = (AccountId([account; 16]), DeviceId([device; 16]));
     let binding = binding::make(account, device, &device_key.verifying_key(), key, UnixTime(START));
     let account_key = *key.verifying_key().as_bytes();
-    Identity { network: NETWORK, account, name: name(named), device, device_key, account_key, binding }
+    let request_secret = Some(RequestSecret::of_account_key(key));
+    Identity { network: NETWORK, account, name: name(named), device, device_key, account_key, binding, request_secret }
 }
 
 /// Changes what the supernode says to a client.
@@ -67,7 +71,7 @@ struct Client {
     deframer: Deframer,
     from_supernode: VecDeque<v1::SupernodeMessage>,
     events: VecDeque<Event>,
-    /// Of conversations and what is said in them.
+    /// Of contacts and conversations, and what is said in them.
     tidings: VecDeque<Event>,
     tamper: Option<Tamper>,
     /// Outputs carried out so far, and after how many the device dies.
@@ -115,6 +119,14 @@ impl World {
     fn newcomer(&mut self, account: u8, named: &str, device: u8) -> Who {
         let key = account_key(account);
         self.account(account, named, &key);
+        self.device(account, named, device)
+    }
+
+    /// A new account with its first device, signed in; takes notes, and calls of contacts only.
+    fn stranger(&mut self, account: u8, named: &str, device: u8) -> Who {
+        let (id, key) = (AccountId([account; 16]), account_key(account));
+        self.store.add_account(id, name(named), *key.verifying_key().as_bytes());
+        self.store.set_request_key(id, request_key::publish(id, &key).to_vec().into());
         self.device(account, named, device)
     }
 
@@ -208,6 +220,11 @@ impl World {
         self.settle();
     }
 
+    /// The device loses what it has kept, but for the serial of its state: without that it would be taken for a copy.
+    fn lose_state(&mut self, who: Who) {
+        self.clients[who].disk.retain(|key, _| key == b"state-serial");
+    }
+
     fn member(&mut self, who: Who) -> &mut Member {
         &mut self.clients[who].member
     }
@@ -235,7 +252,7 @@ impl World {
         self.clients[who].events.drain(..).collect()
     }
 
-    /// What was told of conversations since the last time.
+    /// What was told of contacts and conversations since the last time.
     fn tidings(&mut self, who: Who) -> Vec<Event> {
         self.clients[who].tidings.drain(..).collect()
     }
@@ -265,7 +282,7 @@ impl World {
         let call = self.call(caller, callee_name.as_str());
         let caller_account = self.clients[caller].identity.account;
         let from = Person { account: caller_account, name: caller_name };
-        let incoming = Event::Incoming { call, from };
+        let incoming = Event::Incoming { call, from, quiet: false };
         let seen = self.events(callee);
         assert!(seen.contains(&incoming), "callee saw {seen:?}, caller {:?}", self.events(caller));
         assert!(self.events(caller).contains(&Event::Ringing { call }));
@@ -326,7 +343,7 @@ impl World {
                 ahoy_core::Output::Send { link, bytes } => {
                     if let Some(client) = self.clients.iter_mut().find(|client| client.link == Some(link)) {
                         client.deframer.push(&bytes);
-                        while let Some(bytes) = client.deframer.next(limits::MESSAGE_MAX).unwrap() {
+                        while let Some(bytes) = client.deframer.next(limits::LARGE_MESSAGE_MAX).unwrap() {
                             let mut message = v1::SupernodeMessage::decode(bytes).unwrap();
                             if let Some(tamper) = &mut client.tamper {
                                 tamper(&mut message);
@@ -395,7 +412,10 @@ impl World {
                     client.history.apply(batch.history);
                 }
                 Output::Event(event) => match event {
-                    Event::Conversation(_)
+                    Event::Contact(_)
+                    | Event::Presence { .. }
+                    | Event::Settings(_)
+                    | Event::Conversation(_)
                     | Event::ConversationLeft { .. }
                     | Event::History { .. }
                     | Event::Receipt { .. }

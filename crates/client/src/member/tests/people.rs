@@ -17,7 +17,7 @@ impl World {
 
     /// The authority says another key for an account.
     fn change_key(&mut self, account: u8, named: &str, key: &SigningKey) {
-        self.account(account, named, &key);
+        self.account(account, named, key);
     }
 
     fn accept(&mut self, who: Who, named: &str) -> Result<(), CommandError> {

@@ -135,3 +135,53 @@ fn receipts_and_signals_that_do_not_open_change_nothing() {
         assert_eq!((receipts(&seen), typing(&seen)), (vec![], vec![]));
     }
 }
+
+#[test]
+fn what_was_read_without_a_session_is_told_with_the_next() {
+    for restarts in [false, true] {
+        let (mut world, alice, bob) = World::of_two();
+        let conversation = world.pair(alice, bob);
+        world.say(alice, conversation, "one");
+        world.pass(Duration::from_secs(3));
+        world.lose_link(bob);
+        let now = world.now.instant;
+        world.member(bob).mark_read(conversation, 1, now).unwrap();
+        world.pass(Duration::from_secs(10));
+        world.forget_events();
+        if restarts {
+            world.restart(bob)
+        } else {
+            world.sign_in(bob)
+        }
+        world.pass(Duration::from_secs(3));
+        assert_eq!(receipts(&world.tidings(alice)), [(2, 1, 1)]);
+    }
+}
+
+#[test]
+fn nobody_is_seen_to_type_without_a_session() {
+    let (mut world, alice, bob) = World::of_two();
+    let conversation = world.pair(alice, bob);
+    let now = world.now.instant;
+    world.member(bob).typing(conversation, true, now).unwrap();
+    world.settle();
+    world.lose_link(alice);
+    assert_eq!(typing(&world.tidings(alice)), [(2, true), (2, false)]);
+}
+
+#[test]
+fn in_a_large_group_nobody_tells_what_they_received() {
+    let (mut world, alice, _) = World::of_two();
+    let others: Vec<Who> = (0..32).map(|at| world.newcomer(50 + at, &format!("guest{at}"), 50 + at)).collect();
+    let clients: Vec<Who> = [alice].into_iter().chain(others.iter().copied()).collect();
+    let conversation = world.group("Party", &clients[..32]);
+    world.say(alice, conversation, "one");
+    world.pass(Duration::from_secs(3));
+    assert_eq!(receipts(&world.tidings(alice)).len(), 31);
+    world.join_group(alice, conversation, others[31]);
+    world.forget_events();
+    world.say(alice, conversation, "two");
+    world.pass(Duration::from_secs(3));
+    assert_eq!(receipts(&world.tidings(alice)), []);
+    world.both_read(conversation, &clients[1..32], &["one", "two"]);
+}

@@ -1,0 +1,173 @@
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use ahoy_store::{AddInvite, Admission, Store};
+use rusqlite::Connection;
+use rustix::process::Signal;
+
+use crate::harness::{Daemon, PATIENCE, ahoyd, client, configure, objects, refused, said, sign_in, sign_up};
+
+const TABLES: [&str; 4] = ["accounts", "devices", "account_key_log", "serials"];
+
+fn count(database: &Path, table: &str) -> u64 {
+    let query = format!("SELECT count(*) FROM {table}");
+    Connection::open(database).unwrap().query_row(&query, [], |row| row.get(0)).unwrap()
+}
+
+/// Keeps invites, one after the other, until told to stop: how many, each answered and so on the disk.
+fn write_until(database: PathBuf, stop: &AtomicBool) -> u64 {
+    let store = Store::open(&database).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut written = 0_u64;
+    while !stop.load(Ordering::Relaxed) {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&written.to_be_bytes());
+        let (at, expires) = (ahoy_proto::UnixTime(1), ahoy_proto::UnixTime(u64::from(u32::MAX)));
+        runtime.block_on(store.call(AddInvite { hash, admission: Admission::Invited, expires, at })).unwrap();
+        written += 1;
+    }
+    written
+}
+
+#[test]
+fn a_backup_under_load_is_a_network_again_with_everybody_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut daemon, file) = Daemon::serve(folder.path());
+    let alice = sign_up(&daemon, "alice");
+    sign_up(&daemon, "bob");
+    let (data, to) = (folder.path().join("data"), folder.path().join("backup"));
+    let (database, copy) = (data.join("ahoy.sqlite"), to.join("ahoy.sqlite"));
+    let root_key = |daemon: &Daemon| {
+        let known: ahoy_proto::api::WellKnown = serde_json::from_str(&daemon.api("/.well-known/ahoy").1).unwrap();
+        known.root_key
+    };
+    let key = root_key(&daemon);
+    let backup = ["backup", "--config", &file, "--with-keys", "--to", to.to_str().unwrap()];
+    let stop = AtomicBool::new(false);
+    let written = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| write_until(database.clone(), &stop));
+        let start = Instant::now();
+        while count(&database, "invites") < 50 {
+            assert!(start.elapsed() < PATIENCE, "the load does not begin");
+        }
+        let told = objects(&backup);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(told.last().unwrap()["keys"], true);
+        writer.join().unwrap()
+    });
+    assert!((50..=written).contains(&count(&copy, "invites")));
+    for table in TABLES {
+        assert_eq!(count(&copy, table), count(&database, table), "{table}");
+    }
+    for file in ["ahoy.sqlite", "backup.json", "keys/root.key", "keys/report.key"] {
+        assert_eq!(to.join(file).metadata().unwrap().mode() & 0o777, 0o600, "{file}");
+    }
+    let (code, text) = refused(&backup);
+    assert!(code == Some(1) && text.contains("holds a backup already"), "{text}");
+
+    sign_up(&daemon, "too-late");
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+    let restore = ["restore", "--config", &file, "--from", to.to_str().unwrap()];
+    let (code, text) = refused(&restore);
+    assert!(code == Some(1) && text.contains("not empty"), "{text}");
+    fs::remove_dir_all(&data).unwrap();
+    said(&restore);
+    let port = daemon.port;
+    let daemon = Daemon::start(&["serve", "--config", &file], port, &[]);
+    assert_eq!(root_key(&daemon), key, "the same network");
+    for name in ["alice", "bob"] {
+        assert!(sign_in(&daemon, name).is_ok(), "{name}");
+    }
+    assert!(sign_in(&daemon, "too-late").is_err());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (_client, mut events) = client(&alice, &folder.path().join("alice")).await;
+        let ready = async { while !matches!(events.next().await, Some(ahoy_client::driver::Event::Ready)) {} };
+        tokio::time::timeout(PATIENCE, ready).await.expect("a device from before the backup goes on");
+    });
+}
+
+#[test]
+fn keys_come_from_the_backup_or_are_in_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut daemon, file) = Daemon::serve(folder.path());
+    sign_up(&daemon, "alice");
+    let (data, to) = (folder.path().join("data"), folder.path().join("backup"));
+    said(&["backup", "--config", &file, "--to", to.to_str().unwrap()]);
+    assert!(!to.join("keys").exists());
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+    let aside = folder.path().join("aside");
+    fs::rename(&data, &aside).unwrap();
+    let restore = ["restore", "--config", &file, "--from", to.to_str().unwrap()];
+    let (code, text) = refused(&restore);
+    assert!(code == Some(1) && text.contains("holds no keys"), "{text}");
+
+    let other = tempfile::tempdir().unwrap();
+    Daemon::dev(other.path(), &["echo="]).end(Signal::TERM);
+    fs::rename(other.path().join("keys"), data.join("keys")).unwrap();
+    let (code, text) = refused(&restore);
+    assert!(code == Some(1) && text.contains("another network"), "{text}");
+
+    fs::remove_dir_all(data.join("keys")).unwrap();
+    fs::rename(aside.join("keys"), data.join("keys")).unwrap();
+    said(&restore);
+    assert!(objects(&["account", "list", "--config", &file]).iter().any(|account| account["name"] == "alice"));
+}
+
+#[test]
+fn a_backup_that_is_not_what_it_was_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut daemon, file) = Daemon::serve(folder.path());
+    let to = folder.path().join("backup");
+    said(&["backup", "--config", &file, "--with-keys", "--to", to.to_str().unwrap()]);
+    daemon.end(Signal::TERM);
+    fs::remove_dir_all(folder.path().join("data")).unwrap();
+    let copy = to.join("ahoy.sqlite");
+    let mut bytes = fs::read(&copy).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&copy, bytes).unwrap();
+    let restore = ["restore", "--config", &file, "--from", to.to_str().unwrap()];
+    let (code, text) = refused(&restore);
+    assert!(code == Some(1) && text.contains("not as it was"), "{text}");
+    fs::remove_file(to.join("backup.json")).unwrap();
+    let (code, text) = refused(&restore);
+    assert!(code == Some(1) && text.contains("no finished backup"), "{text}");
+    assert!(!folder.path().join("data/ahoy.sqlite").exists());
+}
+
+#[test]
+fn a_backup_killed_in_the_middle_passes_for_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, port) = configure(folder.path(), "");
+    let mut daemon = Daemon::start(&["serve", "--config", &file], port, &[]);
+    // Big enough for the copy to be caught at it.
+    let database = folder.path().join("data/ahoy.sqlite");
+    let big = "CREATE TABLE ballast (bytes BLOB);
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 256)
+        INSERT INTO ballast SELECT zeroblob(1048576) FROM n";
+    Connection::open(&database).unwrap().execute_batch(big).unwrap();
+    let to = folder.path().join("backup");
+    let backup = ["backup", "--config", &file, "--with-keys", "--to", to.to_str().unwrap()];
+    let mut child = ahoyd(&backup).spawn().unwrap();
+    let partial = to.join("ahoy.sqlite.partial");
+    let start = Instant::now();
+    while fs::metadata(&partial).map_or(0, |file| file.len()) == 0 {
+        assert!(start.elapsed() < PATIENCE, "the backup does not begin");
+        assert!(child.try_wait().unwrap().is_none(), "the backup was over before it was seen");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(partial.exists() && !to.join("backup.json").exists(), "killed in the middle");
+    assert_eq!(fs::metadata(to.join("ahoy.sqlite")).unwrap().len(), 0, "what has the name is empty");
+
+    let (code, text) = refused(&backup);
+    assert!(code == Some(1) && text.contains("never finished"), "{text}");
+    daemon.end(Signal::TERM);
+    fs::remove_dir_all(folder.path().join("data")).unwrap();
+    let (code, text) = refused(&["restore", "--config", &file, "--from", to.to_str().unwrap()]);
+    assert!(code == Some(1) && text.contains("no finished backup"), "{text}");
+}

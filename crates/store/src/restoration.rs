@@ -1,0 +1,40 @@
+//! After a backup has taken the database's place: clients remember what came after it, and must notice that it is gone.
+//!
+//! Every number that counts up leaps so far ahead that no client has seen it. What a client would otherwise take for old news it
+//! takes for a gap, and a gap makes it fetch anew or enter the group anew.
+
+use rusqlite::params;
+
+use crate::StoreError;
+use crate::batch::{Transaction, Verb};
+use crate::cursors::SENT_UNKNOWN;
+
+/// How far numbers leap: more than any of them has counted in its life, and few enough for two thousand million restorations.
+const LEAP: i64 = 1 << 32;
+
+/// Whole tables, once: no daemon runs.
+const LEAP_LOGS: &str = "UPDATE conversations SET head = head + ?1, receipts_serial = receipts_serial + ?1";
+const LEAP_CONTACTS: &str = "UPDATE accounts SET contacts_serial = contacts_serial + ?1";
+const LEAP_LISTS: &str = "UPDATE serials SET serial = serial + ?1";
+const LEAP_INBOXES: &str = "UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = 'inbox'";
+const BEGIN_INBOXES: &str = "INSERT INTO sqlite_sequence (name, seq) SELECT 'inbox', ?1
+    WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'inbox')";
+const FORGET_SENT: &str = "UPDATE cursors SET sent = ?1";
+
+/// Prepares a database that was restored from a backup for clients that are ahead of it. Before a daemon runs on it.
+///
+/// Logs go on with a gap: the devices of a conversation, whatever they have seen, leave its group and enter the one that the
+/// database knows. Devices may have sent more messages than it knows, so the next one that each sends is taken whatever its number.
+#[derive(Debug)]
+pub struct AfterRestore;
+
+impl Verb for AfterRestore {
+    type Output = ();
+    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        for statement in [LEAP_LOGS, LEAP_CONTACTS, LEAP_LISTS, LEAP_INBOXES, BEGIN_INBOXES] {
+            transaction.0.execute(statement, params![LEAP])?;
+        }
+        transaction.0.execute(FORGET_SENT, params![SENT_UNKNOWN])?;
+        Ok(())
+    }
+}
