@@ -41,8 +41,8 @@ Exit codes:
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// The terminal's background, for the full screen [default: what COLORFGBG and NO_COLOR say]
-    #[arg(long)]
+    /// The terminal's background [default: what COLORFGBG and NO_COLOR say]
+    #[arg(long, help_heading = "For the full screen")]
     pub(crate) theme: Option<Theme>,
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
@@ -377,7 +377,7 @@ pub(crate) struct Presence {
     /// What others see; `show` says what it is
     #[arg(default_value = "show", hide_default_value = true)]
     pub(crate) state: PresenceState,
-    /// A few words beside it, at most 140 characters; \"\" takes them away
+    /// A few words beside it, at most 140 characters; "" takes them away
     #[arg(long, value_name = "TEXT")]
     pub(crate) mood: Option<String>,
 }

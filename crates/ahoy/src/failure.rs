@@ -310,7 +310,15 @@ fn supernode_says_no(refusal: &Refusal, code: ErrorCode, retry_after_ms: u32) ->
     let text = refusal.to_string();
     let text = text.trim_end_matches('.');
     match code {
-        ErrorCode::Forbidden => Failure::new(Exit::Refused, "forbidden", text, "Only some may do this: see `--help`."),
+        ErrorCode::NotFound | ErrorCode::AlreadyExists | ErrorCode::InvalidArgument => Failure::new(
+            Exit::Refused,
+            "supernode-refuses",
+            text,
+            "Check what you named: `ahoy contacts`, `ahoy group list`.",
+        ),
+        ErrorCode::Forbidden => {
+            Failure::new(Exit::Refused, "forbidden", text, "Only some may do this; `--help` says who.")
+        }
         ErrorCode::LimitReached => Failure::new(Exit::Refused, "limit-reached", text, "Remove something first."),
         ErrorCode::RateLimited => {
             let seconds = retry_after_ms.div_ceil(1_000).max(1);

@@ -77,37 +77,33 @@ pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     for paragraph in text.split('\n') {
         let mut line = String::new();
         let mut taken = 0;
-        for word in paragraph.split_word_bounds() {
-            let wide = word.width();
-            if taken + wide > columns && taken > 0 && !word.trim().is_empty() {
-                // Punctuation stays with its word where that word has a line to itself.
-                lines.push(std::mem::take(&mut line).trim_end().to_owned());
-                taken = 0;
-            }
-            if taken == 0 && word.trim().is_empty() && !line.is_empty() {
-                continue;
-            }
-            if wide <= columns.saturating_sub(taken) {
-                line.push_str(word);
-                taken += wide;
-                continue;
+        for word in paragraph.split_inclusive(' ') {
+            let wide = word.trim_end_matches(' ').width();
+            if taken > 0 && taken + wide > columns && wide <= columns {
+                end(&mut lines, &mut line, &mut taken);
             }
             for grapheme in word.graphemes(true) {
                 let wide = grapheme.width();
-                if taken + wide > columns {
-                    if word.trim().is_empty() {
-                        break;
-                    }
-                    lines.push(std::mem::take(&mut line));
-                    taken = 0;
+                match (taken + wide > columns, grapheme) {
+                    // What is wider than a line can't be shown in it.
+                    (true, _) if wide > columns => continue,
+                    // Spaces at the end of a line show nothing.
+                    (true, " ") => continue,
+                    (true, _) => end(&mut lines, &mut line, &mut taken),
+                    (false, _) => {}
                 }
                 line.push_str(grapheme);
                 taken += wide;
             }
         }
-        lines.push(line.trim_end().to_owned());
+        end(&mut lines, &mut line, &mut taken);
     }
     lines
+}
+
+fn end(lines: &mut Vec<String>, line: &mut String, taken: &mut usize) {
+    lines.push(std::mem::take(line).trim_end().to_owned());
+    *taken = 0;
 }
 
 /// Rows as aligned columns, two spaces apart; the last one runs free.
@@ -157,6 +153,8 @@ mod tests {
     #[test]
     fn lines_break_between_words_and_wide_characters_count_twice() {
         assert_eq!(wrap("the quick brown fox", 9), ["the quick", "brown fox"]);
+        assert_eq!(wrap("it ends here, and goes on", 12), ["it ends", "here, and", "goes on"]);
+        assert_eq!(wrap("  kept   indent", 20), ["  kept   indent"]);
         assert_eq!(wrap("a\n\nb", 9), ["a", "", "b"]);
         assert_eq!(wrap("世界世界世", 4), ["世界", "世界", "世"]);
         assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);

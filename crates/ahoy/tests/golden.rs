@@ -44,7 +44,26 @@ fn help_teaches_by_example() {
 #[test]
 fn each_verb_has_its_own_help() {
     for verb in [
-        "call", "listen", "password", "recover", "rings", "sign-in", "sign-out", "sign-up", "status", "verify",
+        "call",
+        "contacts",
+        "delete-account",
+        "devices",
+        "group",
+        "history",
+        "inbox",
+        "listen",
+        "password",
+        "presence",
+        "recover",
+        "report",
+        "rings",
+        "search",
+        "send",
+        "sign-in",
+        "sign-out",
+        "sign-up",
+        "status",
+        "verify",
         "whoami",
     ] {
         check(&format!("help-{verb}.txt"), &[verb, "--help"]);
@@ -55,6 +74,12 @@ fn each_verb_has_its_own_help() {
 fn who_is_not_signed_in_is_told_how() {
     check("not-signed-in.txt", &["whoami"]);
     check("not-signed-in-call.txt", &["call", "echo"]);
+    check("not-signed-in-inbox.txt", &["--json", "inbox"]);
+}
+
+#[test]
+fn without_a_terminal_there_is_help_in_place_of_the_full_screen() {
+    check("no-terminal.txt", &[]);
 }
 
 #[test]
@@ -72,4 +97,7 @@ fn http_to_another_machine_is_refused() {
 fn what_makes_no_sense_is_a_usage_error() {
     check("usage-time.txt", &["call", "echo", "--for", "soon"]);
     check("usage-rings.txt", &["rings", "friends"]);
+    check("usage-search.txt", &["search"]);
+    check("usage-group.txt", &["group", "create", "Crew"]);
+    check("usage-reply.txt", &["send", "bob", "--reply-to", "0", "yes"]);
 }

@@ -21,9 +21,11 @@ const PAGE: usize = 60;
 /// Lines that go with a report.
 const REPORTED: usize = 20;
 
-/// How far a task has brought things.
-pub(super) enum Stage {
+/// What a task has to say.
+pub(super) enum Told {
     News(News),
+    /// Nothing can go on.
+    Stopped(Failure),
     /// Somebody is signed in.
     Entered(Identity),
     /// And the session is up.
@@ -50,7 +52,7 @@ pub(super) fn is_written(effect: &Effect) -> bool {
 }
 
 /// Signs in or up; blocks.
-pub(super) fn enter(common: &Common, entrance: &Entrance) -> Result<Stage, Failure> {
+pub(super) fn enter(common: &Common, entrance: &Entrance) -> Result<Told, Failure> {
     let profile = place::vacant(common)?;
     let url = NetworkUrl::parse(entrance.network.trim()).map_err(|error| {
         Failure::new(Exit::Refused, "network", error.to_string(), "An address looks like https://example.org.")
@@ -63,11 +65,11 @@ pub(super) fn enter(common: &Common, entrance: &Entrance) -> Result<Stage, Failu
         let new = NewAccount { name: &name, password: &entrance.password, invite: None, device_name: &device_name };
         let made = sign_up(&network, new, place::now())?;
         profile.keep(&made.identity)?;
-        return Ok(Stage::News(News::RecoveryCode(made.recovery_code.to_text().as_str().to_owned())));
+        return Ok(Told::News(News::RecoveryCode(made.recovery_code.to_text().as_str().to_owned())));
     }
     let identity = sign_in(&network, &name, &entrance.password, &device_name, place::now())?;
     profile.keep(&identity)?;
-    Ok(Stage::Entered(identity))
+    Ok(Told::Entered(identity))
 }
 
 /// What is known at this moment.

@@ -170,6 +170,6 @@ pub(super) fn call(stage: CallStage) -> Call {
 
 /// How a good call fares.
 pub(super) fn running() -> CallStage {
-    let figures = Figures { seconds: 151, loss: 0.004, delay_ms: 60, round_trip_ms: 18, said: 70, heard: 20 };
+    let figures = Figures { seconds: 151, loss: 0.004, delay_ms: 60, round_trip_ms: 18, said: 44, heard: 20 };
     CallStage::Running { call: CallId([9; 16]), figures, trouble: None }
 }

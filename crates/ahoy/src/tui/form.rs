@@ -119,7 +119,9 @@ impl Form {
         // What can't be undone is not the first choice; who has signed in before starts with what is missing.
         let cursor = match &kind {
             FormKind::Confirm { .. } => 1,
-            FormKind::SignIn { .. } => usize::from(!model.me.network.is_empty()),
+            FormKind::SignIn { .. } => {
+                [&model.me.network, &model.me.name].into_iter().take_while(|text| !text.is_empty()).count()
+            }
             _ => 0,
         };
         Self { kind, fields, cursor, picks: BTreeSet::new() }

@@ -10,6 +10,8 @@ mod field;
 mod form;
 mod message;
 mod model;
+#[cfg(test)]
+mod picture;
 mod run;
 mod terminal;
 #[cfg(test)]

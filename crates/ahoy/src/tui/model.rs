@@ -51,6 +51,8 @@ pub(crate) struct Model {
     pub(crate) drafts: BTreeMap<Entry, Draft>,
     /// What is chosen in the list, and so shown beside it.
     pub(crate) open: Entry,
+    /// A conversation that was made here and is to be opened once it is heard of.
+    pub(crate) awaited: Option<ConversationId>,
     pub(crate) focus: Focus,
     /// The line that is chosen, with the focus on lines.
     pub(crate) picked: Option<MessageRef>,
@@ -288,6 +290,7 @@ impl Model {
             names: BTreeMap::new(),
             drafts: BTreeMap::new(),
             open: Entry::Nothing,
+            awaited: None,
             focus: Focus::People,
             picked: None,
             scrolled: 0,
@@ -451,6 +454,11 @@ impl Model {
             (false, false) => format!("{} joined, {} left", names(joined), names(left)),
             (true, true) => "the members changed".to_owned(),
         }
+    }
+
+    /// Whether the topmost sheet may be left: not the one that asks who it is, nor the code that is shown once.
+    pub(crate) fn can_close(&self) -> bool {
+        self.stage == Stage::Running || self.forms.len() > 1
     }
 
     /// Whether a text can be sent to what is open.

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ahoy_client::driver::{Client, Event, Events};
+use ahoy_client::driver::{Client, ClientError, Event, Events};
 use ahoy_client::profile::{Identity, Profile};
 use ratatui::crossterm::event::Event as TerminalEvent;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::effects::{self, Stage};
+use super::effects::{self, Told};
 use super::message::{Effect, Entrance, Input, News};
 use super::model::{Call, CallStage, Drawn, Figures, Me, Model};
 use super::terminal::{Screen, keyboard};
@@ -60,6 +60,7 @@ pub(crate) fn run(common: &Common, theme: Option<Theme>) -> Result<(), Failure> 
             online: None,
             words: None,
             quits: false,
+            failure: None,
         };
         match identity {
             Some(identity) => client.connect(identity),
@@ -87,14 +88,16 @@ struct Runtime<'a> {
     model: Model,
     screen: Screen,
     /// What tasks have to say, and where it arrives.
-    news: mpsc::Sender<Stage>,
-    inbox: mpsc::Receiver<Stage>,
+    news: mpsc::Sender<Told>,
+    inbox: mpsc::Receiver<Told>,
     tasks: JoinSet<()>,
     /// The client at work.
     online: Option<(Arc<Client>, Events)>,
     /// What is written goes out in the order in which it was written.
     words: Option<mpsc::Sender<Effect>>,
     quits: bool,
+    /// Why nothing goes on; said again when the terminal is given back.
+    failure: Option<Failure>,
 }
 
 impl Runtime<'_> {
@@ -109,8 +112,8 @@ impl Runtime<'_> {
                     Some(key) => self.take_key(key),
                     None => self.quits = true,
                 },
-                stage = self.inbox.recv() => if let Some(stage) = stage {
-                    self.take_stage(stage);
+                told = self.inbox.recv() => if let Some(told) = told {
+                    self.take_told(told);
                 },
                 event = next_event(&mut self.online) => self.take_event(event),
                 _ = ticks.tick() => self.take_tick(),
@@ -125,8 +128,9 @@ impl Runtime<'_> {
                 drop(result);
             }
         }
+        let failure = self.failure.take();
         self.close().await;
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     /// Hangs up and closes the session, with the terminal given back first: it may take a second.
@@ -205,7 +209,7 @@ impl Runtime<'_> {
                     self.tasks.spawn(async move {
                         for word in effects::perform(&client, effect).await {
                             // Nobody listens any more when the program ends.
-                            let _ = news.send(Stage::News(word)).await;
+                            let _ = news.send(Told::News(word)).await;
                         }
                     });
                 }
@@ -220,8 +224,8 @@ impl Runtime<'_> {
         self.tasks.spawn(async move {
             let entered = tokio::task::spawn_blocking(move || effects::enter(&common, &entrance)).await;
             let Ok(entered) = entered else { return };
-            let stage = entered.unwrap_or_else(|failure| Stage::News(effects::failed(failure)));
-            let _ = news.send(stage).await;
+            let told = entered.unwrap_or_else(|failure| Told::News(effects::failed(failure)));
+            let _ = news.send(told).await;
         });
     }
 
@@ -230,7 +234,7 @@ impl Runtime<'_> {
         self.take(Input::News(News::Starting(format!("{} comes aboard …", identity.full_name()))));
         let folder = match place::folder(self.common) {
             Ok(folder) => folder,
-            Err(failure) => return self.take(Input::News(News::Stopped(failure.text))),
+            Err(failure) => return self.stop(failure),
         };
         let (news, options) = (self.news.clone(), online::options(self.common));
         self.tasks.spawn(async move {
@@ -242,19 +246,20 @@ impl Runtime<'_> {
                 let everything = effects::everything(&client).await?;
                 Ok::<_, Failure>((client, events, everything))
             };
-            let stage = match started.await {
-                Ok((client, events, everything)) => Stage::Online { identity, client, events, everything },
-                Err(failure) => Stage::News(News::Stopped(sentence(&failure))),
+            let told = match started.await {
+                Ok((client, events, everything)) => Told::Online { identity, client, events, everything },
+                Err(failure) => Told::Stopped(failure),
             };
-            let _ = news.send(stage).await;
+            let _ = news.send(told).await;
         });
     }
 
-    fn take_stage(&mut self, stage: Stage) {
-        match stage {
-            Stage::News(news) => self.take(Input::News(news)),
-            Stage::Entered(identity) => self.connect(identity),
-            Stage::Online { identity, client, events, everything } => {
+    fn take_told(&mut self, told: Told) {
+        match told {
+            Told::News(news) => self.take(Input::News(news)),
+            Told::Entered(identity) => self.connect(identity),
+            Told::Stopped(failure) => self.stop(failure),
+            Told::Online { identity, client, events, everything } => {
                 let round_trip_ms = client.online().round_trip.as_millis() as u64;
                 let client = Arc::new(client);
                 self.online = Some((client.clone(), events));
@@ -278,7 +283,7 @@ impl Runtime<'_> {
         self.tasks.spawn(async move {
             while let Some(effect) = words.recv().await {
                 for word in effects::perform(&client, effect).await {
-                    let _ = news.send(Stage::News(word)).await;
+                    let _ = news.send(Told::News(word)).await;
                 }
             }
         });
@@ -289,11 +294,11 @@ impl Runtime<'_> {
         match event {
             Some(Event::Stopped(error)) => {
                 self.online = None;
-                self.take(Input::News(News::Stopped(sentence(&error.into()))));
+                self.stop(error.into());
             }
             None => {
                 self.online = None;
-                self.take(Input::News(News::Stopped("The client has stopped.".to_owned())));
+                self.stop(ClientError::Stopped.into());
             }
             Some(Event::Behind) => self.read_again(),
             Some(event) => {
@@ -304,13 +309,18 @@ impl Runtime<'_> {
         }
     }
 
+    fn stop(&mut self, failure: Failure) {
+        self.take(Input::News(News::Stopped(sentence(&failure))));
+        self.failure = Some(failure);
+    }
+
     /// Too much happened at once: everything is read anew.
     fn read_again(&mut self) {
         let Some((client, _)) = &self.online else { return };
         let (client, news) = (client.clone(), self.news.clone());
         self.tasks.spawn(async move {
             if let Ok(everything) = effects::everything(&client).await {
-                let _ = news.send(Stage::News(News::Everything(everything))).await;
+                let _ = news.send(Told::News(News::Everything(everything))).await;
             }
         });
     }

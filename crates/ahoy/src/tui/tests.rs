@@ -18,6 +18,7 @@ use super::example::{account, call, conversation, evening, running};
 use super::form::{Form, FormKind};
 use super::message::{Effect, Input, News};
 use super::model::{CallStage, Drawn, Entry, Focus, Model, Reach, Stage, ToastKind};
+use super::picture::svg;
 use super::theme::Theme;
 use super::update::update;
 use super::view::view;
@@ -131,6 +132,28 @@ fn screens_are_as_they_were() {
             let file = format!("crates/ahoy/tests/screens/{name}-{columns}x{rows}.txt");
             golden(&repository().join(file), &shown);
         }
+    }
+}
+
+#[test]
+fn the_documentation_shows_the_screens_as_they_are() {
+    let mut page = fs::read_to_string(repository().join("docs/terminal.md")).unwrap();
+    for (name, mut model) in scenes() {
+        let Some(start) = page.find(&format!("<!-- {name} -->\n")) else { continue };
+        let start = start + page[start..].find('\n').unwrap() + 1;
+        let end = start + page[start..].find("\n```\n").unwrap() + 5;
+        page.replace_range(start..end, &format!("```text\n{}```\n", text(&draw(&mut model, 80, 24))));
+    }
+    golden(&repository().join("docs/terminal.md"), &page);
+}
+
+#[test]
+fn the_pictures_show_the_client_on_dark_and_on_light() {
+    for (name, theme, scene) in [("dark", Theme::Dark, "call"), ("light", Theme::Light, "group")] {
+        let mut model = scenes().into_iter().find(|(name, _)| *name == scene).unwrap().1;
+        model.theme = theme;
+        let picture = svg(&draw(&mut model, 100, 30), theme);
+        golden(&repository().join(format!("docs/pictures/terminal-{name}.svg")), &picture);
     }
 }
 
@@ -263,6 +286,28 @@ fn a_contact_is_asked_with_a_note() {
     let asked = key(&mut model, KeyCode::Enter);
     assert_eq!(asked, [Effect::Ask { name: Name::parse("gus").unwrap(), note: "hello".to_owned() }]);
     assert!(model.forms.is_empty());
+}
+
+#[test]
+fn a_conversation_that_was_made_opens_whichever_word_comes_first() {
+    let made = conversation(40);
+    let summary = Summary {
+        conversation: made,
+        kind: Kind::Group { title: "Regatta".to_owned() },
+        standing: ConversationStanding::Inside,
+        members: 2,
+        head: 1,
+        read: 0,
+    };
+    let mut model = evening();
+    update(&mut model, Input::News(News::Opened(made)));
+    assert_eq!(model.open, Entry::Conversation(conversation(2)));
+    update(&mut model, Input::News(News::Conversation(summary.clone())));
+    assert_eq!((model.open, model.focus), (Entry::Conversation(made), Focus::Input));
+    let mut model = evening();
+    update(&mut model, Input::News(News::Conversation(summary)));
+    update(&mut model, Input::News(News::Opened(made)));
+    assert_eq!(model.open, Entry::Conversation(made));
 }
 
 #[test]

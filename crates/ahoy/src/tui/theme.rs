@@ -7,11 +7,9 @@ use ratatui::style::{Color, Modifier, Style};
 /// What the terminal's background is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Theme {
-    /// Light letters on a dark background
     Dark,
-    /// Dark letters on a light background
     Light,
-    /// No colours, only bold, dim and reversed
+    // No colours, only bold, dim and reversed.
     Plain,
 }
 
@@ -31,6 +29,8 @@ pub(crate) enum Tone {
     GoodBar,
     /// A bar across the screen: somebody calls.
     WarnBar,
+    /// Something to be clicked on such a bar.
+    BarButton,
 }
 
 impl Theme {
@@ -75,6 +75,11 @@ impl Theme {
             Tone::Chosen => match self {
                 Self::Plain => plain.add_modifier(Modifier::REVERSED),
                 _ => bar(if self == Self::Dark { Color::Cyan } else { Color::Blue }),
+            },
+            Tone::BarButton => match self {
+                Self::Dark => plain.fg(Color::White).bg(Color::Black).add_modifier(Modifier::BOLD),
+                Self::Light => plain.fg(Color::Black).bg(Color::White).add_modifier(Modifier::BOLD),
+                Self::Plain => bold,
             },
             Tone::GoodBar => bar(Color::Green),
             Tone::WarnBar => bar(if self == Self::Dark { Color::Yellow } else { Color::Magenta }),

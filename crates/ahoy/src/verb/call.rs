@@ -66,6 +66,9 @@ fn outcome(ended: &Ended, peer: &Name) -> Result<(), Failure> {
                 "Compare keys by another way with `ahoy verify {peer}`; if they are the same, `ahoy verify {peer} --accept`."
             ),
         ),
+        Ending::Refused(Refusal::Supernode { retry_after_ms: ms, .. }) if *ms == 0 => {
+            (Exit::NotAnswered, "Check the name; `ahoy contacts` shows whom you can call.".to_owned())
+        }
         Ending::Refused(Refusal::Supernode { retry_after_ms, .. }) => {
             (Exit::NotAnswered, format!("Try again in {} s.", retry_after_ms.div_ceil(1_000).max(1)))
         }

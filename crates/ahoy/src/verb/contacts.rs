@@ -1,11 +1,14 @@
 //! `ahoy contacts`
 
-use ahoy_client::driver::Client;
+use std::time::Duration;
+
+use ahoy_client::driver::{Client, Events};
 use ahoy_client::member::{Contact, ContactState};
 use ahoy_client::profile::Identity;
 use ahoy_proto::Name;
 use ahoy_proto::v1::{Availability, LastSeen};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::cli::{Common, ContactDeed, Contacts};
 use crate::failure::Failure;
@@ -17,15 +20,28 @@ use crate::{online, place};
 /// Columns of a note or mood in a list.
 const WORDS: usize = 60;
 
+/// How long a list waits for word of who is there.
+const PRESENCE_WITHIN: Duration = Duration::from_millis(500);
+
 pub(crate) fn run(common: &Common, arguments: &Contacts, tell: Tell) -> Result<(), Failure> {
     let (profile, identity) = place::signed_in(common)?;
     let deed = arguments.deed.as_ref().unwrap_or(&ContactDeed::List);
     online::run(async {
-        let (client, _events) = online::ready(common, profile).await?;
+        let (client, mut events) = online::ready(common, profile).await?;
+        if matches!(deed, ContactDeed::List) {
+            hear_presence(&mut events).await;
+        }
         let result = act(&client, &identity, deed, tell).await;
         client.close().await;
         result
     })
+}
+
+/// Presence comes right after the list, and nothing comes of those who are offline: the client takes in what is told meanwhile.
+async fn hear_presence(events: &mut Events) {
+    let told = async { while events.next().await.is_some() {} };
+    // The time being over is how this ends.
+    let _ = timeout(PRESENCE_WITHIN, told).await;
 }
 
 async fn act(client: &Client, identity: &Identity, deed: &ContactDeed, tell: Tell) -> Result<(), Failure> {

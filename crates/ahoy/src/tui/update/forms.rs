@@ -33,9 +33,9 @@ impl Model {
         }
     }
 
-    /// Closes the topmost sheet; the one that asks who it is stays until somebody came in.
+    /// Closes the topmost sheet, if it may be.
     pub(super) fn close_form(&mut self) {
-        if self.stage != Stage::SignedOut || self.forms.len() > 1 {
+        if self.can_close() {
             self.forms.pop();
         }
     }
@@ -82,7 +82,7 @@ impl Model {
                 self.run(command, effects);
             }
             Deed::Effect(effect) => {
-                self.close_form();
+                self.forms.pop();
                 self.carry_out(effect, effects);
             }
             Deed::EffectHere(effect) => self.carry_out(effect, effects),

@@ -528,7 +528,7 @@ impl Model {
         effects.push(Effect::Call(peer));
     }
 
-    fn answer(&mut self, effects: &mut Vec<Effect>) {
+    fn answer(&self, effects: &mut Vec<Effect>) {
         if let Some(Call { stage: CallStage::Incoming { call }, peer }) = &self.call {
             effects.push(Effect::Answer { call: *call, peer: peer.clone() });
         }

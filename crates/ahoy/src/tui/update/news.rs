@@ -28,6 +28,8 @@ impl Model {
                 self.link = Link::Up { round_trip_ms };
                 self.stage = Stage::Running;
                 self.forms.clear();
+                let talk = self.entries().into_iter().find(|entry| matches!(entry, Entry::Conversation(_)));
+                self.open = talk.unwrap_or(Entry::Nothing);
             }
             News::Everything(everything) => self.take_everything(*everything),
             News::LinkUp { round_trip_ms } => self.link = Link::Up { round_trip_ms },
@@ -60,13 +62,15 @@ impl Model {
                 }
             }
             News::Settings(settings) => self.settings = settings,
-            News::Found(names) => self.turn_form(|kind| match kind {
-                FormKind::Add { found } => *found = Some(names),
-                _ => {}
+            News::Found(names) => self.turn_form(|kind| {
+                if let FormKind::Add { found } = kind {
+                    *found = Some(names);
+                }
             }),
-            News::Devices(records) => self.turn_form(|kind| match kind {
-                FormKind::Devices(devices) => *devices = Some(records),
-                _ => {}
+            News::Devices(records) => self.turn_form(|kind| {
+                if let FormKind::Devices(devices) = kind {
+                    *devices = Some(records);
+                }
             }),
             News::Comparison { name, code } => self.turn_form(|kind| match kind {
                 FormKind::Compare { name: asked, code: answer } if *asked == name => *answer = Some(code),
@@ -105,6 +109,9 @@ impl Model {
                             self.names.insert(person.account, person.name.clone());
                         }
                         self.conversations.insert(id, Conversation::new(summary));
+                        if self.awaited == Some(id) {
+                            self.open_made(id);
+                        }
                     }
                 }
             }
@@ -139,15 +146,23 @@ impl Model {
                     talk.members = members;
                 }
             }
-            News::Opened(conversation) => {
-                self.open = Entry::Conversation(conversation);
-                self.picked = None;
-                self.scrolled = 0;
-                if self.can_write() {
-                    self.focus = Focus::Input;
-                }
-            }
+            News::Opened(conversation) => self.open_made(conversation),
             _ => {}
+        }
+    }
+
+    /// Opens a conversation that was asked for, or remembers to.
+    fn open_made(&mut self, conversation: ahoy_proto::ConversationId) {
+        if !self.conversations.contains_key(&conversation) {
+            self.awaited = Some(conversation);
+            return;
+        }
+        self.awaited = None;
+        self.open = Entry::Conversation(conversation);
+        self.picked = None;
+        self.scrolled = 0;
+        if self.can_write() {
+            self.focus = Focus::Input;
         }
     }
 
@@ -283,7 +298,7 @@ impl Model {
         }
     }
 
-    /// Changes what a sheet of the right kind knows, wherever it lies.
+    /// Changes what the topmost sheet knows, if it still is the one that asked.
     fn turn_form(&mut self, change: impl FnOnce(&mut FormKind)) {
         if let Some(form) = self.forms.last_mut() {
             change(&mut form.kind);

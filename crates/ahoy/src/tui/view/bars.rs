@@ -34,12 +34,12 @@ pub(super) fn call(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     } else {
         &[("  Alt-h hang up  ", Command::HangUp)]
     };
-    let mut right = area.width.saturating_sub(1);
+    let mut right = area.width;
     for (text, command) in buttons {
         let wide = width(text) as u16;
         if right > wide {
             let from = right - wide;
-            paint.put(area, from, row, text, Tone::Chosen);
+            paint.put(area, from, row, text, Tone::BarButton);
             paint.region_of(area, row, (from, right), Press::Command(*command));
             right = from.saturating_sub(1);
         }

@@ -41,11 +41,13 @@ pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) -> Drawn {
     } else {
         match &model.stage {
             Stage::Running => running(model, &mut paint, area),
-            // The sheet has the lower part.
-            Stage::SignedOut => harbour(&mut paint, Rect { height: area.height * 2 / 5, ..area }, &[]),
+            Stage::SignedOut => harbour(&mut paint, above_sheet(model, area), &[]),
             Stage::Starting(what) => harbour(&mut paint, area, &[(what, Tone::Normal)]),
-            Stage::Entering { is_new: true } => harbour(&mut paint, area, &[("Making the account …", Tone::Normal)]),
-            Stage::Entering { is_new: false } => harbour(&mut paint, area, &[("Signing in …", Tone::Normal)]),
+            Stage::Entering { is_new } => {
+                let what = if *is_new { "Making the account …" } else { "Signing in …" };
+                let words = if model.forms.is_empty() { &[(what, Tone::Normal)][..] } else { &[] };
+                harbour(&mut paint, above_sheet(model, area), words);
+            }
             Stage::Stopped(why) => {
                 harbour(&mut paint, area, &[(why, Tone::Bad), ("", Tone::Normal), ("Any key leaves.", Tone::Dim)]);
             }
@@ -60,6 +62,12 @@ pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) -> Drawn {
         frame.set_cursor_position(at);
     }
     drawn
+}
+
+/// What a sheet leaves free at the top.
+fn above_sheet(model: &Model, area: Rect) -> Rect {
+    let Some(form) = model.forms.last() else { return area };
+    Rect { height: sheet::place(model, form, area).y.saturating_sub(area.y), ..area }
 }
 
 /// List, conversation, bars.

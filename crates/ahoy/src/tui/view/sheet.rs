@@ -20,20 +20,25 @@ struct SheetRow<'a> {
     stop: Option<usize>,
 }
 
-/// Draws the sheet in the middle.
+/// Where the sheet lies: in the middle, but where nobody is signed in below the ship.
+pub(super) fn place(model: &Model, form: &Form, area: Rect) -> Rect {
+    let columns = COLUMNS.min(area.width.saturating_sub(2));
+    let rows = sheet_rows(&form.rows(model), columns.saturating_sub(4)).len() as u16;
+    let height = (rows + 2).min(area.height.saturating_sub(1)).max(3);
+    let free = area.height.saturating_sub(height);
+    let top = if model.stage == Stage::Running { free / 2 } else { free.min(area.height * 2 / 5 + 1) };
+    Rect { x: area.x + (area.width - columns) / 2, y: area.y + top, width: columns, height }
+}
+
+/// Draws the sheet.
 pub(super) fn draw(model: &Model, form: &Form, paint: &mut Paint<'_>, area: Rect) {
     let source = form.rows(model);
-    let columns = COLUMNS.min(area.width.saturating_sub(2));
-    let inner_columns = columns.saturating_sub(4);
+    let place = place(model, form, area);
+    let (inner_columns, height) = (place.width.saturating_sub(4), place.height);
     let rows = sheet_rows(&source, inner_columns);
-    let height = (rows.len() as u16 + 2).min(area.height.saturating_sub(1)).max(3);
-    // In the harbour the ship stays in sight above it.
-    let free = area.height.saturating_sub(height);
-    let top = if model.stage == Stage::SignedOut { free.min(area.height * 2 / 5 + 1) } else { free / 2 };
-    let place = Rect { x: area.x + (area.width - columns) / 2, y: area.y + top, width: columns, height };
     paint.region(area, Press::Nothing);
     paint.clear(place);
-    frame(paint, place, &form.title(model));
+    frame(paint, place, &form.title(model), model.can_close());
     let inner = Rect { x: place.x + 2, y: place.y + 1, width: inner_columns, height: height - 2 };
     let chosen = rows.iter().rposition(|row| row.stop == Some(form.cursor)).unwrap_or(0);
     // A text above the first stop is worth showing, too.
@@ -54,7 +59,7 @@ pub(super) fn draw(model: &Model, form: &Form, paint: &mut Paint<'_>, area: Rect
     }
 }
 
-fn frame(paint: &mut Paint<'_>, place: Rect, title: &str) {
+fn frame(paint: &mut Paint<'_>, place: Rect, title: &str, closes: bool) {
     let across = "─".repeat(usize::from(place.width).saturating_sub(2));
     paint.put(place, 0, 0, &format!("╭{across}╮"), Tone::Dim);
     for row in 1..place.height - 1 {
@@ -64,7 +69,7 @@ fn frame(paint: &mut Paint<'_>, place: Rect, title: &str) {
     paint.put(place, 0, place.height - 1, &format!("╰{across}╯"), Tone::Dim);
     let title = cut(title, usize::from(place.width).saturating_sub(14));
     paint.put(place, 2, 0, &format!(" {title} "), Tone::Accent);
-    if place.width > 30 {
+    if closes && place.width > 30 {
         let esc = " Esc ";
         let column = place.width - width(esc) as u16 - 5;
         paint.put(place, column, 0, esc, Tone::Dim);

@@ -180,9 +180,8 @@ fn draw_lines(model: &Model, paint: &mut Paint<'_>, area: Rect, talk: &Conversat
     paint.drawn.scrolled = scrolled;
     paint.drawn.scroll_max = all.then_some(max);
     paint.drawn.at_top = all && scrolled >= max && talk.older == Older::There;
-    let shown = rows.len().saturating_sub(scrolled).min(height);
     for (index, row) in rows.iter().skip(scrolled).take(height).enumerate() {
-        let y = (shown - 1 - index) as u16;
+        let y = (height - 1 - index) as u16;
         draw_talk_row(model, paint, area, y, row);
     }
 }
@@ -210,6 +209,9 @@ fn line_rows(model: &Model, paint: &Paint<'_>, talk: &Conversation, place: (usiz
     let bare = |pieces| TalkRow { pieces, mark: None, reference: None };
     let date = |line: &Line| model.clock.date(line.message.at_ms);
     let fresh_day = before.is_none_or(|before| date(before) != date(line));
+    if fresh_day && before.is_some() {
+        rows.push(bare(Vec::new()));
+    }
     if fresh_day {
         let day = format!("── {} ", model.clock.day(line.message.at_ms));
         let rest = usize::from(columns + 2).saturating_sub(width(&day));
