@@ -264,7 +264,7 @@ impl World {
             }
             return;
         }
-        self.supernode.questions -= 1;
+        self.supernode.questions -= usize::from(is_waited_for(&question));
         let answer = if self.supernode.store_fails { Err(StoreError::Unavailable) } else { Ok(self.carry_out(question)) };
         let now = self.agenda.now();
         self.exchange(shard).handle_answer(query, answer, now);
@@ -354,7 +354,7 @@ impl World {
                 Output::Send { link, bytes } => self.send_down(link, bytes),
                 Output::Close { link, code } => self.close(link, code),
                 Output::Ask { query, question } => {
-                    self.supernode.questions += 1;
+                    self.supernode.questions += usize::from(is_waited_for(&question));
                     let pause = between(Duration::from_micros(200), Duration::from_millis(20), &mut self.rng);
                     let at = self.agenda.now().instant + pause;
                     let at = self.supernode.store_until.map_or(at, |until| at.max(until));
@@ -464,4 +464,9 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Whether its exchange does something with the answer: of a sign-out it only wants that the store knows.
+fn is_waited_for(question: &Question) -> bool {
+    !matches!(question, Question::MarkSeen { .. })
 }
