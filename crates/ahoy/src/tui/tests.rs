@@ -260,6 +260,17 @@ fn leaving_in_a_call_is_asked_about_once() {
 }
 
 #[test]
+fn a_call_is_answered_and_ended_over_any_sheet() {
+    let mut model = evening();
+    model.call = Some(call(CallStage::Incoming { call: CallId([9; 16]) }));
+    alt(&mut model, 'a');
+    assert!(matches!(alt(&mut model, 'y')[..], [Effect::Answer { .. }]));
+    model.call = Some(call(running()));
+    assert_eq!(alt(&mut model, 'h'), [Effect::HangUp(CallId([9; 16]))]);
+    assert_eq!(model.forms.len(), 1);
+}
+
+#[test]
 fn what_cannot_be_undone_is_not_the_first_choice() {
     let mut model = evening();
     alt(&mut model, 'i');
