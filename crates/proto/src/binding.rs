@@ -8,7 +8,7 @@ use crate::{AccountId, DeviceId, UnixTime, v1};
 const LABEL: &[u8] = b"ahoy/1 device binding";
 
 /// A binding whose signature has been checked: this device key belongs to this account key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct VerifiedBinding {
     /// The account that the signer claims to be; true only as far as `account_key` is the pinned one.
     pub account: AccountId,

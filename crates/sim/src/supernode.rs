@@ -444,7 +444,8 @@ impl World {
     pub(crate) fn check_bounds(&self) -> Result<(), Finding> {
         let gauges: Vec<_> = self.supernode.shards.iter().map(Exchange::gauges).collect();
         let sum = |of: fn(&ahoy_core::Gauges) -> usize| gauges.iter().map(of).sum::<usize>();
-        let (calls, flows, links, timers) = (sum(|g| g.calls), sum(|g| g.flows), sum(|g| g.links), sum(|g| g.timers));
+        let (calls, flows, links, accounts, timers) =
+            (sum(|g| g.calls), sum(|g| g.flows), sum(|g| g.links), sum(|g| g.accounts), sum(|g| g.timers));
         let broken = |what: String| Err((Checker::Bounds, what));
         for (shard, gauges) in gauges.iter().enumerate() {
             let links = self.network.at_shard(ShardId(shard as u16), self.supernode.life);
@@ -455,8 +456,11 @@ impl World {
         if sum(|g| g.queries) != self.supernode.questions {
             return broken(format!("{} queries wait for {} questions", sum(|g| g.queries), self.supernode.questions));
         }
-        if flows > 2 * calls || timers > links + 3 * calls {
-            return broken(format!("{flows} flows and {timers} timers for {calls} calls and {links} links"));
+        // A link has one, to its proof or to its credential's end; an account has one while it has learnt names.
+        if flows > 2 * calls || timers > links + accounts + 3 * calls {
+            return broken(format!(
+                "{flows} flows and {timers} timers for {calls} calls, {links} links and {accounts} accounts"
+            ));
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ mod messages;
 mod migration;
 mod people;
 mod power;
+mod restoration;
 
 use std::sync::mpsc;
 

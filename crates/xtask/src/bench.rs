@@ -21,9 +21,11 @@ enum Part {
     Quality,
     /// What a supernode costs
     Cost,
+    /// How soon voice is back after the death of the supernode
+    Returns,
 }
 
-/// Where both parts have a section.
+/// Where all parts have a section.
 const REPORT: &str = "docs/benchmarks.md";
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -34,7 +36,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         shell::run(shell::cargo("build").args(["--release", "--bins"]).args(packages))
     })?;
     let binaries = workspace::target()?.join("release");
-    for (part, program) in [(Part::Quality, "quality"), (Part::Cost, "bench")] {
+    for (part, program) in [(Part::Quality, "quality"), (Part::Cost, "bench"), (Part::Returns, "returns")] {
         if args.part.is_some_and(|wanted| wanted != part) {
             continue;
         }

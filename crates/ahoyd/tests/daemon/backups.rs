@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use ahoy_client::driver::{Event, Events};
+use ahoy_client::member::{Change, MessageBody};
 use ahoy_store::{AddInvite, Admission, Store};
 use rusqlite::Connection;
 use rustix::process::Signal;
@@ -85,8 +87,73 @@ fn a_backup_under_load_is_a_network_again_with_everybody_in_it() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (_client, mut events) = client(&alice, &folder.path().join("alice")).await;
-        let ready = async { while !matches!(events.next().await, Some(ahoy_client::driver::Event::Ready)) {} };
-        tokio::time::timeout(PATIENCE, ready).await.expect("a device from before the backup goes on");
+        // A device from before the backup goes on.
+        ready(&mut events).await;
+    });
+}
+
+/// Waits until somebody has said this.
+async fn heard(events: &mut Events, words: &str) {
+    let heard = async {
+        while let Some(event) = events.next().await {
+            let Event::History { change: Change::Put(message), .. } = event else { continue };
+            if matches!(&message.body, MessageBody::Text { text, .. } if text == words) {
+                return;
+            }
+        }
+        panic!("the client has stopped");
+    };
+    tokio::time::timeout(PATIENCE, heard).await.unwrap_or_else(|_| panic!("{words:?} does not arrive"));
+}
+
+async fn ready(events: &mut Events) {
+    let ready = async { while !matches!(events.next().await, Some(Event::Ready)) {} };
+    tokio::time::timeout(PATIENCE, ready).await.unwrap();
+}
+
+#[test]
+fn people_who_are_ahead_of_a_restored_backup_talk_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut daemon, file) = Daemon::serve(folder.path());
+    let identities = [sign_up(&daemon, "alice"), sign_up(&daemon, "bob")];
+    let names = identities.each_ref().map(|identity| identity.name.clone());
+    let profiles = ["alice", "bob"].map(|name| folder.path().join(name));
+    let to = folder.path().join("backup");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let conversation = runtime.block_on(async {
+        let (alice, mut of_alice) = client(&identities[0], &profiles[0]).await;
+        let (bob, mut of_bob) = client(&identities[1], &profiles[1]).await;
+        ready(&mut of_alice).await;
+        ready(&mut of_bob).await;
+        alice.request_contact(&names[1], "").await.unwrap();
+        bob.request_contact(&names[0], "").await.unwrap();
+        let conversation = alice.conversation_with(&names[1]).await.unwrap();
+        alice.post(conversation, "in the backup").await.unwrap();
+        heard(&mut of_bob, "in the backup").await;
+        said(&["backup", "--config", &file, "--with-keys", "--to", to.to_str().unwrap()]);
+        for words in ["after it", "and more"] {
+            alice.post(conversation, words).await.unwrap();
+            heard(&mut of_bob, words).await;
+        }
+        alice.close().await;
+        bob.close().await;
+        conversation
+    });
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+    fs::remove_dir_all(folder.path().join("data")).unwrap();
+    said(&["restore", "--config", &file, "--from", to.to_str().unwrap()]);
+    let _daemon = Daemon::start(&["serve", "--config", &file], daemon.port, &[]);
+    runtime.block_on(async {
+        let (alice, mut of_alice) = client(&identities[0], &profiles[0]).await;
+        let (bob, mut of_bob) = client(&identities[1], &profiles[1]).await;
+        ready(&mut of_alice).await;
+        ready(&mut of_bob).await;
+        for words in ["here again", "and again"] {
+            alice.post(conversation, words).await.unwrap();
+            heard(&mut of_bob, words).await;
+        }
+        bob.post(conversation, "so am I").await.unwrap();
+        heard(&mut of_alice, "so am I").await;
     });
 }
 

@@ -78,10 +78,12 @@ impl Member {
     pub fn invite(
         &mut self,
         conversation: ConversationId,
-        accounts: Vec<AccountId>,
+        mut accounts: Vec<AccountId>,
         ticket: Ticket,
         now: Instant,
     ) -> Result<(), CommandError> {
+        accounts.sort_unstable();
+        accounts.dedup();
         let entry = self.changeable(conversation)?;
         if accounts.is_empty() || accounts.len() + entry.roll.members.len() > GROUP_MEMBERS_MAX {
             return Err(CommandError::Length);
@@ -99,7 +101,7 @@ impl Member {
     /// Takes an account out of a group; [`Answer::Done`] when it is. Only a group's owner may.
     ///
     /// # Errors
-    /// When there is no session or no such group.
+    /// When there is no session or no such group, or the account is one's own.
     pub fn remove_member(
         &mut self,
         conversation: ConversationId,
@@ -108,6 +110,9 @@ impl Member {
         now: Instant,
     ) -> Result<(), CommandError> {
         self.changeable(conversation)?;
+        if account == self.identity.account {
+            return Err(CommandError::OwnName);
+        }
         self.wish(conversation, ticket, Aim::Remove(account));
         self.advance(conversation, now);
         Ok(())
@@ -273,8 +278,12 @@ impl Member {
                 return;
             }
         }
-        if let Err(Failure::Mls(_) | Failure::Distrust(_)) = self.commit(id, wish, strangers) {
-            self.lose_group(id, now);
+        // A wish that can't be fulfilled says nothing of the group.
+        let wished = wish.is_some();
+        match self.commit(id, wish, strangers) {
+            Ok(()) => {}
+            Err(why) if wished && why != MlsError::NoGroup => {}
+            Err(_) => self.lose_group(id, now),
         }
     }
 
@@ -286,7 +295,7 @@ impl Member {
         self.advance(id, now);
     }
 
-    fn commit(&mut self, id: ConversationId, wish: Option<Wish>, mut remove: Vec<DeviceId>) -> Result<(), Failure> {
+    fn commit(&mut self, id: ConversationId, wish: Option<Wish>, mut remove: Vec<DeviceId>) -> Result<(), MlsError> {
         let conversation = self.conversations.get_mut(&id).ok_or(MlsError::NoGroup)?;
         let (mut added, mut removed, mut packages, mut devices) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         match wish.as_ref().map(|wish| &wish.aim) {
@@ -317,7 +326,7 @@ impl Member {
                 if let Some(wish) = change.wish {
                     self.answer_ticket(wish.ticket, Err(Refusal::ConversationRefused));
                 }
-                return Err(why.into());
+                return Err(why);
             }
         };
         conversation.record.pending = Some(Sha256::digest(&made.commit).into());
@@ -413,7 +422,8 @@ impl Member {
         let conversation = self.conversations.get_mut(&id).ok_or(MlsError::NoGroup)?;
         let mut group = conversation.group(&self.mls)?;
         group.merge()?;
-        let mut staged = Staged::of(group, &conversation.record, head)?;
+        let leaves = group.leaves()?;
+        let mut staged = Staged::of(group, &leaves, &conversation.record, head)?;
         if removes {
             staged.record.sealed_from = staged.record.epoch;
         }

@@ -10,7 +10,7 @@ use ahoy_proto::limits::GROUP_MEMBERS_MAX;
 use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use serde::{Deserialize, Serialize};
 
-use crate::mls::{Group, Mls, MlsError, PAST_EPOCHS, Snapshot, Unsealed, Values, epoch_of, group_id};
+use crate::mls::{Group, Leaf, Mls, MlsError, PAST_EPOCHS, Snapshot, Unsealed, Values, epoch_of, group_id};
 
 use super::changes::{Change, Wish};
 use super::event::{Refusal, Summary};
@@ -379,9 +379,10 @@ impl Conversation {
 }
 
 impl Staged {
-    /// What a group comes to in a new epoch; `before` is the record up to it, `head` the log entry that led there.
-    pub(super) fn of(group: Group<'_>, before: &Record, head: u64) -> Result<Self, MlsError> {
-        let leaves = group.leaves()?.iter().map(|leaf| (leaf.account, leaf.device)).collect();
+    /// What a group of these leaves comes to in a new epoch; `before` is the record up to it, `head` the log entry that led
+    /// there.
+    pub(super) fn of(group: Group<'_>, leaves: &[Leaf], before: &Record, head: u64) -> Result<Self, MlsError> {
+        let leaves = leaves.iter().map(|leaf| (leaf.account, leaf.device)).collect();
         let mut voice = before.voice.clone();
         voice.push_back((group.epoch(), group.voice_secret()?));
         while voice.len() > PAST_EPOCHS + 1 {

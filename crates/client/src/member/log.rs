@@ -165,8 +165,8 @@ impl Member {
             removed: &place.removed,
         };
         vet_change(&change, &at)?;
-        vet(&group.leaves()?, &self.identity, kind, &self.people)?;
-        let mut staged = Staged::of(group, &conversation.record, entry.sequence)?;
+        vet(&change.leaves, &self.identity, kind, &self.people)?;
+        let mut staged = Staged::of(group, &change.leaves, &conversation.record, entry.sequence)?;
         if !change.removed.is_empty() {
             staged.record.sealed_from = staged.record.epoch;
         }
@@ -249,6 +249,10 @@ impl Member {
             return Ok(());
         }
         let conversation = self.conversations.get_mut(&id).ok_or(MlsError::NoGroup)?;
+        if entry.epoch > conversation.record.epoch {
+            // The log has brought nothing that led there.
+            return Err(MlsError::Future.into());
+        }
         let unsealed = match conversation.unseal(&self.mls, &message.sealed, &mut self.outbox) {
             Ok(unsealed) => unsealed,
             Err(MlsError::NoGroup) => return Err(MlsError::NoGroup.into()),

@@ -140,9 +140,10 @@ impl Member {
             making.packages.drain(..).map(|(device, package)| (device.to_bytes(), package)).unzip();
         let created = self.mls.create(group_id(id, FIRST_GENERATION), packages)?;
         let kind = making.peer.map_or(KindRecord::Group, KindRecord::Pair);
-        vet(&created.group.leaves()?, &self.identity, kind, &self.people)?;
+        let leaves = created.group.leaves()?;
+        vet(&leaves, &self.identity, kind, &self.people)?;
         let before = Record { generation: FIRST_GENERATION, kind: Some(kind), ..Record::default() };
-        let staged = Staged::of(created.group, &before, 0)?;
+        let staged = Staged::of(created.group, &leaves, &before, 0)?;
         let welcomes = created.welcome.map(|welcome| v1::Welcoming { devices, welcome });
         let request = v1::CreateConversation {
             conversation: id.to_bytes(),

@@ -104,15 +104,17 @@ impl Member {
     fn join(&mut self, id: ConversationId, kind: KindRecord, entry: &v1::InboxEntry) -> Result<(), Failure> {
         let Some(v1::inbox_entry::Body::Welcome(welcome)) = &entry.body else { return Ok(()) };
         let (own, people) = (&self.identity, &self.people);
+        let mut leaves = Vec::new();
         let group = self.key_packages.join(&self.mls, welcome, &mut self.outbox, |group| {
             if *group.id() != group_id(id, entry.generation) {
                 return Err(Failure::Mls(MlsError::Malformed));
             }
-            Ok(vet(&group.leaves()?, own, kind, people)?)
+            leaves = group.leaves()?;
+            Ok(vet(&leaves, own, kind, people)?)
         })?;
         let conversation = self.conversations.get_mut(&id).ok_or(MlsError::NoGroup)?;
         let before = Record { generation: entry.generation, ..conversation.record.clone() };
-        let staged = Staged::of(group, &before, entry.head)?;
+        let staged = Staged::of(group, &leaves, &before, entry.head)?;
         conversation.adopt(staged, &mut self.outbox);
         // Whoever was in the group then may commit in the part of the log that comes next.
         for (account, _) in conversation.roll.leaves.clone() {
@@ -525,8 +527,9 @@ fn enter(
     if *entered.group.id() != group_id(id, info.generation) || entered.group.epoch() != info.epoch.saturating_add(1) {
         return Err(Failure::Mls(MlsError::Malformed));
     }
-    vet(&entered.group.leaves()?)?;
-    let mut staged = Staged::of(entered.group, before, info.head)?;
+    let leaves = entered.group.leaves()?;
+    vet(&leaves)?;
+    let mut staged = Staged::of(entered.group, &leaves, before, info.head)?;
     staged.record.sealed_from = staged.record.epoch;
     let commit = v1::Commit {
         conversation: id.to_bytes(),

@@ -1,7 +1,7 @@
 //! One MLS group in one epoch, as of one snapshot of its values.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use ahoy_proto::DeviceId;
 use bytes::Bytes;
@@ -108,6 +108,8 @@ pub(crate) struct Change {
     pub(crate) external: bool,
     pub(crate) added: Vec<Leaf>,
     pub(crate) removed: Vec<Leaf>,
+    /// Who is in the group after it.
+    pub(crate) leaves: Vec<Leaf>,
 }
 
 impl Mls {
@@ -264,7 +266,7 @@ impl<'a> Group<'a> {
     ) -> Result<Committed, MlsError> {
         self.group.clear_pending_commit(self.provider.storage()).map_err(|_| MlsError::NoGroup)?;
         let mut indexes = Vec::with_capacity(remove.len());
-        for member in self.group.members() {
+        for member in self.group.members().filter(|_| !remove.is_empty()) {
             let leaf = leaf::read(&member.credential, &member.signature_key)?;
             if remove.contains(&leaf.device) {
                 indexes.push(member.index);
@@ -318,10 +320,10 @@ impl<'a> Group<'a> {
         let before = self.leaves()?;
         self.group.merge_staged_commit(&self.provider, commit).map_err(|_| MlsError::Refused)?;
         let after = self.leaves()?;
-        let missing = |from: &[Leaf], leaf: &Leaf| !from.contains(leaf);
-        let added = after.iter().filter(|leaf| missing(&before, leaf)).cloned().collect();
-        let removed = before.iter().filter(|leaf| missing(&after, leaf)).cloned().collect();
-        Ok(Change { by, external, added, removed })
+        let (old, new): (HashSet<&Leaf>, HashSet<&Leaf>) = (before.iter().collect(), after.iter().collect());
+        let added = after.iter().filter(|leaf| !old.contains(leaf)).cloned().collect();
+        let removed = before.iter().filter(|leaf| !new.contains(leaf)).cloned().collect();
+        Ok(Change { by, external, added, removed, leaves: after })
     }
 
     /// GroupInfo with ratchet tree and external public key, for devices that come later.

@@ -204,7 +204,9 @@ fn too_many_requests_of_a_kind_are_refused_until_there_is_room_again() {
     let mut rig = Rig::new(1, 0);
     let (alice, bob) = pair();
     rig.introduce(&[&alice, &bob]);
-    let link = rig.sign_in(&alice);
+    let (link, other) = (rig.sign_in(&alice), rig.sign_in(&bob));
+    let last_resort = Bytes::from_static(b"last");
+    rig.request(other, Ask::PublishKeyPackages(v1::PublishKeyPackages { key_packages: vec![], last_resort }));
     let claim = || Ask::ClaimKeyPackages(v1::ClaimKeyPackages { account: bob.account.to_bytes() });
     for _ in 0..50 {
         assert!(matches!(rig.request(link, claim()), Say::KeyPackages(_)));

@@ -2,70 +2,22 @@
 
 use std::time::Duration;
 
-use ahoy_trials::harness::{Daemon, DaemonOptions, Machine, Person, Trial, Verb, trial, unix_ms};
-use ahoy_trials::quality;
+use ahoy_trials::harness::{Daemon, DaemonOptions, Machine, Person, trial};
+use ahoy_trials::returns::{self, Summary};
 use anyhow::ensure;
 
-/// Kills of one call.
-const KILLS: usize = 20;
+/// Kills of one call: three times each way to be away. `cargo xtask bench returns` has more.
+const KILLS: usize = 12;
 
 /// From the port being open again to the first voice heard, 95 % of all times.
 const RETURN_MAX: Duration = Duration::from_millis(1500);
 
-/// Voice flows for this long between two kills, so that a session is no newer than a real one.
-const CALM: Duration = Duration::from_millis(1500);
-
-/// How long the daemon is away, in turn: a restart at once, by a service manager, and after something slow.
-const AWAY: [Duration; 4] =
-    [Duration::ZERO, Duration::from_millis(300), Duration::from_millis(1000), Duration::from_millis(3500)];
-
-/// Milliseconds from the port being open again until each of the two heard the other.
-fn kill_once(trial: &Trial, daemon: &mut Daemon, away: Duration, verbs: &mut [Verb; 2]) -> anyhow::Result<[u64; 2]> {
-    daemon.child().kill()?;
-    std::thread::sleep(away);
-    daemon.restart(trial)?;
-    trial.wait_for("the port to be open", || daemon.port_is_open().then_some(()))?;
-    let open = unix_ms();
-    let mut returned = [0; 2];
-    for (verb, returned) in verbs.iter_mut().zip(&mut returned) {
-        // Voice heard before belongs to what was under way when the daemon died.
-        while *returned == 0 {
-            let heard = verb.wait_for("voice")?;
-            *returned = heard.at_ms.saturating_sub(open);
-        }
-    }
-    Ok(returned)
-}
-
 #[test]
 fn a_call_goes_on_after_kill_nine_of_its_supernode() {
     trial(Duration::from_secs(180), Machine::Alone, |trial| {
-        let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
-        let [alice, bob] = Person::signed_up_all(trial, ["alice", "bob"], &daemon)?;
-        let voice = quality::speech("it-male").into_os_string();
-        let mut listening =
-            bob.start(trial, ["listen".into(), "--auto-answer".into(), "--play".into(), voice.clone()])?;
-        listening.wait_for("listening")?;
-        let mut calling = alice.start(trial, ["call".into(), "bob".into(), "--play".into(), voice])?;
-        calling.wait_for("voice")?;
-        listening.wait_for("voice")?;
-        let mut verbs = [calling, listening];
-        let mut returns = Vec::new();
-        for away in AWAY.iter().cycle().take(KILLS) {
-            std::thread::sleep(CALM);
-            let [alices, bobs] = kill_once(trial, &mut daemon, *away, &mut verbs)?;
-            println!("away for {away:?}: voice after {alices} and {bobs} ms");
-            returns.extend([alices, bobs]);
-        }
-        let [calling, mut listening] = verbs;
-        calling.interrupt_and_finish()?.event("ended")?;
-        listening.wait_for("ended")?;
-        returns.sort_unstable();
-        let p95 = returns[returns.len() * 95 / 100 - 1];
-        println!(
-            "voice after {KILLS} kills, ms from open port, both sides: median {}, p95 {p95}",
-            returns[returns.len() / 2]
-        );
+        let returns = returns::measure(trial, KILLS)?.both();
+        let Summary { median, p95, worst } = returns::summary(&returns)?;
+        println!("voice after {KILLS} kills, ms from open port, both sides: median {median}, p95 {p95}, worst {worst}");
         ensure!(u128::from(p95) <= RETURN_MAX.as_millis(), "p95 is {p95} ms: {returns:?}");
         Ok(())
     });

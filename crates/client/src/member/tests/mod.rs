@@ -294,6 +294,7 @@ impl World {
 
     /// Moves time on, stopping at every timer; asserts that none of them spins.
     fn pass(&mut self, time: Duration) {
+        self.settle();
         let end = self.now.instant + time;
         for _ in 0..1000 {
             let mut wakes = vec![end];

@@ -154,7 +154,7 @@ fn what_was_read_without_a_session_is_told_with_the_next() {
             world.sign_in(bob)
         }
         world.pass(Duration::from_secs(3));
-        assert_eq!(receipts(&world.tidings(alice)), [(2, 1, 1)]);
+        assert_eq!(receipts(&world.tidings(alice)), [(2, 1, 1)], "restarts: {restarts}");
     }
 }
 
