@@ -301,7 +301,7 @@ pub(crate) async fn last_lines(
 
 #[cfg(test)]
 mod tests {
-    use ahoy_client::member::{ContactState, ConversationStanding, Presence};
+    use ahoy_client::member::{ContactState, ConversationStanding, Message, Presence};
 
     use super::*;
 
@@ -339,6 +339,54 @@ mod tests {
         assert_eq!(meant("bob@example.org").unwrap(), Meant::Conversation(ConversationId([1; 16])));
         assert_eq!(meant("carol").unwrap(), Meant::Person(Name::parse("carol").unwrap()));
         assert_eq!(meant("No such crew").unwrap_err().code, "no-such-conversation");
+    }
+
+    fn line(body: MessageBody) -> Line {
+        let reference = MessageRef { device: ahoy_proto::DeviceId([7; 16]), number: 3 };
+        let message =
+            Message { reference, account: AccountId([9; 16]), sequence: Some(4), at_ms: 1_764_079_500_000, body };
+        Line {
+            message,
+            position: serde_json::from_value(json!({ "sequence": 4, "born": 4 })).unwrap(),
+            edited: true,
+            deleted: false,
+            reactions: vec![(AccountId([1; 16]), "👍".to_owned())],
+            failed: false,
+            local: 4,
+        }
+    }
+
+    fn names() -> Names {
+        let mut names = Names { own: Some(AccountId([1; 16])), ..Names::default() };
+        names.know(person(1, "alice"));
+        names.take_contact(&contact(person(9, "bob")));
+        names.take_summary(&titled(0xab, "Crew").summary);
+        names
+    }
+
+    #[test]
+    fn a_line_is_an_object_for_programs_as_it_was_written() {
+        let text = "a\u{1b}[31m".to_owned();
+        let object = names().object(ConversationId([0xab; 16]), &line(MessageBody::Text { text, reply_to: None }));
+        assert_eq!(object["group"], "Crew");
+        assert_eq!(object["from"], "bob");
+        assert_eq!(object["text"], "a\u{1b}[31m");
+        assert_eq!(object["id"], format!("{}:3", "07".repeat(16)));
+        assert_eq!(object["reactions"], json!([{ "by": "alice", "emoji": "👍" }]));
+        assert!(object.get("state").is_none(), "it is not an own message");
+        let joined = vec![AccountId([9; 16])];
+        let object =
+            names().object(ConversationId([0xab; 16]), &line(MessageBody::Membership { joined, left: vec![] }));
+        assert_eq!(object["joined"], json!(["bob"]));
+    }
+
+    #[test]
+    fn a_line_for_people_has_no_escape_sequences_and_its_lines_are_indented() {
+        let clock = Clock { now_ms: 1_764_079_500_000, zone: jiff::tz::TimeZone::UTC };
+        let text = "one\u{1b}]0;x\u{7}\ntwo\n".to_owned();
+        let text =
+            names().text_in(&clock, ConversationId([0xab; 16]), &line(MessageBody::Text { text, reply_to: None }));
+        assert_eq!(text, "14:05         bob (Crew): one]0;x\n              two (edited)  [👍]");
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::tell::Tell;
 /// How often the live line changes.
 const LIVE_EVERY: Duration = Duration::from_millis(250);
 
+/// What comes in beside a call and is told after it, at most; the profile keeps all of it in any case.
+const MEANWHILE: usize = 256;
+
 /// A call in progress, as its user sees it.
 pub(crate) struct Talk<'a> {
     pub(crate) client: &'a Client,
@@ -37,6 +40,8 @@ pub(crate) struct Ended {
     pub(crate) answered: bool,
     /// Its user wanted to stop, not only to hang up.
     pub(crate) interrupted: bool,
+    /// What came in beside the call: messages, contacts, conversations.
+    pub(crate) meanwhile: Vec<Event>,
 }
 
 impl Talk<'_> {
@@ -45,6 +50,7 @@ impl Talk<'_> {
         let mut live = interval(LIVE_EVERY);
         let mut answered = None;
         let mut interrupted = false;
+        let mut meanwhile = Vec::new();
         loop {
             let until = answered.zip(self.length).map(|(at, length): (Instant, Duration)| at + length);
             tokio::select! {
@@ -56,11 +62,16 @@ impl Talk<'_> {
                     Some(Event::Ended { call, ending, statistics }) if call == self.call => {
                         self.clear_line();
                         self.tell_end(&ending, statistics);
-                        return Ok(Ended { ending, answered: answered.is_some(), interrupted });
+                        return Ok(Ended { ending, answered: answered.is_some(), interrupted, meanwhile });
                     }
                     Some(Event::Stopped(error)) => {
                         self.clear_line();
                         return Err(error.into());
+                    }
+                    Some(event @ (Event::Contact(_) | Event::Conversation(_) | Event::History { .. })) => {
+                        if meanwhile.len() < MEANWHILE {
+                            meanwhile.push(event);
+                        }
                     }
                     Some(event) => self.tell_event(event),
                     None => return Err(ahoy_client::driver::ClientError::Stopped.into()),

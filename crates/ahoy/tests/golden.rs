@@ -74,7 +74,7 @@ fn each_verb_has_its_own_help() {
 fn who_is_not_signed_in_is_told_how() {
     check("not-signed-in.txt", &["whoami"]);
     check("not-signed-in-call.txt", &["call", "echo"]);
-    check("not-signed-in-inbox.txt", &["--json", "inbox"]);
+    check("not-signed-in-inbox.txt", &["inbox", "--follow"]);
 }
 
 #[test]

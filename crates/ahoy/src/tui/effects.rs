@@ -248,7 +248,11 @@ async fn act_on_people(client: &Client, effect: Effect) -> Result<Vec<News>, Fai
             Ok(Vec::new())
         }
         Effect::Compare(name) => {
-            let code = client.verify(name.clone()).await.map_err(|error| error.to_string());
+            let code = match client.verify(name.clone()).await {
+                Ok(code) => Ok(code),
+                Err(ClientError::Refused(why @ Refusal::AccountKeyChanged)) => Err(format!("{why}.")),
+                Err(error) => return Err(error.into()),
+            };
             Ok(vec![News::Comparison { name, code }])
         }
         Effect::AcceptKey(name) => {

@@ -60,7 +60,7 @@ impl Screen {
     }
 
     /// Rings the bell.
-    pub(super) fn ring(&mut self) {
+    pub(super) fn ring(&self) {
         // A terminal that has gone hears nothing.
         let _ = io::stdout().write_all(b"\x07").and_then(|()| io::stdout().flush());
     }

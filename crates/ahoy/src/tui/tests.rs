@@ -136,6 +136,17 @@ fn screens_are_as_they_were() {
 }
 
 #[test]
+fn a_narrow_terminal_shows_list_and_conversation_in_turn() {
+    for (name, focus) in [("narrow-list", Focus::People), ("narrow-conversation", Focus::Input)] {
+        let mut model = evening();
+        model.focus = focus;
+        model.call = Some(call(running()));
+        let shown = text(&draw(&mut model, 40, 14));
+        golden(&repository().join(format!("crates/ahoy/tests/screens/{name}-40x14.txt")), &shown);
+    }
+}
+
+#[test]
 fn the_documentation_shows_the_screens_as_they_are() {
     let mut page = fs::read_to_string(repository().join("docs/terminal.md")).unwrap();
     for (name, mut model) in scenes() {
@@ -257,6 +268,17 @@ fn leaving_in_a_call_is_asked_about_once() {
     model.call = None;
     model.forms.clear();
     assert_eq!(update(&mut model, control_c()), [Effect::Quit]);
+}
+
+#[test]
+fn a_call_is_answered_and_ended_over_any_sheet() {
+    let mut model = evening();
+    model.call = Some(call(CallStage::Incoming { call: CallId([9; 16]) }));
+    alt(&mut model, 'a');
+    assert!(matches!(alt(&mut model, 'y')[..], [Effect::Answer { .. }]));
+    model.call = Some(call(running()));
+    assert_eq!(alt(&mut model, 'h'), [Effect::HangUp(CallId([9; 16]))]);
+    assert_eq!(model.forms.len(), 1);
 }
 
 #[test]

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn exit_after(ending: Ending, answered: bool) -> Option<Exit> {
-        let ended = Ended { ending, answered, interrupted: false };
+        let ended = Ended { ending, answered, interrupted: false, meanwhile: Vec::new() };
         outcome(&ended, &Name::parse("bob").unwrap()).err().map(|failure| failure.exit)
     }
 

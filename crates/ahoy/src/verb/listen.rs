@@ -171,6 +171,9 @@ impl Listener<'_> {
         if !ended.answered {
             self.tell.note(&missed_text(&ended.ending, &from.name));
         }
+        for event in ended.meanwhile {
+            self.announce(event).await?;
+        }
         Ok(if ended.answered { After::Answered } else { After::NotAnswered })
     }
 
@@ -199,7 +202,7 @@ impl Listener<'_> {
                         return Ok(Decision::Over);
                     }
                     Some(Event::Stopped(error)) => return Err(error.into()),
-                    Some(_) => {}
+                    Some(event) => self.announce(event).await?,
                     None => return Err(ClientError::Stopped.into()),
                 },
                 () = self.interrupts.next() => return Ok(Decision::Stop),

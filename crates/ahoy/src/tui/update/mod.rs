@@ -115,7 +115,7 @@ impl Model {
                     .map(|talk| Entry::Conversation(talk.id()));
                 let before = self.open;
                 self.open = with.filter(|entry| entries.contains(entry)).unwrap_or(Entry::Nothing);
-                if let Some(draft) = self.drafts.remove(&before) {
+                if let Some(draft) = self.drafts.remove(&before).filter(|_| self.open != Entry::Nothing) {
                     self.drafts.insert(self.open, draft);
                 }
                 if self.open == Entry::Nothing {
@@ -138,8 +138,10 @@ impl Model {
             self.quit(effects);
             return;
         }
-        if let (KeyCode::Char(letter @ ('y' | 'n')), true) = (key.code, key.modifiers.contains(KeyModifiers::ALT)) {
-            self.run(if letter == 'y' { Command::Answer } else { Command::Decline }, effects);
+        // A call can't wait until a sheet is closed.
+        if key.modifiers.contains(KeyModifiers::ALT) && matches!(key.code, KeyCode::Char('y' | 'n' | 'h')) {
+            let KeyCode::Char(letter) = key.code else { return };
+            self.run_letter(letter, effects);
             return;
         }
         if !self.forms.is_empty() {

@@ -102,7 +102,7 @@ pub(super) fn status(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     let column = paint.put(area, column + 1, 0, &model.me.name, Tone::Strong);
     let (link, tone) = match &model.link {
         Link::Connecting => ("connecting …".to_owned(), Tone::Warn),
-        Link::Up { round_trip_ms } => (format!("{round_trip_ms} ms"), Tone::Dim),
+        Link::Up { round_trip_ms } => (format!("{} ms", (*round_trip_ms).max(1)), Tone::Dim),
         Link::Lost => ("connection lost, trying again …".to_owned(), Tone::Bad),
     };
     let mut words = availability_word(seen).to_owned();
