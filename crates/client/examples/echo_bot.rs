@@ -48,12 +48,14 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// Answers every text of others after this number; gives the number of the last.
-async fn answer_lines(client: &Client, mut dealt_with: u64) -> Result<u64, ClientError> {
-    for (conversation, line) in client.lines_after(dealt_with, LINES_MAX).await? {
+async fn answer_lines(client: &Client, before: u64) -> Result<u64, ClientError> {
+    let mut dealt_with = before;
+    for (conversation, line) in client.lines_after(before, LINES_MAX).await? {
         dealt_with = line.local;
         let is_own = line.message.account == client.own().account;
-        if let (MessageBody::Text { text, .. }, false, false) = (line.message.body, is_own, line.edited || line.deleted)
-        {
+        // A line comes again when somebody edits it or reacts to it.
+        let is_new = line.arrived() > before && !line.deleted;
+        if let (MessageBody::Text { text, .. }, false, true) = (line.message.body, is_own, is_new) {
             let answer = Draft { text, reply_to: Some(line.message.reference) };
             complain(client.post(conversation, answer).await);
         }

@@ -253,6 +253,7 @@ impl Client {
     /// Lines of all conversations that have changed after the change of this number, in the order of their last change; at most
     /// [`LINES_MAX`](crate::profile::LINES_MAX). A program that keeps the [`local`](Line::local) of the last line that it has dealt with, and asks for
     /// the lines after it at each start and each [`Event::Behind`](super::Event::Behind), misses nothing and sees nothing twice.
+    /// [`arrived`](Line::arrived) tells a line that is there for the first time from one that comes again, changed.
     ///
     /// # Errors
     /// When the profile can't be read, or the client has stopped.

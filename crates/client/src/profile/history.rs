@@ -60,6 +60,12 @@ impl Line {
         Self { message, position, edited: false, deleted: false, reactions: Vec::new(), failed: false, local: born }
     }
 
+    /// Number of the change that brought it. Whoever has dealt with all changes up to a smaller number has not seen it before; else it
+    /// comes again because it was placed, edited, deleted or reacted to.
+    pub fn arrived(&self) -> u64 {
+        self.position.born
+    }
+
     /// Whether it is for the owner to read, if it lies beyond what has been read.
     fn counts(&self, own: AccountId) -> bool {
         let open = !self.deleted && !self.failed;

@@ -77,6 +77,21 @@ fn an_application_that_keeps_a_number_misses_nothing_and_sees_nothing_twice() {
 }
 
 #[test]
+fn a_line_that_comes_again_is_told_from_one_that_is_new() {
+    let folder = TempDir::new().unwrap();
+    let mut state = state(&folder);
+    state.commit(&said([Change::Put(text(OTHER, 1, Some(1), ""))])).unwrap();
+    let dealt_with = state.last_change();
+    let target = reference(OTHER, 1);
+    let reaction = Change::Reacted { target, by: OWN, emoji: "x".to_owned(), set: true };
+    state.commit(&said([Change::Put(text(OTHER, 2, Some(2), "")), reaction])).unwrap();
+    let lines = state.changed_after(dealt_with, 10).unwrap();
+    let is_new: Vec<_> =
+        lines.iter().map(|(_, line)| (line.message.reference.number, line.arrived() > dealt_with)).collect();
+    assert_eq!(is_new, [(2, true), (1, false)]);
+}
+
+#[test]
 fn numbers_of_changes_are_not_used_again_after_everything_was_forgotten() {
     let folder = TempDir::new().unwrap();
     let mut state = state(&folder);
