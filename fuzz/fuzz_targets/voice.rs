@@ -1,20 +1,30 @@
-//! Any bytes as a voice payload, in any order and at any pace.
+//! Any bytes as voice payloads, in any order and at any pace.
+//!
+//! A payload has one length, of which short inputs know nothing: each piece says when it comes and how its payload begins, and the
+//! rest of that is zeros.
 #![no_main]
 
 use std::time::{Duration, Instant};
 
 use ahoy_voice::Receiver;
-use ahoy_voice::payload::{self, Payload};
+use ahoy_voice::payload::{self, PAYLOAD_BYTES, Payload};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|noise: &[u8]| {
+    let _ = Payload::parse(noise);
+    let _ = payload::reflect(noise);
     let mut now = Instant::now();
     let mut receiver = Receiver::new().expect("libopus makes a decoder");
-    for piece in noise.split(|byte| *byte == 0xff) {
-        let _ = Payload::parse(piece);
-        let _ = payload::reflect(piece);
-        let _ = receiver.handle_payload(piece, now);
-        now += Duration::from_millis(u64::from(piece.first().copied().unwrap_or(20)));
+    let mut rest = noise;
+    while let [pace, length, tail @ ..] = rest {
+        let (start, tail) = tail.split_at(usize::from(*length).min(PAYLOAD_BYTES).min(tail.len()));
+        rest = tail;
+        let mut bytes = [0; PAYLOAD_BYTES];
+        bytes[..start.len()].copy_from_slice(start);
+        let _ = Payload::parse(&bytes);
+        let _ = payload::reflect(&bytes);
+        let _ = receiver.handle_payload(&bytes, now);
+        now += Duration::from_millis(u64::from(*pace));
         let frame = receiver.pull_frame(now);
         assert!(frame.samples.iter().all(|sample| sample.is_finite()));
         let _ = receiver.poll_report(now);

@@ -116,9 +116,12 @@ impl Call {
         }
     }
 
-    /// Whether a call of this account crosses with this one: whom it goes to is not known yet, or is this account, and nobody has
-    /// answered.
-    fn crosses(&self, caller: AccountId) -> bool {
+    /// Whether a call of this account crosses with this one, and no other does: whom this one goes to is not known yet, or is
+    /// this account, and nobody has answered.
+    fn crosses(&self, caller: AccountId, incoming: &v1::IncomingCall) -> bool {
+        if self.crossing.as_ref().is_some_and(|other| other.call != incoming.call) {
+            return false;
+        }
         match self.phase {
             Phase::Finding(_) => true,
             Phase::Preparing | Phase::Calling => self.peer.as_ref().is_some_and(|peer| peer.account == caller),

@@ -76,7 +76,7 @@ impl Member {
             return;
         }
         // It has crossed with a call of ours, and the supernode ends one of them.
-        if let Some(ours) = self.calls.values_mut().find(|call| call.id != id && call.crosses(caller)) {
+        if let Some(ours) = self.calls.values_mut().find(|call| call.id != id && call.crosses(caller, incoming)) {
             ours.crossing = Some(incoming.clone());
             return;
         }

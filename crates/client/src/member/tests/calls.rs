@@ -117,6 +117,26 @@ fn a_call_to_somebody_else_does_not_keep_a_caller_waiting() {
 }
 
 #[test]
+fn while_it_is_not_known_whom_a_call_goes_to_one_caller_waits_and_the_next_is_told_busy() {
+    let (mut world, alice, bob) = World::of_two();
+    world.newcomer(3, "carol", 31);
+    let dave = world.newcomer(4, "dave", 41);
+    world.forget_events();
+    world.clients[alice].tamper = Some(Box::new(|message| {
+        message.body.take_if(|body| matches!(body, Body::AccountFound(_)));
+    }));
+    let ours = world.call(alice, "carol");
+    let waits = world.call(bob, "alice");
+    let refused = world.call(dave, "alice");
+    assert_eq!(world.events(dave).last(), Some(&ended(refused, v1::Cause::Busy)));
+    assert_eq!((world.events(alice), world.events(bob)), (vec![], vec![Event::Ringing { call: waits }]));
+    world.clients[alice].tamper = None;
+    world.hang_up(alice, ours);
+    let rings = |event: &Event| matches!(event, Event::Incoming { call, .. } if *call == waits);
+    assert!(world.events(alice).iter().any(rings));
+}
+
+#[test]
 fn a_device_that_takes_several_calls_is_in_all_of_them_at_once() {
     let (mut world, alice, echo) = World::of_two();
     let (carol, dave, erin) =
