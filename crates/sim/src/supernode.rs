@@ -265,7 +265,8 @@ impl World {
             return;
         }
         self.supernode.questions -= usize::from(is_waited_for(&question));
-        let answer = if self.supernode.store_fails { Err(StoreError::Unavailable) } else { Ok(self.carry_out(question)) };
+        let answer =
+            if self.supernode.store_fails { Err(StoreError::Unavailable) } else { Ok(self.carry_out(question)) };
         let now = self.agenda.now();
         self.exchange(shard).handle_answer(query, answer, now);
         self.drain_shard(shard);

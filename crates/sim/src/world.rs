@@ -24,7 +24,7 @@ const CALM: Duration = Duration::from_secs(120);
 const CONNECTS_WITHIN: Duration = Duration::from_secs(20);
 
 /// Lines of the chronicle, and how many characters of each.
-const CHRONICLE: usize = 400;
+const CHRONICLE: usize = 3_000;
 const CHRONICLE_WIDTH: usize = 240;
 
 /// A world that is being played.

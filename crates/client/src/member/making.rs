@@ -110,7 +110,9 @@ impl Member {
     pub(super) fn claimed_for_making(&mut self, id: ConversationId, account: AccountId, body: &Body, now: Instant) {
         let own = self.identity.account;
         let offered = match body {
-            Body::KeyPackages(offered) => &offered.packages,
+            Body::KeyPackages(offered) => &offered.packages[..],
+            // Whoever has never been there has left none, and enters from outside; who they are to us the next step tells.
+            Body::Error(error) if error.code() == v1::ErrorCode::NotFound => &[],
             body => return self.give_up_making(id, &refusal(body), now),
         };
         if account == own && offered.iter().any(|package| package.device == self.identity.device.0[..]) {

@@ -239,9 +239,12 @@ impl Member {
         }
     }
 
+    /// Takes up again what an earlier session left; what has come or begun since waits for its own answers.
     pub(super) fn resume_calls(&mut self, now: Instant) {
         for id in self.call_ids() {
-            self.resume_call(id, now);
+            if self.timers.contains_key(&Timer::GiveUp(id)) {
+                self.resume_call(id, now);
+            }
         }
     }
 

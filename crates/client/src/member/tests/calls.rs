@@ -221,6 +221,25 @@ fn all_devices_ring_and_one_answers() {
 }
 
 #[test]
+fn a_program_that_starts_while_it_rings_rings_and_answers() {
+    let (mut world, alice, bob) = World::of_two();
+    let first = world.connect(alice, bob);
+    world.hang_up(alice, first);
+    world.device(2, "bob", 22);
+    world.lose_link(bob);
+    let call = world.call(alice, "bob");
+    // The call comes before the device has checked in.
+    world.restart(bob);
+    let events = world.events(bob);
+    assert!(events.iter().any(|event| matches!(event, Event::Incoming { .. })), "{events:?}");
+    assert!(!events.iter().any(|event| matches!(event, Event::Ended { .. })), "{events:?}");
+    world.forget_events();
+    world.answer(bob, call);
+    let (theirs, ours) = (world.events(bob), world.events(alice));
+    assert_keys_agree(&connected(&theirs, call), &connected(&ours, call));
+}
+
+#[test]
 fn a_leg_whose_link_is_lost_returns_with_a_fresh_key() {
     let (mut world, alice, bob) = World::of_two();
     let call = world.connect(alice, bob);
