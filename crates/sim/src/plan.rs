@@ -49,8 +49,6 @@ pub enum Fault {
     SwallowLegUp,
     /// The store appends a message again that stands in the log.
     AppendTwice,
-    /// The store takes messages in whatever order they come.
-    AcceptGaps,
     /// The store forgets one in eight of the messages that it has answered for.
     ForgetMessages,
     /// One in three changes of presence is not told.

@@ -278,17 +278,15 @@ impl World {
         let before = (fault == Some(Fault::ForgetMessages)).then(|| self.supernode.store.clone());
         if let Question::SendMessage { conversation, device, number, .. } = &mut question {
             let (_, sent) = self.supernode.store.cursor(*conversation, *device).unwrap_or_default();
-            let wrong = match fault {
-                Some(Fault::AppendTwice) => *number <= sent,
-                Some(Fault::AcceptGaps) => *number > sent + 1,
-                _ => false,
-            };
-            if wrong {
+            if fault == Some(Fault::AppendTwice) && *number <= sent {
                 *number = sent + 1;
             }
         }
         let answer = self.supernode.store.answer(question.clone());
         self.promises.made(&question, &answer);
+        if let Answer::Appended { entry, .. } | Answer::Committed { entry, .. } = &answer {
+            self.letters.logged(entry);
+        }
         if let Question::LeaveConversation { conversation, .. } = question
             && !self.supernode.store.has_conversation(conversation)
         {

@@ -36,6 +36,8 @@ pub(crate) struct Letters {
     texts: BTreeMap<(ConversationId, MessageRef), String>,
     /// Those of them whose sender was told their place in the log.
     placed: BTreeMap<(ConversationId, u64), MessageRef>,
+    /// The epoch that each log entry was made in.
+    epochs: BTreeMap<(ConversationId, u64), u64>,
     /// Who has blocked whom at any time: what was said meanwhile is kept from them.
     blocked: BTreeSet<(AccountId, AccountId)>,
 }
@@ -54,6 +56,19 @@ impl Letters {
             }
             _ => {}
         }
+    }
+
+    /// Something stands in a log.
+    pub(crate) fn logged(&mut self, entry: &v1::LogEntry) {
+        if let Ok(id) = ConversationId::try_from(&entry.conversation[..]) {
+            self.epochs.insert((id, entry.sequence), entry.epoch);
+        }
+    }
+
+    /// Whether a device that entered with one entry can open another: it was not sealed before that.
+    fn opens(&self, conversation: ConversationId, entered: u64, sequence: u64) -> bool {
+        let epoch = |sequence| self.epochs.get(&(conversation, sequence));
+        epoch(entered).is_none_or(|entered| epoch(sequence) > Some(entered))
     }
 
     /// Texts that stand in logs.
@@ -351,7 +366,8 @@ impl World {
         Ok(())
     }
 
-    /// A device that is in a group has every letter since it entered, but those of people whom its owner has blocked.
+    /// A device that is in a group has every letter since it entered, but those that were sealed before, and those of people
+    /// whom its owner has blocked.
     fn check_complete(&self, conversation: ConversationId, at: usize, since: u64) -> Result<(), Finding> {
         let device = &self.devices[at];
         let Some(lines) = device.history.of(conversation) else { return Ok(()) };
@@ -361,7 +377,8 @@ impl World {
         for ((_, sequence), reference) in expected {
             let sender = self.devices.iter().find(|other| other.identity.device == reference.device);
             let Some(sender) = sender.map(|sender| sender.identity.account) else { continue };
-            if self.letters.blocked.contains(&(device.identity.account, sender)) {
+            let kept_from = self.letters.blocked.contains(&(device.identity.account, sender));
+            if kept_from || !self.letters.opens(conversation, after, *sequence) {
                 continue;
             }
             if placed.get(sequence).is_none_or(|message| message.reference != *reference) {

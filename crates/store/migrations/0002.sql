@@ -63,6 +63,17 @@ CREATE TABLE cursors (
 
 CREATE INDEX cursors_by_device ON cursors (device);
 
+-- The number of the last message of a device whose account has left: should it come back, its numbers go on, so that no
+-- two messages of a conversation have the same name.
+CREATE TABLE numbers (
+    conversation BLOB NOT NULL REFERENCES conversations (conversation) ON DELETE CASCADE,
+    device BLOB NOT NULL REFERENCES devices (device) ON DELETE CASCADE,
+    sent INTEGER NOT NULL,
+    PRIMARY KEY (conversation, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX numbers_by_device ON numbers (device);
+
 INSERT INTO cursors (conversation, device, acknowledged, sent)
     SELECT members.conversation, devices.device, 0, 0 FROM members JOIN devices ON devices.account = members.account;
 

@@ -10,8 +10,12 @@ use crate::batch::{Transaction, Verb};
 use crate::{StoreError, inbox};
 
 crate::statements::statements! {
-    ENTER = "INSERT INTO cursors (conversation, device, acknowledged, sent) VALUES (?1, ?2, ?3, 0)
+    ENTER = "INSERT INTO cursors (conversation, device, acknowledged, sent) VALUES (?1, ?2, ?3,
+        coalesce((SELECT sent FROM numbers WHERE conversation = ?1 AND device = ?2), 0))
         ON CONFLICT (conversation, device) DO NOTHING";
+    KEEP_NUMBERS = "INSERT OR REPLACE INTO numbers (conversation, device, sent)
+        SELECT conversation, device, sent FROM cursors WHERE conversation = ?1 AND sent <> 0
+        AND device IN (SELECT device FROM devices WHERE account = ?2)";
     DROP_OF_ACCOUNT = "DELETE FROM cursors WHERE conversation = ?1
         AND device IN (SELECT device FROM devices WHERE account = ?2)";
     MARK = "SELECT acknowledged, floor, head FROM cursors
@@ -47,12 +51,14 @@ pub(crate) fn enter(
     Ok(())
 }
 
-/// None of the account's devices stands in the group any more.
+/// None of the account's devices stands in the group any more. How far each has numbered its messages is kept: a number is
+/// given once, whoever leaves and comes back.
 pub(crate) fn drop_of_account(
     transaction: &Transaction<'_>,
     conversation: ConversationId,
     account: AccountId,
 ) -> Result<(), StoreError> {
+    transaction.0.prepare_cached(KEEP_NUMBERS)?.execute([conversation.0, account.0])?;
     transaction.0.prepare_cached(DROP_OF_ACCOUNT)?.execute([conversation.0, account.0])?;
     Ok(())
 }

@@ -20,6 +20,7 @@ const LEAP_INBOXES: &str = "UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name
 const BEGIN_INBOXES: &str = "INSERT INTO sqlite_sequence (name, seq) SELECT 'inbox', ?1
     WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'inbox')";
 const FORGET_SENT: &str = "UPDATE cursors SET sent = ?1";
+const FORGET_NUMBERS: &str = "UPDATE numbers SET sent = ?1";
 
 /// Prepares a database that was restored from a backup for clients that are ahead of it. Before a daemon runs on it.
 ///
@@ -34,7 +35,9 @@ impl Verb for AfterRestore {
         for statement in [LEAP_LOGS, LEAP_CONTACTS, LEAP_LISTS, LEAP_INBOXES, BEGIN_INBOXES] {
             transaction.0.execute(statement, params![LEAP])?;
         }
-        transaction.0.execute(FORGET_SENT, params![SENT_UNKNOWN])?;
+        for statement in [FORGET_SENT, FORGET_NUMBERS] {
+            transaction.0.execute(statement, params![SENT_UNKNOWN])?;
+        }
         Ok(())
     }
 }

@@ -192,7 +192,7 @@ impl Member {
             Some(_) => {}
         }
         if conversation.queue.first_number().unwrap_or(conversation.record.last + 1) > listed.sent + 1 {
-            // This account was out of it and is in again: its numbers begin anew.
+            // The log lacks messages that this device does not have any more: they are in nobody's, and given up.
             self.fail_queue(id);
             let Some(conversation) = self.conversations.get_mut(&id) else { return };
             conversation.queue.erase(id, &mut self.outbox);

@@ -35,6 +35,8 @@ struct Conversation {
     log: Vec<v1::LogEntry>,
     /// Devices that stand in the group.
     cursors: BTreeMap<DeviceId, Cursor>,
+    /// The numbers of the last messages of devices that stood there before.
+    numbers: BTreeMap<DeviceId, u64>,
     receipts: BTreeMap<DeviceId, v1::Receipt>,
     receipts_serial: u64,
 }
@@ -103,6 +105,7 @@ impl Conversations {
     pub(super) fn forget_device(&mut self, device: DeviceId) {
         for conversation in self.all.values_mut() {
             conversation.cursors.remove(&device);
+            conversation.numbers.remove(&device);
             conversation.receipts.remove(&device);
             conversation.trim(&mut self.mailboxes);
         }
@@ -401,6 +404,7 @@ impl Conversation {
             head: 0,
             log: Vec::new(),
             cursors: BTreeMap::new(),
+            numbers: BTreeMap::new(),
             receipts: BTreeMap::new(),
             receipts_serial: 0,
         }
@@ -429,13 +433,17 @@ impl Conversation {
     fn enter(&mut self, devices: BTreeMap<DeviceId, AccountId>) {
         let acknowledged = self.head;
         for (device, account) in devices {
-            self.cursors.entry(device).or_insert(Cursor { account, acknowledged, sent: 0 });
+            let sent = self.numbers.get(&device).copied().unwrap_or_default();
+            self.cursors.entry(device).or_insert(Cursor { account, acknowledged, sent });
         }
     }
 
     fn dismiss(&mut self, account: AccountId) {
         self.members.remove(&account);
-        self.cursors.retain(|_, cursor| cursor.account != account);
+        let leaves = |cursor: &Cursor| cursor.account == account;
+        let left = self.cursors.iter().filter(|(_, cursor)| leaves(cursor));
+        self.numbers.extend(left.map(|(device, cursor)| (*device, cursor.sent)));
+        self.cursors.retain(|_, cursor| !leaves(cursor));
         self.receipts.retain(|_, receipt| receipt.account != account.0[..]);
     }
 

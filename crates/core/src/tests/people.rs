@@ -180,6 +180,7 @@ fn an_account_learns_300_names_an_hour_on_all_of_its_devices_and_links() {
         assert_eq!(rig.counters(|c| c.names_refused), 1);
         rig.pass(Duration::from_secs(3000));
         assert!(matches!(rig.request(link, find("member2")), Say::AccountFound(_)));
+        rig.lose(link);
         rig.pass(Duration::from_secs(3600));
         assert_eq!(rig.gauges(|g| g.timers), 0);
     });
