@@ -327,6 +327,31 @@ impl Session {
         }
     }
 
+    /// Sends several requests without waiting in between, each by itself, and gives their responses in the order of the requests.
+    ///
+    /// # Errors
+    /// When the link is lost.
+    pub async fn requests(&mut self, bodies: Vec<Request>) -> anyhow::Result<Vec<Response>> {
+        let first = self.next_request;
+        let mut responses: Vec<_> = bodies.iter().map(|_| None).collect();
+        for body in bodies {
+            let message = v1::ClientMessage { request: self.next_request, body: Some(body) };
+            self.next_request += 1;
+            self.send.write_all(&frame::encode(&message)).await?;
+        }
+        while responses.iter().any(Option::is_none) {
+            let message = self.messages.next().await?;
+            let body = message.body.context("a message of the supernode has a body")?;
+            let Some(place) = message.in_reply_to.checked_sub(first) else {
+                self.events.push(body);
+                continue;
+            };
+            let place = usize::try_from(place).ok().and_then(|place| responses.get_mut(place));
+            *place.context("a response to what nobody asked")? = Some(body);
+        }
+        Ok(responses.into_iter().flatten().collect())
+    }
+
     /// The next event for which `pick` has an answer; others are dropped.
     ///
     /// # Errors

@@ -1,14 +1,21 @@
-//! What a supernode costs: bytes an idle session, processor time a sign-in, and a relayed packet beside a bare forwarder's.
+//! What a supernode costs: bytes an idle session, processor time a sign-in, a relayed packet beside a bare forwarder's, and a message
+//! beside bare SQLite's.
 //!
 //! The server is the real `ahoyd dev`, a process of its own; the load speaks the wire by hand. Figures are ratios or per item, over
 //! several rounds, so that a busy machine shows as spread and not as a better or worse result.
 
+pub mod bare;
+pub mod filled;
 pub mod forwarder;
+pub mod messages;
+pub mod presence;
 pub mod relay;
+pub mod rest;
 pub mod sessions;
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -71,6 +78,11 @@ pub fn table(figures: &[Figure]) -> String {
         let _ = writeln!(text, "| {name} | {median} | {low} – {high} | {target} | {met} |");
     }
     text
+}
+
+/// Microseconds by item.
+fn micros(spent: Duration, items: usize) -> f64 {
+    spent.as_secs_f64() * 1e6 / items as f64
 }
 
 /// Three digits that matter, and no more behind the point than two.
