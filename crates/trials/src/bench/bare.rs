@@ -142,18 +142,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_is_written_once_and_read_in_the_order_of_its_conversation() {
+    fn rows_of_more_than_one_batch_are_all_read_back() {
         let folder = tempfile::tempdir().unwrap();
         // More than one batch.
         let load = Load { conversations: 7, rows: 200 };
         let costs = round(folder.path(), load).unwrap();
         assert!(costs.written > 0.0 && costs.read > 0.0, "{costs:?}");
-    }
-
-    #[test]
-    fn a_thread_that_sleeps_spends_no_time() {
-        let before = thread_time().unwrap();
-        std::thread::sleep(Duration::from_millis(50));
-        assert!(thread_time().unwrap() - before < Duration::from_millis(25));
     }
 }

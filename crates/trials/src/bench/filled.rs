@@ -196,7 +196,7 @@ pub fn in_circle<E>(people: usize, count: usize, mut meet: impl FnMut(usize, usi
 #[cfg(test)]
 mod tests {
     use ahoy_proto::NetworkId;
-    use ahoy_store::{ListContacts, SendMessage, Sent, Store};
+    use ahoy_store::{Day, ListContacts, SendMessage, Sent, Store};
     use ed25519_dalek::SigningKey;
 
     use super::*;
@@ -223,7 +223,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("ahoy.sqlite")).unwrap();
         let signing = SigningKey::from_bytes(&[1; 32]);
-        let people = [2, 3].map(|id| Identity::made(NetworkId([9; 32]), AccountId([id; 16]), &signing));
+        let people = [2, 3].map(|id| Identity::made(NetworkId([9; 16]), AccountId([id; 16]), &signing));
         let conversation = ConversationId([4; 16]);
         let empty = size(folder.path()).unwrap();
         fill(folder.path(), |filling| {
@@ -236,7 +236,7 @@ mod tests {
         assert!(size(folder.path()).unwrap() > empty);
 
         let account = people[0].account;
-        let listed = store.call(ListContacts { account, after: None, today: 1 }).await.unwrap();
+        let listed = store.call(ListContacts { account, after: None, today: Day(1) }).await.unwrap();
         assert_eq!(listed.contacts[0].account, people[1].account.to_bytes());
         assert_eq!(listed.contacts[0].state(), v1::ContactState::Accepted);
         let message = SendMessage {

@@ -20,7 +20,7 @@ pub struct Round {
 }
 
 /// Contacts of each account: all of the others.
-pub const CONTACTS: usize = 50;
+const CONTACTS: usize = 50;
 
 /// Changes of each account: as many as a session may say at once.
 const CHANGES: usize = 10;

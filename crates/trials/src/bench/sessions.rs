@@ -30,7 +30,7 @@ const AT_ONCE: usize = 64;
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// Contacts of each account that has some, all of whom are there.
-pub const CONTACTS: usize = 50;
+const CONTACTS: usize = 50;
 
 /// Starts a server, opens sessions of accounts that nobody knows, weighs it.
 ///
