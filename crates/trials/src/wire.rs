@@ -160,6 +160,21 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// The same account on a device that there is already, with a key that only this identity has.
+    #[must_use]
+    pub fn on_device(self, device: DeviceId, signing_key: &SigningKey) -> Self {
+        let now = UnixTime::from(SystemTime::now());
+        let jwk = Jwk::ed25519(*self.key.verifying_key().as_bytes());
+        let name = Name::parse("trial").expect("the name follows the rules");
+        let (network, account) = (self.network, self.account);
+        let (issued_at, expires) = (UnixTime(now.0 - 60), now.plus(limits::CREDENTIAL_LIFE));
+        let claims =
+            Credential { network, account, name, device, confirmation: Confirmation { jwk }, issued_at, expires };
+        Self { device, credential: document::sign(&claims, signing_key), ..self }
+    }
+}
+
 /// A connection on which the supernode has spoken, and nobody has signed in.
 #[derive(Debug)]
 pub struct Link {
@@ -288,6 +303,17 @@ pub async fn closing_code(connection: &quinn::Connection) -> anyhow::Result<v1::
         }
         other => bail!("not closed by the protocol: {other}"),
     }
+}
+
+/// Sends a request that breaks a rule, and gives the code with which the supernode closes.
+///
+/// # Errors
+/// When it does not close.
+pub async fn closing_code_of(session: &mut Session, body: Request) -> anyhow::Result<v1::ErrorCode> {
+    let message = v1::ClientMessage { request: session.next_request, body: Some(body) };
+    // The supernode may close before everything is written.
+    let _ = session.send.write_all(&frame::encode(&message)).await;
+    closing_code(&session.connection).await
 }
 
 impl Session {
