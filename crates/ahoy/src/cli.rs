@@ -36,9 +36,10 @@ Exit codes:
   6  nobody is signed in with this profile";
 
 const PIPE: &str = "\
-One JSON object a line on standard input is a command: `do` says which, `id` (a number or a text) stands in
-its answer. One JSON object a line on standard output is an event, or with `answer` the answer. Commands are
-carried out one after the other; the program ends with its input. docs/command-line.md lists all of them.
+One JSON object a line on standard input is a command: `do` says which, `id` (a number or a text)
+stands in its answer. One JSON object a line on standard output is an event, or with `answer` the
+answer. Commands are carried out one after the other; the program ends with its input.
+docs/command-line.md lists all of them.
 
 Example:
   $ ahoy pipe
