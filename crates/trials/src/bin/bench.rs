@@ -22,7 +22,7 @@ struct Arguments {
     /// Idle sessions.
     #[arg(long, default_value_t = 20_000, global = true)]
     sessions: usize,
-    /// Idle sessions of accounts with contacts, and accounts at rest.
+    /// Idle sessions with contacts and without, and accounts at rest.
     #[arg(long, default_value_t = 5_000, global = true)]
     accounts: usize,
     /// Calls at once while relaying, on one shard and on two.
@@ -51,7 +51,7 @@ enum Part {
     Sessions,
     /// Only relaying.
     Relay,
-    /// Only messages, presence and accounts at rest.
+    /// Only messages, presence, and accounts that idle and rest.
     Messages,
     /// Be the bare forwarder.
     #[command(hide = true)]
@@ -65,6 +65,7 @@ fn main() -> anyhow::Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let trial = Trial::in_folder(folder.path(), Duration::from_secs(3600));
+    let load_before = bench::load();
     let wanted = |part| arguments.part.is_none_or(|only| only == part);
     let (mut voice, mut people) = (Vec::new(), Vec::new());
     if wanted(Part::Sessions) {
@@ -76,10 +77,11 @@ fn main() -> anyhow::Result<()> {
     if wanted(Part::Messages) {
         people.extend(messaging(&trial, &arguments)?);
         people.extend(telling(&trial, &arguments)?);
+        people.extend(knowing(&trial, &arguments)?);
         people.push(resting(&trial, &arguments)?);
     }
     for (section, figures) in [("bench", &voice), ("messages", &people)] {
-        show(section, figures, &arguments)?;
+        show(section, figures, &load_before, &arguments)?;
     }
     let missed: Vec<_> =
         voice.iter().chain(&people).filter(|figure| !figure.is_met()).map(|figure| figure.name).collect();
@@ -90,11 +92,11 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Prints a table, and puts it into its section of the file.
-fn show(section: &str, figures: &[Figure], arguments: &Arguments) -> anyhow::Result<()> {
+fn show(section: &str, figures: &[Figure], load_before: &str, arguments: &Arguments) -> anyhow::Result<()> {
     if figures.is_empty() {
         return Ok(());
     }
-    let text = format!("{}\nMeasured on {}.\n", bench::table(figures), bench::machine());
+    let text = format!("{}\n{}\n", bench::table(figures), bench::circumstances(load_before));
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(figures)?);
     } else {
@@ -106,14 +108,12 @@ fn show(section: &str, figures: &[Figure], arguments: &Arguments) -> anyhow::Res
     Ok(())
 }
 
-fn idle(trial: &Trial, arguments: &Arguments) -> anyhow::Result<[Figure; 3]> {
-    let (mut rounds, mut with_contacts) = (Vec::new(), Vec::new());
+fn idle(trial: &Trial, arguments: &Arguments) -> anyhow::Result<[Figure; 2]> {
+    let mut rounds = Vec::new();
     for number in 1..=arguments.rounds {
         let round = sessions::round(trial, arguments.sessions)?;
-        let bytes = sessions::bytes_with_contacts(trial, arguments.accounts)?;
-        eprintln!("idle sessions, round {number}: {round:?}, with contacts {bytes:.0}");
+        eprintln!("idle sessions, round {number}: {round:?}");
         rounds.push(round);
-        with_contacts.push(bytes / 1e3);
     }
     let column = |value: fn(&sessions::Round) -> f64| rounds.iter().map(value).collect();
     Ok([
@@ -121,11 +121,6 @@ fn idle(trial: &Trial, arguments: &Arguments) -> anyhow::Result<[Figure; 3]> {
             name: "idle session, KB of server memory",
             target: Some(Target::AtMost(25.0)),
             rounds: column(|round| round.bytes_per_session / 1e3),
-        },
-        Figure {
-            name: "idle session that has listed 50 contacts, KB of server memory",
-            target: None,
-            rounds: with_contacts,
         },
         Figure {
             name: "sign-ins by server core-second",
@@ -211,6 +206,22 @@ fn telling(trial: &Trial, arguments: &Arguments) -> anyhow::Result<[Figure; 3]> 
         plain("a request that changes nothing, µs", |round| round.request),
         plain("a change of presence, µs by contact told, of 50", |round| round.told),
         plain("a contact told, times a request", |round| round.told / round.request),
+    ])
+}
+
+fn knowing(trial: &Trial, arguments: &Arguments) -> anyhow::Result<[Figure; 2]> {
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for number in 1..=arguments.rounds {
+        let alone = sessions::round(trial, arguments.accounts)?.bytes_per_session;
+        let bytes = sessions::bytes_with_contacts(trial, arguments.accounts)?;
+        eprintln!("idle sessions, round {number}: {alone:.0} bytes, with contacts {bytes:.0} bytes");
+        without.push(alone / 1e3);
+        with.push(bytes / 1e3);
+    }
+    let figure = |name, rounds| Figure { name, target: None, rounds };
+    Ok([
+        figure("idle session, KB of server memory", without),
+        figure("idle session that has listed 50 contacts, KB of server memory", with),
     ])
 }
 
