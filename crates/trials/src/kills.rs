@@ -34,8 +34,8 @@ pub struct Report {
     pub posted: usize,
     /// Messages whose sender was killed before an answer.
     pub unanswered: usize,
-    /// Messages that were refused.
-    pub refused: usize,
+    /// Messages that were refused, by the code of the refusal: where there is no conversation yet, it takes a session to make one.
+    pub refused: BTreeMap<String, usize>,
     /// Of those two, how many arrived.
     pub arrived_unanswered: usize,
     /// Kills of the daemon.
@@ -71,11 +71,12 @@ impl Place {
 }
 
 /// What became of a message, as its sender was told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Fate {
     Sent(u64),
     Posted,
-    Refused,
+    /// By this code.
+    Refused(String),
     Unanswered,
 }
 
@@ -281,14 +282,16 @@ impl Life<'_> {
                 Some(sequence) => Fate::Sent(sequence),
                 None => Fate::Posted,
             },
-            Err(error) if error.is::<Refused>() => Fate::Refused,
-            Err(error) => {
-                ensure!(Instant::now() < self.trial.deadline(), error);
-                self.rise()?;
-                Fate::Unanswered
-            }
+            Err(error) => match error.downcast::<Refused>() {
+                Ok(Refused(error)) => Fate::Refused(error.text("code").to_owned()),
+                Err(error) => {
+                    ensure!(Instant::now() < self.trial.deadline(), error);
+                    self.rise()?;
+                    Fate::Unanswered
+                }
+            },
         };
-        self.attempts.push(Attempt { client, place, number, text, fate });
+        self.attempts.push(Attempt { client, place, number, text, fate: fate.clone() });
         Ok(fate)
     }
 
@@ -347,7 +350,11 @@ fn compare(
     let fate = |wanted: fn(&Fate) -> bool| attempts.iter().filter(|attempt| wanted(&attempt.fate)).count();
     report.sent = fate(|fate| matches!(fate, Fate::Sent(_)));
     report.posted = fate(|fate| *fate == Fate::Posted);
-    report.refused = fate(|fate| *fate == Fate::Refused);
+    for attempt in attempts {
+        if let Fate::Refused(code) = &attempt.fate {
+            *report.refused.entry(code.clone()).or_default() += 1;
+        }
+    }
     report.unanswered = fate(|fate| *fate == Fate::Unanswered);
     let by_text: BTreeMap<&str, &Attempt> = attempts.iter().map(|attempt| (attempt.text.as_str(), attempt)).collect();
     for (number, place) in places.iter().enumerate() {
@@ -395,9 +402,46 @@ fn check(place: usize, lines: &[&Event], attempts: &BTreeMap<&str, &Attempt>) ->
         let before = last.insert(attempt.client, attempt.number);
         ensure!(before.is_none_or(|before| before < attempt.number), "{text:?} comes after {before:?}");
         let sequence = line.fields["sequence"].as_u64().with_context(|| format!("{text:?} still waits"))?;
-        if let Fate::Sent(told) = attempt.fate {
-            ensure!(told == sequence, "{text:?} stands at {sequence}, and its sender was told {told}");
+        if let Fate::Sent(told) = &attempt.fate {
+            ensure!(*told == sequence, "{text:?} stands at {sequence}, and its sender was told {told}");
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(client: usize, number: u64, fate: Fate) -> Attempt {
+        Attempt { client, place: 0, number, text: format!("{client} writes {number} in 0"), fate }
+    }
+
+    fn line(client: usize, number: u64, sequence: u64) -> Event {
+        let text = format!("{client} writes {number} in 0");
+        let fields = json!({ "event": "line", "from": name(client), "text": text, "sequence": sequence });
+        Event { name: "line".to_owned(), at_ms: 0, fields }
+    }
+
+    fn checked(lines: &[Event]) -> anyhow::Result<()> {
+        let attempts = [attempt(1, 1, Fate::Sent(4)), attempt(1, 2, Fate::Posted), attempt(2, 1, Fate::Unanswered)];
+        let attempts = attempts.iter().map(|attempt| (attempt.text.as_str(), attempt)).collect();
+        check(0, &lines.iter().collect::<Vec<_>>(), &attempts)
+    }
+
+    #[test]
+    fn only_lines_as_they_were_acknowledged_pass() {
+        checked(&[line(1, 1, 4), line(2, 1, 5), line(1, 2, 6)]).unwrap();
+        let wrong = |lines: &[Event]| checked(lines).unwrap_err().to_string();
+        assert!(wrong(&[line(3, 1, 4)]).contains("nobody sent"));
+        assert!(wrong(&[line(1, 1, 4), line(1, 1, 5)]).contains("twice"));
+        assert!(wrong(&[line(1, 2, 3), line(1, 1, 4)]).contains("comes after"));
+        assert!(wrong(&[line(1, 1, 5)]).contains("was told 4"));
+        let mut waiting = line(1, 2, 4);
+        waiting.fields["sequence"] = serde_json::Value::Null;
+        assert!(wrong(&[waiting]).contains("still waits"));
+        let mut misattributed = line(1, 2, 4);
+        misattributed.fields["from"] = json!(name(2));
+        assert!(wrong(&[misattributed]).contains("said to be of"));
+    }
 }

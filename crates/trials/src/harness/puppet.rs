@@ -86,7 +86,7 @@ impl Puppet {
     ///
     /// # Errors
     /// When it ends first, or at the trial's deadline.
-    pub fn wait_for(&mut self, wanted: impl Fn(&Event) -> bool) -> anyhow::Result<Event> {
+    pub fn wait_for(&self, wanted: impl Fn(&Event) -> bool) -> anyhow::Result<Event> {
         loop {
             let event = self.next_event()?;
             if wanted(&event) {
@@ -95,7 +95,7 @@ impl Puppet {
         }
     }
 
-    fn next_event(&mut self) -> anyhow::Result<Event> {
+    fn next_event(&self) -> anyhow::Result<Event> {
         while let Some(line) = self.child.next_line()? {
             if let Some(event) = Event::parse(&line.text) {
                 return Ok(event);

@@ -109,90 +109,112 @@ fn replace_device(trial: &Trial, kept: &mut Puppet, lost: &mut Puppet) -> anyhow
     Ok(puppet)
 }
 
-#[test]
-fn three_people_with_two_devices_hold_the_same_conversation() {
-    trial(Duration::from_secs(150), Machine::Shared, |trial| {
-        let daemon = Daemon::start(trial, DaemonOptions::default())?;
-        let people = Person::signed_up_all(trial, ["alice", "bob", "carol", "dora", "erin"], &daemon)?;
-        let mut first: Vec<Puppet> = Vec::new();
+/// Three people with two devices each, all in one group, and two guests who are not in it yet.
+struct Crew {
+    /// alice, bob, carol, dora and erin, each on the device that they signed up on.
+    first: [Puppet; 5],
+    /// The other devices of the first three.
+    second: [Puppet; 3],
+    /// The group.
+    conversation: String,
+}
+
+impl Crew {
+    fn gather(trial: &Trial, daemon: &Daemon) -> anyhow::Result<Self> {
+        let people = Person::signed_up_all(trial, ["alice", "bob", "carol", "dora", "erin"], daemon)?;
+        let mut first = Vec::new();
+        let mut second = Vec::new();
         for person in &people {
             first.push(Puppet::start(trial, person)?);
         }
-        let mut second: Vec<Puppet> = Vec::new();
         for person in &people[..3] {
             let person = person.on_another_device();
             person.sign_in(trial)?.succeeded()?;
             second.push(Puppet::start(trial, &person)?);
         }
-        let [alice, bob, carol, dora, erin] = &mut first[..] else { unreachable!("five have signed up") };
-        for other in [&mut *bob, carol, dora, erin] {
+        let (alice, others) = first.split_first_mut().context("five have signed up")?;
+        for other in others {
             alice.befriend(trial, other)?;
         }
         let made = alice.ask(json!({ "do": "group-create", "title": CREW, "names": ["bob", "carol"] }))?;
-        let crew = made.event.text("conversation").to_owned();
-        let [alice2, bob2, carol2] = &mut second[..] else { unreachable!("three have signed in twice") };
-        for puppet in [&mut *alice, bob, carol, alice2, bob2, carol2] {
+        let conversation = made.event.text("conversation").to_owned();
+        for puppet in first[..3].iter_mut().chain(&mut second) {
             is_inside(trial, puppet, CREW)?;
         }
-        // From here on one device is off.
-        carol2.child().kill()?;
-        let started = Instant::now();
-        let mut texts = Vec::new();
-        let mut third: Option<Puppet> = None;
-        let mut since_third = Vec::new();
+        let first = first.try_into().expect("five have signed up");
+        let second = second.try_into().expect("three have signed in twice");
+        Ok(Self { first, second, conversation })
+    }
+
+    /// All rounds, while members and devices come and go. Gives all texts, and those since the last change of a device.
+    fn talk(&mut self, trial: &Trial) -> anyhow::Result<[Vec<String>; 2]> {
+        let (mut all, mut since) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
+            let [alice, bob, carol, dora, erin] = &mut self.first;
+            let [alice2, bob2, _] = &mut self.second;
             match round {
                 // A device is lost, and another one takes its place.
                 6 => {
-                    third = Some(replace_device(trial, bob, bob2)?);
+                    *bob2 = replace_device(trial, bob, bob2)?;
+                    since.clear();
                 }
                 7 => {
                     erin.ask(json!({ "do": "leave", "group": CREW }))?;
                 }
                 _ => {}
             }
-            let fifth = third.as_mut().unwrap_or(&mut *bob2);
-            let round_texts = exchange(&mut [&mut *alice, alice2, bob, fifth, carol], round)?;
-            if third.is_some() {
-                since_third.extend(round_texts.iter().cloned());
-            }
-            texts.extend(round_texts);
-            // Newcomers say something as well.
-            match round {
-                2 => {
-                    is_inside(trial, dora, CREW)?;
-                    dora.send(CREW, "dora is here")?;
-                    texts.push("dora is here".to_owned());
-                }
-                4 => {
-                    is_inside(trial, erin, CREW)?;
-                    erin.send(CREW, "erin is here")?;
-                    texts.push("erin is here".to_owned());
-                }
-                _ => {}
+            let texts = exchange(&mut [&mut *alice, alice2, bob, bob2, carol], round)?;
+            since.extend(texts.iter().cloned());
+            all.extend(texts);
+            // Guests say something once they are in.
+            let guest = match round {
+                2 => Some(dora),
+                4 => Some(erin),
+                _ => None,
+            };
+            if let Some(guest) = guest {
+                is_inside(trial, guest, CREW)?;
+                let text = greeting(guest);
+                guest.send(CREW, &text)?;
+                all.push(text);
             }
         }
+        Ok([all, since])
+    }
+}
+
+/// What a guest says.
+fn greeting(guest: &Puppet) -> String {
+    format!("{} is here", guest.person().name())
+}
+
+#[test]
+fn three_people_with_two_devices_hold_the_same_conversation() {
+    trial(Duration::from_secs(150), Machine::Shared, |trial| {
+        let daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let mut crew = Crew::gather(trial, &daemon)?;
+        // From here on one device is off.
+        crew.second[2].child().kill()?;
+        let started = Instant::now();
+        let [texts, since_third] = crew.talk(trial)?;
         println!("{} messages in {:?}", texts.len(), started.elapsed());
+        let Crew { first: [alice, bob, carol, dora, erin], second: [alice2, bob3, carol2], conversation } = &mut crew;
         let back = Instant::now();
         *carol2 = Puppet::start(trial, &carol2.person().clone())?;
         let wanted = has_heard(trial, carol2, CREW, &texts)?;
         println!("the device that was off has all of it after {:?}", back.elapsed());
         ensure!(wanted.len() == texts.len(), "{} lines of {} messages", wanted.len(), texts.len());
         ensure!(wanted.is_sorted_by(|one, next| one.0 < next.0), "not in the order of the log: {wanted:?}");
-        for puppet in [&mut *alice, alice2, bob, carol] {
+        for puppet in [alice, alice2, bob, carol] {
             let heard = has_heard(trial, puppet, CREW, &texts)?;
             ensure!(heard == wanted, "{} holds another conversation:\n{heard:?}\n{wanted:?}", puppet.person().name());
         }
-        let mut third = third.context("bob has a third device")?;
-        let heard = has_heard(trial, &mut third, CREW, &since_third)?;
+        let heard = has_heard(trial, bob3, CREW, &since_third)?;
         ensure!(wanted.ends_with(&heard), "the third device holds another end:\n{heard:?}\n{wanted:?}");
-        for (guest, text) in [(dora, "dora is here"), (erin, "erin is here")] {
-            let heard = said(&guest.history(&crew)?);
-            ensure!(
-                holds_since_joining(&heard, &wanted, text),
-                "{} holds another conversation:\n{heard:?}\n{wanted:?}",
-                guest.person().name()
-            );
+        for guest in [dora, erin] {
+            let heard = said(&guest.history(conversation)?);
+            let holds = holds_since_joining(&heard, &wanted, &greeting(guest));
+            ensure!(holds, "{} holds another conversation:\n{heard:?}\n{wanted:?}", guest.person().name());
         }
         Ok(())
     });

@@ -109,7 +109,7 @@ fn a_wrong_clock_is_named() {
 
 /// Puts another credential into a profile.
 fn edit_credential(person: &Person, edit: impl FnOnce(&str) -> String) -> anyhow::Result<()> {
-    let profile = Profile::open(&person.profile())?;
+    let profile = Profile::open(person.profile())?;
     let mut identity = profile.identity()?.context("somebody is signed in")?;
     identity.credential = edit(&identity.credential);
     Ok(profile.keep(&identity)?)
