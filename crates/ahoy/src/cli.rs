@@ -35,6 +35,18 @@ Exit codes:
   5  the call was not answered: busy, declined, no answer, unreachable, no contact yet
   6  nobody is signed in with this profile";
 
+const PIPE: &str = "\
+One JSON object a line on standard input is a command: `do` says which, `id` (a number or a text)
+stands in its answer. One JSON object a line on standard output is an event, or with `answer` the
+answer. Commands are carried out one after the other; the program ends with its input.
+docs/command-line.md lists all of them.
+
+Example:
+  $ ahoy pipe
+  {\"id\":1,\"do\":\"send\",\"to\":\"bob\",\"text\":\"Do we sail?\"}
+  {\"event\":\"sent\",\"answer\":1,\"sequence\":12, ...}
+  {\"event\":\"message\",\"from\":\"bob\",\"text\":\"At noon.\", ...}";
+
 /// Calls and messages over a network that anyone can host. All that is said is encrypted end to end.
 #[derive(Debug, Parser)]
 #[command(name = "ahoy", version, after_help = EXAMPLES, disable_help_subcommand = true, max_term_width = 100)]
@@ -89,6 +101,9 @@ pub(crate) enum Verb {
     Inbox(Inbox),
     /// What was said with a contact or in a group
     History(History),
+    /// Messages, groups and contacts for a program: JSON commands in, JSON events out
+    #[command(after_help = PIPE)]
+    Pipe,
     /// Contacts: list, add, accept, decline, remove, block, alias
     #[command(alias = "contact")]
     Contacts(Contacts),

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
-use cli::Cli;
+use cli::{Cli, Verb};
 use tell::Tell;
 
 /// As clap's own usage errors.
@@ -36,7 +36,8 @@ fn main() -> ExitCode {
     // A log on the same terminal would be drawn into the picture.
     let filter = if full_screen && io::stderr().is_terminal() { EnvFilter::new("off") } else { filter };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-    let tell = Tell::new(cli.common.json);
+    let json = cli.common.json || matches!(cli.verb, Some(Verb::Pipe));
+    let tell = Tell::new(json);
     let result = match &cli.verb {
         Some(verb) => verb::run(verb, &cli.common, &tell),
         None if full_screen => tui::run(&cli.common, cli.theme),

@@ -57,7 +57,7 @@ impl Names {
         Ok(names)
     }
 
-    fn know(&mut self, person: Person) {
+    pub(crate) fn know(&mut self, person: Person) {
         self.people.entry(person.account).or_insert(Known { name: person.name, alias: None });
     }
 

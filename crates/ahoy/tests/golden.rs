@@ -53,6 +53,7 @@ fn each_verb_has_its_own_help() {
         "inbox",
         "listen",
         "password",
+        "pipe",
         "presence",
         "recover",
         "report",

@@ -162,6 +162,11 @@ fn refusal(error: verbs::StoreError) -> Result<Answer, StoreError> {
         // The exchange checks fields; what it can't know to be out of range is a thing that can't be there.
         E::Invalid | E::InviteRefused => Ok(Answer::NotFound),
         E::Busy => Err(StoreError::Busy),
+        // Other failures of the store are in its own log lines; this one only the operator can end.
+        E::Full => {
+            tracing::warn!(%error, "the store failed");
+            Err(StoreError::Unavailable)
+        }
         _ => Err(StoreError::Unavailable),
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! [`impair`] is a bad network, [`harness`] starts `ahoyd` and `ahoy` and reads what they print, [`quality`] scores calls,
 //! [`capture`] reads two clients' traffic as their supernode does, [`wire`] speaks the protocol without the SDK, [`mod@bench`] measures,
-//! [`returns`] kills supernodes. Nothing here is used by what ships.
+//! [`returns`] kills supernodes in calls, [`kills`] everything in conversations. Nothing here is used by what ships.
 
 pub mod bench;
 pub mod capture;
 pub mod harness;
 pub mod impair;
+pub mod kills;
 pub mod quality;
 pub mod returns;
 pub mod wire;

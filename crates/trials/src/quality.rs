@@ -167,7 +167,12 @@ pub fn calls(
     at_once: usize,
 ) -> anyhow::Result<Vec<Heard>> {
     let pairs = (0..at_once.min(wanted.len()))
-        .map(|n| Person::signed_up_all(trial, [&format!("caller{n}"), &format!("listener{n}")], daemon))
+        .map(|n| {
+            let [caller, listener] =
+                Person::signed_up_all(trial, [&format!("caller{n}"), &format!("listener{n}")], daemon)?;
+            caller.befriend(trial, &listener)?;
+            Ok([caller, listener])
+        })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let supernode = daemon.address();
     let next = AtomicUsize::new(0);

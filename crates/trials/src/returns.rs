@@ -41,6 +41,7 @@ pub struct Summary {
 pub fn measure(trial: &Trial, kills: usize) -> anyhow::Result<Returns> {
     let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
     let [alice, bob] = Person::signed_up_all(trial, ["alice", "bob"], &daemon)?;
+    alice.befriend(trial, &bob)?;
     let [mine, theirs] = VOICES.map(|voice| speech(voice).into_os_string());
     let mut listening = bob.start(trial, ["listen".into(), "--auto-answer".into(), "--play".into(), theirs])?;
     listening.wait_for("listening")?;

@@ -160,6 +160,21 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// The same account on a device that there is already, with a key that only this identity has.
+    #[must_use]
+    pub fn on_device(self, device: DeviceId, signing_key: &SigningKey) -> Self {
+        let now = UnixTime::from(SystemTime::now());
+        let jwk = Jwk::ed25519(*self.key.verifying_key().as_bytes());
+        let name = Name::parse("trial").expect("the name follows the rules");
+        let (network, account) = (self.network, self.account);
+        let (issued_at, expires) = (UnixTime(now.0 - 60), now.plus(limits::CREDENTIAL_LIFE));
+        let claims =
+            Credential { network, account, name, device, confirmation: Confirmation { jwk }, issued_at, expires };
+        Self { device, credential: document::sign(&claims, signing_key), ..self }
+    }
+}
+
 /// A connection on which the supernode has spoken, and nobody has signed in.
 #[derive(Debug)]
 pub struct Link {
@@ -290,6 +305,17 @@ pub async fn closing_code(connection: &quinn::Connection) -> anyhow::Result<v1::
     }
 }
 
+/// Sends a request that breaks a rule, and gives the code with which the supernode closes.
+///
+/// # Errors
+/// When it does not close.
+pub async fn closing_code_of(session: &mut Session, body: Request) -> anyhow::Result<v1::ErrorCode> {
+    let message = v1::ClientMessage { request: session.next_request, body: Some(body) };
+    // The supernode may close before everything is written.
+    let _ = session.send.write_all(&frame::encode(&message)).await;
+    closing_code(&session.connection).await
+}
+
 impl Session {
     /// The connection.
     pub fn connection(&self) -> &quinn::Connection {
@@ -325,6 +351,31 @@ impl Session {
             Response::Error(error) => bail!("refused ({:?}): {}", error.code(), error.text),
             response => Ok(response),
         }
+    }
+
+    /// Sends several requests without waiting in between, each by itself, and gives their responses in the order of the requests.
+    ///
+    /// # Errors
+    /// When the link is lost.
+    pub async fn requests(&mut self, bodies: Vec<Request>) -> anyhow::Result<Vec<Response>> {
+        let first = self.next_request;
+        let mut responses: Vec<_> = bodies.iter().map(|_| None).collect();
+        for body in bodies {
+            let message = v1::ClientMessage { request: self.next_request, body: Some(body) };
+            self.next_request += 1;
+            self.send.write_all(&frame::encode(&message)).await?;
+        }
+        while responses.iter().any(Option::is_none) {
+            let message = self.messages.next().await?;
+            let body = message.body.context("a message of the supernode has a body")?;
+            let Some(place) = message.in_reply_to.checked_sub(first) else {
+                self.events.push(body);
+                continue;
+            };
+            let place = usize::try_from(place).ok().and_then(|place| responses.get_mut(place));
+            *place.context("a response to what nobody asked")? = Some(body);
+        }
+        Ok(responses.into_iter().flatten().collect())
     }
 
     /// The next event for which `pick` has an answer; others are dropped.

@@ -19,7 +19,7 @@ pub(crate) struct Args {
 enum Part {
     /// How a call sounds on good and bad networks
     Quality,
-    /// What a supernode costs
+    /// What a supernode costs: sessions, voice, messages, presence
     Cost,
     /// How soon voice is back after the death of the supernode
     Returns,

@@ -139,7 +139,8 @@ fn list(mut contacts: Vec<Contact>, tell: Tell) {
     }
 }
 
-fn object(contact: &Contact) -> serde_json::Value {
+/// For programs.
+pub(crate) fn object(contact: &Contact) -> serde_json::Value {
     json!({
         "name": contact.person.name,
         "account": contact.person.account,
@@ -184,7 +185,8 @@ fn row(contact: &Contact, clock: &Clock) -> Vec<String> {
     vec![format!("{sign} {}", contact.person.name), cut(&alias, 24), cut(&words, WORDS)]
 }
 
-fn state_word(state: ContactState) -> &'static str {
+/// For programs.
+pub(crate) fn state_word(state: ContactState) -> &'static str {
     match state {
         ContactState::None => "none",
         ContactState::Asked => "asked",

@@ -9,6 +9,7 @@ mod history;
 mod inbox;
 mod listen;
 mod password;
+mod pipe;
 mod presence;
 mod recover;
 mod report;
@@ -40,6 +41,7 @@ pub(crate) fn run(verb: &Verb, common: &Common, tell: &Tell) -> Result<(), Failu
         Verb::Send(arguments) => send::run(common, arguments, *tell),
         Verb::Inbox(arguments) => inbox::run(common, arguments, *tell),
         Verb::History(arguments) => history::run(common, arguments, *tell),
+        Verb::Pipe => pipe::run(common, *tell),
         Verb::Contacts(arguments) => contacts::run(common, arguments, *tell),
         Verb::Search(arguments) => search::run(common, arguments, *tell),
         Verb::Presence(arguments) => presence::run(common, arguments, *tell),

@@ -1,13 +1,15 @@
 //! `ahoy send NAME|GROUP TEXT`
 
 use std::io::Read;
+use std::time::Duration;
 
-use ahoy_client::driver::{Client, Draft};
-use ahoy_client::member::{MessageBody, MessageRef};
+use ahoy_client::driver::{Client, ClientError, Draft};
+use ahoy_client::member::{CommandError, MessageBody, MessageRef};
 use ahoy_client::profile::{Identity, LINES_MAX};
 use ahoy_proto::ConversationId;
 use ahoy_proto::limits::TEXT_MAX;
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::cli::{Common, Send};
 use crate::failure::{Exit, Failure};
@@ -33,7 +35,8 @@ async fn send(client: &Client, identity: &Identity, arguments: &Send, text: Stri
         Some(number) => Some(answered(client, &names, conversation, number).await?),
         None => None,
     };
-    let sent = client.send(conversation, Draft { text, reply_to }).await?;
+    let sending = client.send(conversation, Draft { text, reply_to });
+    let sent = timeout(TAKEN_WITHIN, sending).await.map_err(|_| waits())??;
     tell.event(
         "sent",
         &json!({ "conversation": conversation.to_hex(), "id": said::id(sent.reference), "sequence": sent.sequence }),
@@ -42,8 +45,21 @@ async fn send(client: &Client, identity: &Identity, arguments: &Send, text: Stri
     Ok(())
 }
 
+/// How long the network may take to take a message before this command ends without it.
+const TAKEN_WITHIN: Duration = Duration::from_secs(15);
+
+/// Whoever stops waiting has not taken the message back.
+fn waits() -> Failure {
+    Failure::new(
+        Exit::Unreachable,
+        "waits",
+        "the network has not taken the message yet",
+        "Do not write it again: it is kept here, and leaves with the next command once the network takes it.",
+    )
+}
+
 /// The conversation that is meant, which is made if it is one with somebody.
-async fn conversation(client: &Client, identity: &Identity, to: &str) -> Result<ConversationId, Failure> {
+pub(crate) async fn conversation(client: &Client, identity: &Identity, to: &str) -> Result<ConversationId, Failure> {
     let (conversations, contacts) = (client.conversations().await?, client.contacts().await?);
     match said::meant(&conversations, &contacts, &identity.network.name, to)? {
         Meant::Conversation(conversation) => Ok(conversation),
@@ -80,15 +96,43 @@ fn text(argument: &str) -> Result<String, Failure> {
     if argument != "-" {
         return Ok(argument.to_owned());
     }
-    let mut text = String::new();
-    let limit = TEXT_MAX as u64 + 2;
-    std::io::stdin().lock().take(limit).read_to_string(&mut text).map_err(|error| {
+    read_text(std::io::stdin().lock())
+}
+
+/// All of a text that somebody pipes in. One that is too long is never cut: it is refused.
+fn read_text(input: impl Read) -> Result<String, Failure> {
+    let unreadable = |error: &dyn std::fmt::Display| {
         Failure::new(
             Exit::Other,
             "input",
             format!("standard input can't be read: {error}"),
             "A message is text in UTF-8.",
         )
-    })?;
+    };
+    let mut bytes = Vec::new();
+    input.take(INPUT_MAX + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    if bytes.len() as u64 > INPUT_MAX {
+        return Err(ClientError::Command(CommandError::Length).into());
+    }
+    let text = String::from_utf8(bytes).map_err(|error| unreadable(&error.utf8_error()))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Bytes of standard input: the longest text, and some line ends after it.
+const INPUT_MAX: u64 = TEXT_MAX as u64 + 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_piped_in_is_taken_whole_or_not_at_all() {
+        assert_eq!(read_text(&b"hello\r\n\n"[..]).unwrap(), "hello");
+        let longest = "x".repeat(TEXT_MAX);
+        assert_eq!(read_text(format!("{longest}\n").as_bytes()).unwrap(), longest);
+        let tail = format!("{longest}\n\nand more, {}", "y".repeat(100));
+        assert_eq!(read_text(tail.as_bytes()).unwrap_err().code, "length");
+        assert_eq!(read_text("ü".repeat(1 << 19).as_bytes()).unwrap_err().code, "length");
+        assert_eq!(read_text(&[0xff][..]).unwrap_err().code, "input");
+    }
 }

@@ -1,14 +1,21 @@
-//! What a supernode costs: bytes an idle session, processor time a sign-in, and a relayed packet beside a bare forwarder's.
+//! What a supernode costs: bytes an idle session, processor time a sign-in, a relayed packet beside a bare forwarder's, and a message
+//! beside bare SQLite's.
 //!
 //! The server is the real `ahoyd dev`, a process of its own; the load speaks the wire by hand. Figures are ratios or per item, over
 //! several rounds, so that a busy machine shows as spread and not as a better or worse result.
 
+pub mod bare;
+pub mod filled;
 pub mod forwarder;
+pub mod messages;
+pub mod presence;
 pub mod relay;
+pub mod rest;
 pub mod sessions;
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -73,6 +80,11 @@ pub fn table(figures: &[Figure]) -> String {
     text
 }
 
+/// Microseconds by item.
+fn micros(spent: Duration, items: usize) -> f64 {
+    spent.as_secs_f64() * 1e6 / items as f64
+}
+
 /// Three digits that matter, and no more behind the point than two.
 fn digits(value: f64) -> String {
     match value.abs() {
@@ -90,6 +102,22 @@ pub fn machine() -> String {
     let model = model.trim_start_matches(['\t', ' ', ':']);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     format!("{model}, {cores} cores, Linux {}", read("/proc/sys/kernel/osrelease").trim())
+}
+
+/// How much the machine does besides: processes that ran or wanted to in the last minute, on average. Asked before a measurement.
+pub fn load() -> String {
+    let averages = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    averages.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// A sentence that says what figures are worth: where they were measured, beside what load, and by which build.
+pub fn circumstances(load_before: &str) -> String {
+    let build = if cfg!(debug_assertions) {
+        "by a development build (opt-level 1): to be repeated by a release build on an idle machine"
+    } else {
+        "by a release build"
+    };
+    format!("Measured on {}, which had a load of {load_before} before, {build}.", machine())
 }
 
 /// Puts a text between `<!-- NAME begin -->` and `<!-- NAME end -->` of a file.
@@ -116,6 +144,13 @@ mod tests {
         assert!(!figure(Target::AtMost(1.9)).is_met());
         assert!(figure(Target::AtLeast(2.0)).is_met());
         assert!(table(&[figure(Target::AtLeast(2.5))]).contains("| x | 2.00 | 1.00 – 9.00 | ≥ 2.50 | missed |"));
+    }
+
+    #[test]
+    fn figures_of_a_development_build_say_so() {
+        assert_eq!(circumstances("9.5").contains("to be repeated"), cfg!(debug_assertions));
+        assert!(circumstances("9.5").contains("a load of 9.5 before"));
+        assert!(load().parse::<f64>().is_ok_and(|load| load >= 0.0));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use super::Trial;
 pub struct Child {
     name: String,
     child: std::process::Child,
+    input: Option<ChildStdin>,
     lines: Receiver<Line>,
     deadline: Instant,
     errors: PathBuf,
@@ -37,6 +38,18 @@ impl Child {
     /// # Errors
     /// When it can't be started.
     pub fn start(trial: &Trial, name: &str, command: &Command) -> anyhow::Result<Self> {
+        Self::start_with(trial, name, command, Stdio::null())
+    }
+
+    /// The same, for one that is written to with [`write_line`](Self::write_line).
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn start_driven(trial: &Trial, name: &str, command: &Command) -> anyhow::Result<Self> {
+        Self::start_with(trial, name, command, Stdio::piped())
+    }
+
+    fn start_with(trial: &Trial, name: &str, command: &Command, input: Stdio) -> anyhow::Result<Self> {
         let errors = trial.folder().join(format!("{name}.err.log"));
         let error_file = File::options().create(true).append(true).open(&errors)?;
         let mut log = File::options().create(true).append(true).open(trial.folder().join(format!("{name}.out.log")))?;
@@ -48,7 +61,7 @@ impl Child {
                 guarded.env(key, value);
             }
         }
-        guarded.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(error_file);
+        guarded.stdin(input).stdout(Stdio::piped()).stderr(error_file);
         let mut child = guarded.spawn().with_context(|| format!("can't start {command:?}"))?;
         let output = BufReader::new(child.stdout.take().context("standard output is piped")?);
         let (sender, lines) = std::sync::mpsc::channel();
@@ -60,7 +73,22 @@ impl Child {
                 }
             }
         });
-        Ok(Self { name: name.to_owned(), child, lines, deadline: trial.deadline(), errors })
+        let input = child.stdin.take();
+        Ok(Self { name: name.to_owned(), child, input, lines, deadline: trial.deadline(), errors })
+    }
+
+    /// Writes a line to its standard input.
+    ///
+    /// # Errors
+    /// When it has ended, or is not driven.
+    pub fn write_line(&mut self, line: &str) -> anyhow::Result<()> {
+        let input = self.input.as_mut().with_context(|| format!("nobody writes to {}", self.name))?;
+        Ok(input.write_all(format!("{line}\n").as_bytes())?)
+    }
+
+    /// Ends its standard input.
+    pub fn end_input(&mut self) {
+        self.input = None;
     }
 
     /// Its process id.

@@ -7,10 +7,12 @@ mod child;
 mod daemon;
 mod http;
 mod person;
+mod puppet;
 mod trial;
 
 pub use child::{Child, Line, cpu_time, resident_bytes};
 pub use daemon::{Daemon, DaemonOptions, free_port, metric};
 pub use http::{HttpResponse, http_get};
 pub use person::{Event, Outcome, Person, Verb, unix_ms};
+pub use puppet::{Answer, Puppet, Refused};
 pub use trial::{Machine, Trial, binary, trial, workspace};

@@ -49,7 +49,7 @@ pub struct Event {
 }
 
 impl Event {
-    fn parse(line: &str) -> Option<Self> {
+    pub(super) fn parse(line: &str) -> Option<Self> {
         let fields: Value = serde_json::from_str(line).ok()?;
         let name = fields.get("event").and_then(Value::as_str).unwrap_or_default().to_owned();
         let at_ms = fields.get("at_ms").and_then(Value::as_u64).unwrap_or_default();
@@ -130,6 +130,16 @@ impl Person {
         Ok(people.try_into().expect("as many people as names"))
     }
 
+    /// Makes two people contacts: calls and conversations between strangers begin with that.
+    ///
+    /// # Errors
+    /// When the network refuses.
+    pub fn befriend(&self, trial: &Trial, other: &Self) -> anyhow::Result<()> {
+        self.run(trial, ["contacts", "add", other.name()])?.succeeded()?;
+        other.run(trial, ["contacts", "accept", self.name()])?.succeeded()?;
+        Ok(())
+    }
+
     /// The account's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -143,7 +153,13 @@ impl Person {
     /// The same person on another device: a profile of its own.
     #[must_use]
     pub fn on_another_device(&self) -> Self {
-        Self { profile: self.profile.with_extension("other-profile"), ..self.clone() }
+        self.on_device("other")
+    }
+
+    /// The same person on a device called so: a profile of its own.
+    #[must_use]
+    pub fn on_device(&self, called: &str) -> Self {
+        Self { profile: self.profile.with_extension(format!("{called}-profile")), ..self.clone() }
     }
 
     /// Writes a new password into the password file, and tells nobody.
@@ -182,6 +198,24 @@ impl Person {
         self.start(trial, arguments)?.finish()
     }
 
+    /// Runs a verb that reads its standard input.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn run_with_input<A: Into<OsString>>(
+        &self,
+        trial: &Trial,
+        arguments: impl IntoIterator<Item = A>,
+        input: &str,
+    ) -> anyhow::Result<Outcome> {
+        let command = self.command(arguments.into_iter().map(Into::into).collect())?;
+        let mut child = Child::start_driven(trial, &format!("{}-input", self.name), &command)?;
+        // It may end before everything is written.
+        let _ = child.write_line(input);
+        child.end_input();
+        Verb { child, events: Vec::new() }.finish()
+    }
+
     /// Starts a verb.
     ///
     /// # Errors
@@ -192,6 +226,13 @@ impl Person {
         arguments: impl IntoIterator<Item = A>,
     ) -> anyhow::Result<Verb> {
         let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+        let verb = arguments.first().map(|verb| verb.to_string_lossy().into_owned()).unwrap_or_default();
+        let child = Child::start(trial, &format!("{}-{verb}", self.name), &self.command(arguments)?)?;
+        Ok(Verb { child, events: Vec::new() })
+    }
+
+    /// `ahoy` with this profile.
+    pub(super) fn command(&self, arguments: Vec<OsString>) -> anyhow::Result<Command> {
         let ahoy = binary("ahoy")?.into_os_string();
         let mut words = self.prefix.iter().chain([&ahoy]);
         let mut command = Command::new(words.next().expect("there is ahoy at least"));
@@ -203,10 +244,8 @@ impl Person {
         if let Some(keylog) = &self.keylog {
             command.env("SSLKEYLOGFILE", keylog);
         }
-        let verb = arguments.first().map(|verb| verb.to_string_lossy().into_owned()).unwrap_or_default();
         command.args(arguments);
-        let child = Child::start(trial, &format!("{}-{verb}", self.name), &command)?;
-        Ok(Verb { child, events: Vec::new() })
+        Ok(command)
     }
 }
 

@@ -71,6 +71,7 @@ fn no_byte_that_a_client_receives_or_sends_is_the_others_address() {
         let bob = world.person(trial, "bob", &world.bob, BOB[0])?;
         alice.sign_up(trial)?.succeeded()?;
         bob.sign_up(trial)?.succeeded()?;
+        alice.befriend(trial, &bob)?;
         let voice = quality::speech("ru-female").into_os_string();
         let mut listening = bob
             .start(trial, ["listen".into(), "--auto-answer".into(), "--once".into(), "--play".into(), voice.clone()])?;

@@ -14,7 +14,7 @@ use ed25519_dalek::SigningKey;
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// Runs a future on this thread.
-fn run<T>(body: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(crate) fn run<T>(body: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(body)
 }
 

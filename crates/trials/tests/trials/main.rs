@@ -3,7 +3,9 @@
 //! Trials that measure time run alone (see `harness::Machine`), whatever the number of test threads.
 
 mod address_leak;
+mod bad_input;
 mod hostile_input;
+mod messages;
 mod refusals;
 mod restarts;
 mod voice;

@@ -15,8 +15,8 @@ use anyhow::{Context as _, ensure};
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// Exit codes of `ahoy`, as its help lists them.
-const UNREACHABLE: i32 = 3;
-const REFUSED: i32 = 4;
+pub(crate) const UNREACHABLE: i32 = 3;
+pub(crate) const REFUSED: i32 = 4;
 const NOT_ANSWERED: i32 = 5;
 
 /// A daemon that nothing has harmed still serves, and keeps the account of everybody here.
@@ -29,7 +29,7 @@ fn unharmed(trial: &Trial, daemon: &mut Daemon, people: &[&Person]) -> anyhow::R
 }
 
 /// An error says what is wrong and what to do, in words, and never in those of a programmer.
-fn ensure_clear(outcome: &Outcome, code: i32, words: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn ensure_clear(outcome: &Outcome, code: i32, words: &[&str]) -> anyhow::Result<()> {
     let error = outcome.event("error")?;
     let said = format!("{} {}", error.text("text"), error.text("advice"));
     ensure!(outcome.code == code, "exit code {} where {code} was due: {said}", outcome.code);
@@ -109,7 +109,7 @@ fn a_wrong_clock_is_named() {
 
 /// Puts another credential into a profile.
 fn edit_credential(person: &Person, edit: impl FnOnce(&str) -> String) -> anyhow::Result<()> {
-    let profile = Profile::open(&person.profile())?;
+    let profile = Profile::open(person.profile())?;
     let mut identity = profile.identity()?.context("somebody is signed in")?;
     identity.credential = edit(&identity.credential);
     Ok(profile.keep(&identity)?)
@@ -171,6 +171,7 @@ fn a_session_ends_with_its_credential_and_a_client_goes_on_with_a_newer_one_in_t
     trial(LIMIT, Machine::Shared, |trial| {
         let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
         let [alice, bob] = Person::signed_up_all(trial, ["alice", "bob"], &daemon)?;
+        alice.befriend(trial, &bob)?;
         let keys = NetworkKeys::read(daemon.data())?;
         let issued_at = UnixTime(UnixTime::from(SystemTime::now()).0 - 86_400);
         let expires = UnixTime::from(SystemTime::now()).plus(Duration::from_secs(8));
@@ -212,6 +213,8 @@ fn whoever_talks_is_busy_for_a_third_and_talks_on() {
     trial(LIMIT, Machine::Shared, |trial| {
         let daemon = Daemon::start(trial, DaemonOptions::default())?;
         let [alice, bob, carol] = Person::signed_up_all(trial, ["alice", "bob", "carol"], &daemon)?;
+        alice.befriend(trial, &bob)?;
+        carol.befriend(trial, &bob)?;
         let mut listening = bob.start(trial, ["listen", "--auto-answer"])?;
         listening.wait_for("listening")?;
         let mut talking = alice.start(trial, ["call", "bob"])?;
@@ -231,10 +234,10 @@ fn whoever_talks_is_busy_for_a_third_and_talks_on() {
 }
 
 /// A file system that can be full.
-struct SmallDisk(std::path::PathBuf);
+pub(crate) struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount(folder: std::path::PathBuf) -> anyhow::Result<Self> {
+    pub(crate) fn mount(folder: std::path::PathBuf) -> anyhow::Result<Self> {
         std::fs::create_dir(&folder)?;
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=16m,mode=700", "ahoy-trial"])
@@ -242,6 +245,10 @@ impl SmallDisk {
             .status()?;
         ensure!(mounted.success(), "can't mount a small disk");
         Ok(Self(folder))
+    }
+
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.0
     }
 }
 

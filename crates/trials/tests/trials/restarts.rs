@@ -39,6 +39,7 @@ fn what_was_acknowledged_is_there_after_kill_nine() {
         }
         let [carol, dave, _] = &people[..] else { unreachable!("three have signed up") };
         let before = carol.run(trial, ["verify", "dave"])?.succeeded()?;
+        carol.befriend(trial, dave)?;
         dave.run(trial, ["rings", "nobody"])?.succeeded()?;
         daemon.kill_and_restart(trial)?;
         daemon.wait_until_ready(trial)?;
