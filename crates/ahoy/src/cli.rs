@@ -125,6 +125,8 @@ pub(crate) enum Verb {
     Verify(Verify),
     /// Say who may ring this account
     Rings(Rings),
+    /// Say what others are told of the messages that you get
+    Receipts(Receipts),
     /// Change the password
     Password(Password),
     /// Get back in with the recovery code, when the password is lost
@@ -232,6 +234,22 @@ pub(crate) enum RingsFrom {
     Anyone,
     /// Nobody: to callers it looks as if you were away
     Nobody,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Receipts {
+    /// What this device tells
+    pub(crate) tell: ReceiptsTell,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ReceiptsTell {
+    /// That messages have arrived, and that you have read them: as it is at first
+    Read,
+    /// That they have arrived
+    Delivered,
+    /// Nothing
+    Nothing,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod listen;
 mod password;
 mod pipe;
 mod presence;
+mod receipts;
 mod recover;
 mod report;
 mod rings;
@@ -52,5 +53,6 @@ pub(crate) fn run(verb: &Verb, common: &Common, tell: &Tell) -> Result<(), Failu
         Verb::Status => status::run(common, *tell),
         Verb::Verify(arguments) => verify::run(common, arguments, *tell),
         Verb::Rings(arguments) => rings::run(common, arguments, *tell),
+        Verb::Receipts(arguments) => receipts::run(common, arguments, *tell),
     }
 }

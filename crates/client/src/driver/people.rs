@@ -128,6 +128,15 @@ impl Client {
         self.act(move |member, now| member.set_activity(away, now)).await
     }
 
+    /// Says what this device tells others of messages: that they have arrived, and that they have been read. Both, until this is
+    /// called; it is remembered.
+    ///
+    /// # Errors
+    /// When the client has stopped.
+    pub async fn set_receipts(&self, delivered: bool, read: bool) -> Result<(), ClientError> {
+        self.act(move |member, _| member.set_receipts(delivered, read)).await
+    }
+
     /// Tells the operator about somebody. The texts of the messages named are revealed to him, and nothing else; those that are not kept
     /// here are left out.
     ///

@@ -238,6 +238,7 @@ impl Member {
         let mut key_packages = KeyPackages::default();
         let mut seen = SeenDevices::default();
         let mut records = BTreeMap::new();
+        let mut tells = Tells::default();
         let mut values = Vec::new();
         for (key, value) in state {
             if key == summary::DEVICES_KEY {
@@ -250,6 +251,9 @@ impl Member {
                 values.push((key, value));
             } else {
                 state_serial.restore(&key, &value);
+                if key == receipts::TELLS_KEY {
+                    tells = serde_json::from_slice(&value).unwrap_or_default();
+                }
                 people.restore(&key, &value);
                 contacts.restore(&key, &value);
                 key_packages.restore(&key, value);
@@ -273,7 +277,7 @@ impl Member {
             touched: BTreeSet::new(),
             devices: OwnDevices::default(),
             seen,
-            tells: Tells::default(),
+            tells,
             wishes_made: 0,
             passed_over: 0,
             clock: None,

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use prost::Message as _;
+use serde::{Deserialize, Serialize};
 use v1::client_message::Body as Ask;
 use v1::supernode_message::Body;
 
@@ -36,8 +37,10 @@ const TYPING_MAX: usize = 64;
 const RECEIPT: u8 = 1;
 const SIGNAL: u8 = 2;
 
+pub(super) const TELLS_KEY: &[u8] = b"tells";
+
 /// What this device tells of what it received and read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tells {
     delivered: bool,
     read: bool,
@@ -50,10 +53,11 @@ impl Default for Tells {
 }
 
 impl Member {
-    /// Says what others are told: how far messages have arrived here, and how far they have been read. Both, until this is
-    /// called.
+    /// Says what others are told by this device, from now on and in sessions to come: how far messages have arrived here, and
+    /// how far they have been read. Both, until this is called.
     pub fn set_receipts(&mut self, delivered: bool, read: bool) {
         self.tells = Tells { delivered, read };
+        self.outbox.write(TELLS_KEY.to_vec(), &self.tells);
     }
 
     /// How far each other account has received and read, on the furthest of its devices; 0: not told.
