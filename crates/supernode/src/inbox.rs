@@ -45,6 +45,7 @@ pub(crate) enum Packet {
 }
 
 /// An answer of the store, or an order.
+#[expect(clippy::large_enum_variant, reason = "nearly every reply is an answer")]
 pub(crate) enum Reply {
     Answer { query: QueryId, answer: Result<Answer, StoreError> },
     Keys { signing_keys: Vec<VerifyingKey>, revocations: Arc<Revocations>, roster_serial: u64 },

@@ -80,6 +80,8 @@ fn whoever_does_not_want_to_tells_nothing() {
         let (mut world, alice, bob) = World::of_two();
         let conversation = world.pair(alice, bob);
         world.member(bob).set_receipts(delivered, read);
+        world.settle();
+        world.restart(bob);
         world.say(alice, conversation, "one");
         let now = world.now.instant;
         world.member(bob).mark_read(conversation, 1, now).unwrap();
