@@ -1,4 +1,4 @@
-//! The tokio driver around a [`Member`](crate::member::Member): links, timers, storage, voice.
+//! The tokio driver around a [`Member`]: links, timers, storage, voice.
 //!
 //! [`Client::start`] signs in and leaves one task that owns the member, the profile and the session; the [`Client`] sends it commands,
 //! [`Events`] tell what happens. The task reconnects by itself, after random waits. All queues are bounded; every method may be

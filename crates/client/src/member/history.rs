@@ -1,7 +1,7 @@
 //! What was said, as it is to be kept: the member tells the changes, whoever persists them applies them.
 //!
 //! A member keeps no texts. Its history changes go out in the same [`Batch`](super::Batch) as the ratchet state and the
-//! cursor that they came with, so a message is kept once or not at all. [`Change::apply`] order is the order of the log.
+//! cursor that they came with, so a message is kept once or not at all. The order of changes is that of the log.
 
 use ahoy_proto::{AccountId, ConversationId, DeviceId};
 use serde::{Deserialize, Serialize};

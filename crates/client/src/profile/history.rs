@@ -1,4 +1,4 @@
-//! What was said: lines of conversations, changed as [`Change`](crate::member::Change) says, in the order of the log.
+//! What was said: lines of conversations, changed as [`Change`] says, in the order of the log.
 //!
 //! Each line is one sealed row. Every change that is not ignored gets the next number of one counter of the profile, and its line
 //! keeps the number of its last change: whoever asks for the lines after a number, and keeps the number of the last one taken
