@@ -184,7 +184,7 @@ impl Member {
             // The pair has one already: the way in is a Welcome, or else from outside.
             self.take_listed(listed, now);
             if !self.conversations.get(&found).is_some_and(Conversation::is_inside) {
-                self.fetch_inbox();
+                self.look_into_inbox();
             }
         }
         let titled = making.purposes.iter().find_map(|purpose| match purpose {

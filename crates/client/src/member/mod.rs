@@ -478,7 +478,7 @@ impl Member {
     fn handle_event(&mut self, body: &Body, now: Instant) {
         match body {
             Body::LogEntry(entry) => self.take_log_event(entry, now),
-            Body::InboxEntry(entry) => self.take_inbox_event(entry, now),
+            Body::InboxEntry(entry) => self.take_inbox_event(entry),
             Body::ContactChanged(changed) => self.contact_changed(changed, body, now),
             Body::SettingsChanged(changed) => self.settings_changed(changed, body, now),
             Body::PresenceChanged(changed) => self.presence_changed(changed),

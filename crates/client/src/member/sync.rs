@@ -71,17 +71,21 @@ impl Member {
         self.advance_all(now);
     }
 
-    pub(super) fn take_inbox_event(&mut self, entry: &v1::InboxEntry, now: Instant) {
-        let Some(session) = &mut self.session else { return };
-        if !session.inbox_read {
-            session.inbox_again = true;
-            return;
+    /// Something has arrived in the inbox. Entries of two senders may be told in another order than they stand there, and an
+    /// acknowledgement covers all before it: so the inbox is read, and not what was told.
+    pub(super) fn take_inbox_event(&mut self, entry: &v1::InboxEntry) {
+        if self.session.as_ref().is_some_and(|session| entry.sequence > session.inbox_head) {
+            self.look_into_inbox();
         }
-        if entry.sequence <= session.inbox_head {
-            return;
+    }
+
+    /// Reads the inbox, once more if it is being read.
+    pub(super) fn look_into_inbox(&mut self) {
+        match &mut self.session {
+            Some(session) if session.inbox_read => self.fetch_inbox(),
+            Some(session) => session.inbox_again = true,
+            None => {}
         }
-        self.take_inbox_entry(entry, now);
-        self.restock();
     }
 
     /// Keeps a Welcome until it is known who should be in its group.

@@ -179,7 +179,7 @@ impl Member {
             // It may be of an epoch to come.
             entry.doubt = entry.is_inside();
         }
-        if known { self.advance(conversation, now) } else { self.fetch_inbox() }
+        if known { self.advance(conversation, now) } else { self.look_into_inbox() }
     }
 
     fn answered(&mut self, id: CallId, body: &Body, now: Instant) {

@@ -59,6 +59,30 @@ fn as_many_devices_as_there_may_be_come_in_at_once() {
 }
 
 #[test]
+fn welcomes_that_are_told_out_of_order_are_all_used() {
+    let (mut world, alice, bob) = World::of_two();
+    let carol = world.newcomer(3, "carol", 31);
+    world.store.add_contact(AccountId([3; 16]), AccountId([2; 16]));
+    // The first one told is overtaken by the second, and may be told last or never.
+    let mut overtaken = false;
+    world.clients[bob].tamper = Some(Box::new(move |message| {
+        if matches!(message.body, Some(Body::InboxEntry(_))) && !std::mem::replace(&mut overtaken, true) {
+            message.body = None;
+        }
+    }));
+    for who in [alice, carol] {
+        let now = world.now.instant;
+        world.member(who).open_pair(AccountId([2; 16]), Ticket(1), now).unwrap();
+    }
+    world.settle();
+    for account in [1, 3] {
+        let [conversation] = world.store.conversations(AccountId([account; 16]))[..] else { panic!("one each") };
+        assert_eq!(world.store.head(conversation), Some(0), "bob entered {account}'s from outside");
+        assert_eq!(world.store.cursor(conversation, DeviceId([21; 16])), Some((0, 0)));
+    }
+}
+
+#[test]
 fn a_new_device_enters_by_itself_and_rings() {
     let (mut world, alice, bob) = World::of_two();
     world.hang_up_after(alice, bob);
