@@ -256,6 +256,43 @@ pub struct RosterEntry {
     pub region: String,
     /// Its share of new sessions, relative to the others.
     pub weight: u32,
+    /// As in its certificate. 0 in rosters from before there were fleets.
+    #[serde(default)]
+    pub number: u32,
+}
+
+/// The authority's word that a key is a supernode of the network. Made at enrolment, from a token of the operator's; nothing
+/// else makes one. It says nothing about today: a supernode is one while its newest certificate lasts *and* the newest roster
+/// lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupernodeCertificate {
+    /// The network.
+    #[serde(rename = "iss")]
+    pub network: NetworkId,
+    /// Made from the key; see [`SupernodeId::of_roster_key`].
+    #[serde(rename = "sub")]
+    pub supernode: SupernodeId,
+    /// The supernode's key, as in the roster.
+    #[serde(rename = "cnf")]
+    pub confirmation: Confirmation,
+    /// Unique in the network and never given twice; part of the flow ids that it makes.
+    pub number: u32,
+    /// How it came to be one.
+    pub policy: SupernodePolicy,
+    /// When it was signed.
+    #[serde(rename = "iat")]
+    pub issued_at: UnixTime,
+    /// Its last second.
+    #[serde(rename = "exp")]
+    pub expires: UnixTime,
+}
+
+/// Under which rule a certificate was given. There is one: users' machines are not promoted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SupernodePolicy {
+    /// The operator runs it, and enrolled it with a one-time token.
+    Hosted,
 }
 
 /// Credentials that are void before their time.
@@ -312,6 +349,7 @@ macro_rules! document {
 
 document!(Credential, "ahoy-credential+jwt");
 document!(SigningKeyCertificate, "ahoy-signing-key+jwt");
+document!(SupernodeCertificate, "ahoy-supernode+jwt");
 document!(Roster, "ahoy-roster+jwt");
 document!(Revocations, "ahoy-revocations+jwt");
 

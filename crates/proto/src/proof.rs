@@ -26,3 +26,23 @@ pub fn proof_input(
     }
     input
 }
+
+const TRUNK_LABEL: &[u8] = b"ahoy/1 trunk";
+
+/// The input of the signature in `JoinTrunk`: label, 0, network, the supernode that is dialled, the one that dials, its incarnation
+/// (8 bytes, big-endian), the nonce of the challenge, and the 32 bytes of the TLS exporter.
+pub fn trunk_input(
+    network: NetworkId,
+    dialled: SupernodeId,
+    dialler: SupernodeId,
+    incarnation: u64,
+    nonce: &[u8; 32],
+    exporter: &[u8; 32],
+) -> Vec<u8> {
+    let mut input = TRUNK_LABEL.to_vec();
+    input.push(0);
+    for part in [&network.0[..], &dialled.0, &dialler.0, &incarnation.to_be_bytes(), nonce, exporter] {
+        input.extend_from_slice(part);
+    }
+    input
+}
