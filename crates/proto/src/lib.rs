@@ -18,6 +18,7 @@ pub mod name;
 pub mod note;
 #[cfg(feature = "opaque")]
 pub mod opaque;
+pub mod placement;
 pub mod proof;
 pub mod report;
 pub mod request_key;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use ahoy_proto::api::{DeviceVerb, device_request_input};
 use ahoy_proto::call_token::{self, CallTokenClaims, CallTokenKey};
 use ahoy_proto::document::{
@@ -9,6 +11,7 @@ use ahoy_proto::document::{
 };
 use ahoy_proto::flow::FlowId;
 use ahoy_proto::frame;
+use ahoy_proto::placement::{self, Candidate};
 use ahoy_proto::proof::proof_input;
 use ahoy_proto::report::{self, ReportSecret};
 use ahoy_proto::request_key::{self, RequestSecret};
@@ -266,6 +269,45 @@ fn messages_are_framed_by_their_length() {
             "find_account": { "request": 300, "name": "alice", "framed": hex(&frame::encode(&find)) },
             "challenge": { "time_ms": 1_800_000_000_123_u64, "framed": hex(&frame::encode(&challenge)) },
             "flow_ids": flows,
+        }),
+    );
+}
+
+/// Candidates as JSON, so that other implementations read what these indices mean.
+fn candidates_json(candidates: &[Candidate]) -> Value {
+    candidates.iter().map(|c| json!({ "supernode": c.supernode.to_hex(), "weight": c.weight })).collect()
+}
+
+#[test]
+fn placement_is_the_same_everywhere() {
+    let fleet = |weights: &[u32]| -> Vec<Candidate> {
+        let named = |(number, &weight): (usize, &u32)| Candidate {
+            supernode: SupernodeId::of_roster_key(&public(number as u8)),
+            weight,
+        };
+        weights.iter().enumerate().map(named).collect()
+    };
+    let fleets =
+        [fleet(&[100, 100, 100]), fleet(&[1, 2, 0, 5, 1000]), fleet(&[u32::MAX, 1, u32::MAX - 1]), fleet(&[0, 0])];
+    let mut keys = vec![[0; 16], [0xff; 16]];
+    keys.extend((1..=10u8).map(|seed| <[u8; 16]>::try_from(&public(seed)[..16]).unwrap()));
+    let ranks = fleets.each_ref().map(|fleet| -> Value {
+        let rank = |key: &[u8; 16]| json!({ "key": hex(key), "rank": placement::rank(key, fleet) });
+        json!({ "candidates": candidates_json(fleet), "ranks": keys.iter().map(rank).collect::<Value>() })
+    });
+    let times = [None, Some(20), Some(51), Some(50), Some(120)];
+    let known: Vec<_> =
+        fleet(&[1; 5]).into_iter().zip(times.map(|ms: Option<u64>| ms.map(Duration::from_millis))).collect();
+    let chosen = |key: &[u8; 16]| json!({ "account": hex(key), "order": placement::choose(&AccountId(*key), &known) });
+    golden(
+        "placement",
+        &json!({
+            "fleets": ranks,
+            "choice": {
+                "candidates": candidates_json(&fleet(&[1; 5])),
+                "round_trips_ms": times,
+                "orders": keys.iter().map(chosen).collect::<Value>(),
+            },
         }),
     );
 }
