@@ -3,7 +3,7 @@
 //! Invariant: a device has at most one link here; of two, the one that signed in later stays. Presence is in its own module.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ahoy_proto::{AccountId, CallId, DeviceId, limits, v1};
 use bytes::Bytes;
@@ -12,10 +12,17 @@ use smallvec::SmallVec;
 use crate::outbox::{Outbox, Refusal};
 use crate::peer::{Devices, NewCall, Party, Peer, Reach};
 use crate::presence::Presence;
-use crate::{CallWelcome, Recipient};
+use crate::{CallWelcome, Fleet, Node, Now, Recipient, Timer};
+
+/// How long contacts whose home has died may take to be heard of again: clients are back within 10 s.
+const DOUBT: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Default)]
-pub(crate) struct Accounts(BTreeMap<AccountId, Account>);
+pub(crate) struct Accounts {
+    accounts: BTreeMap<AccountId, Account>,
+    /// When those contacts that have not been heard of again are told to be gone.
+    doubt: Option<Instant>,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Account {
@@ -29,8 +36,8 @@ pub(crate) struct Account {
 struct Online {
     device: DeviceId,
     link: Recipient,
-    /// When it signed in.
-    at: Instant,
+    /// When it signed in, by [`Now::steady_ms`].
+    at_ms: u64,
     /// Nobody sits at it, or it has not said yet.
     away: bool,
 }
@@ -53,16 +60,18 @@ enum Stage {
 impl Accounts {
     /// A device has proven itself on a link. Of two links of a device the later one stays, in whatever order their
     /// shards' messages arrive.
-    pub(crate) fn signed_in(&mut self, party: Party, at: Instant, outbox: &mut Outbox) {
-        let account = self.0.entry(party.account).or_default();
-        let new = Online { device: party.device, link: party.link, at, away: true };
+    pub(crate) fn signed_in(&mut self, party: Party, at_ms: u64, outbox: &mut Outbox) {
+        let account = self.accounts.entry(party.account).or_default();
+        let new = Online { device: party.device, link: party.link, at_ms, away: true };
         let replaced = match account.online.iter_mut().find(|online| online.device == party.device) {
-            Some(old) if (old.at, old.link) < (new.at, new.link) => Some(std::mem::replace(old, new)),
+            // A session that registers anew, because its account's home has moved.
+            Some(old) if old.link == new.link => None,
+            Some(old) if (old.at_ms, old.link) < (new.at_ms, new.link) => Some(std::mem::replace(old, new)),
             Some(_) => Some(new),
             None => account.add(new),
         };
         if let Some(Online { link, .. }) = replaced {
-            outbox.tell(link.shard, Peer::Replaced { link: link.link });
+            outbox.tell(link.seat(), Peer::Replaced { link: link.link });
             if link == party.link {
                 return;
             }
@@ -75,7 +84,7 @@ impl Accounts {
 
     /// A link of a device is gone. One that was replaced is not known any more.
     pub(crate) fn signed_out(&mut self, party: Party, outbox: &mut Outbox) {
-        let Some(account) = self.0.get_mut(&party.account).filter(|account| account.has_link(party.link)) else {
+        let Some(account) = self.accounts.get_mut(&party.account).filter(|account| account.has_link(party.link)) else {
             return;
         };
         account.online.retain(|online| online.link != party.link);
@@ -89,7 +98,7 @@ impl Accounts {
 
     /// Hands an event to devices that are online.
     pub(crate) fn notify(&self, account: AccountId, devices: Devices, message: &Bytes, outbox: &mut Outbox) {
-        let Some(account) = self.0.get(&account) else { return };
+        let Some(account) = self.accounts.get(&account) else { return };
         for online in &account.online {
             let meant = match devices {
                 Devices::All => true,
@@ -105,7 +114,7 @@ impl Accounts {
     /// A device of this account starts a call, or asks again for one whose first response it missed.
     pub(crate) fn start_call(&mut self, new: Box<NewCall>, outbox: &mut Outbox) {
         let NewCall { call, caller, callee, request, .. } = *new;
-        let account = self.0.entry(caller.account).or_default();
+        let account = self.accounts.entry(caller.account).or_default();
         match account.engagements.iter().find(|engagement| engagement.call == call) {
             Some(Engagement { stage: Stage::Ringing, .. }) => {
                 outbox.refuse(caller.link, request, CALL_EXISTS);
@@ -142,7 +151,7 @@ impl Accounts {
         outbox: &mut Outbox,
     ) {
         let rings = welcome == CallWelcome::Rings;
-        let reach = match self.0.get_mut(&callee).filter(|account| rings && !account.online.is_empty()) {
+        let reach = match self.accounts.get_mut(&callee).filter(|account| rings && !account.online.is_empty()) {
             None if welcome == CallWelcome::BecomesRequest => Reach::Requested,
             None => Reach::Unreachable,
             Some(account) if account.is_full() => Reach::Busy,
@@ -157,7 +166,7 @@ impl Accounts {
 
     /// A call of this account was answered, or taken up again after a restart.
     pub(crate) fn answered(&mut self, call: CallId, account: AccountId, peer: AccountId) {
-        let engagements = &mut self.0.entry(account).or_default().engagements;
+        let engagements = &mut self.accounts.entry(account).or_default().engagements;
         match engagements.iter_mut().find(|engagement| engagement.call == call) {
             Some(engagement) => engagement.stage = Stage::Answered,
             None => engagements.push(Engagement { call, peer, stage: Stage::Answered }),
@@ -166,26 +175,75 @@ impl Accounts {
 
     /// A call of this account is over.
     pub(crate) fn disengage(&mut self, call: CallId, account: AccountId) {
-        let Some(home) = self.0.get_mut(&account) else { return };
+        let Some(home) = self.accounts.get_mut(&account) else { return };
         home.engagements.retain(|engagement| engagement.call != call);
         self.tidy(account);
     }
 
+    /// The fleet has changed: accounts whose home is elsewhere now are forgotten, and links of supernodes that are gone are gone.
+    pub(crate) fn fleet_changed(&mut self, before: &Fleet, now: Now, outbox: &mut Outbox) {
+        self.accounts.retain(|id, _| outbox.fleet().home_of_account(*id).node == Node::OWN);
+        let dead: Vec<Node> =
+            before.nodes().iter().map(|node| node.node).filter(|node| outbox.fleet().node(*node).is_none()).collect();
+        if dead.is_empty() {
+            return;
+        }
+        let lost = |account: &Account| -> Vec<_> {
+            account.online.iter().filter(|online| dead.contains(&online.link.node)).copied().collect()
+        };
+        let lost: Vec<_> = self.accounts.iter().map(|(id, account)| (*id, lost(account))).collect();
+        for (account, online) in lost {
+            for Online { device, link, .. } in online {
+                self.signed_out(Party { account, device, link }, outbox);
+            }
+        }
+        for account in self.accounts.values_mut() {
+            let Some(presence) = &mut account.presence else { continue };
+            if presence.doubt(|contact| dead.contains(&before.home_of_account(contact).node)) {
+                self.doubt = Some(now.instant + DOUBT);
+            }
+        }
+    }
+
+    /// Tells devices that those contacts are gone which were at home on a supernode that died, and have not been heard of again.
+    pub(crate) fn timeout(&mut self, now: Instant, outbox: &mut Outbox) {
+        if self.doubt.is_none_or(|at| at > now) {
+            return;
+        }
+        self.doubt = None;
+        let gone =
+            |account: &mut Account| account.presence.as_mut().map(|presence| presence.give_up()).unwrap_or_default();
+        let gone: Vec<_> = self.accounts.iter_mut().map(|(id, account)| (*id, gone(account))).collect();
+        for (account, contacts) in gone {
+            for contact in contacts {
+                self.notify(account, Devices::All, &crate::presence::offline(contact), outbox);
+            }
+        }
+    }
+
+    pub(crate) fn next_timer(&self) -> Option<(Instant, Timer)> {
+        self.doubt.map(|at| (at, Timer::Doubt))
+    }
+
+    pub(crate) fn timers(&self) -> usize {
+        usize::from(self.doubt.is_some())
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.accounts.len()
     }
 
     pub(crate) fn account(&self, id: AccountId) -> Option<&Account> {
-        self.0.get(&id)
+        self.accounts.get(&id)
     }
 
     pub(crate) fn account_mut(&mut self, id: AccountId) -> Option<&mut Account> {
-        self.0.get_mut(&id)
+        self.accounts.get_mut(&id)
     }
 
     fn tidy(&mut self, id: AccountId) {
-        if self.0.get(&id).is_some_and(|account| account.online.is_empty() && account.engagements.is_empty()) {
-            self.0.remove(&id);
+        if self.accounts.get(&id).is_some_and(|account| account.online.is_empty() && account.engagements.is_empty()) {
+            self.accounts.remove(&id);
         }
     }
 }
@@ -210,7 +268,7 @@ impl Account {
     /// Adds a device; when there are too many, the one that signed in first has to go.
     fn add(&mut self, new: Online) -> Option<Online> {
         let full = self.online.len() >= limits::DEVICES_MAX;
-        let oldest = self.online.iter().enumerate().filter(|_| full).min_by_key(|(_, online)| online.at);
+        let oldest = self.online.iter().enumerate().filter(|_| full).min_by_key(|(_, online)| online.at_ms);
         let gone = oldest.map(|(index, _)| index).map(|index| self.online.remove(index));
         self.online.push(new);
         gone

@@ -20,7 +20,7 @@ use crate::outbox::{Outbox, Refusal, framed};
 use crate::peer::{Devices, JoinCall, NewCall, Party, Peer, Reach};
 use crate::relay::Peers;
 use crate::timers::{Due, Timers};
-use crate::{Now, Recipient, Timer};
+use crate::{Fleet, Node, Now, Recipient, Timer};
 
 /// Ended calls that are remembered, so that a call token which outlives its call does not bring it back. At about 100
 /// bytes each, 1.6 MB; what is forgotten early comes back for `LEG_RETURN` at most.
@@ -256,8 +256,12 @@ impl Calls {
     }
 
     /// A leg returns with its call token, to this supernode or to the successor of one that is gone.
-    pub(crate) fn attach(&mut self, join: JoinCall, claims: CallTokenClaims, now: Now, outbox: &mut Outbox) {
+    pub(crate) fn attach(&mut self, join: JoinCall, call_token: &Bytes, now: Now, outbox: &mut Outbox) {
         let JoinCall { call: id, party, request, .. } = join;
+        // The link's shard has opened it before: another one, of another supernode, is not believed.
+        let Some(claims) = self.mint.open(call_token, party, now.unix()).filter(|claims| claims.call == id) else {
+            return outbox.refuse(party.link, request, CALL_TOKEN_REFUSED);
+        };
         if let Some(call) = self.calls.get(&id) {
             let caller = &call.legs[CALLER];
             // The caller had not heard of the answer when the supernode died, and has started the call again.
@@ -295,6 +299,61 @@ impl Calls {
         outbox.open_flow(id, party);
     }
 
+    /// The fleet has changed. Calls stay where they are; legs and devices of supernodes that are gone have lost their links. When
+    /// this supernode drains, its calls are taken up again at their new homes, while their voice goes on.
+    pub(crate) fn fleet_changed(&mut self, before: &Fleet, now: Now, outbox: &mut Outbox) {
+        if outbox.fleet().node(Node::OWN).is_some_and(|own| own.weight == 0) && outbox.fleet().nodes().len() > 1 {
+            return self.hand_over(outbox);
+        }
+        let alive = |link: Recipient, outbox: &Outbox| outbox.fleet().node(link.node).is_some();
+        let mut lost = Vec::new();
+        for (id, call) in &mut self.calls {
+            for leg in &call.legs {
+                lost.extend(leg.link().filter(|link| !alive(*link, outbox)).map(|link| (*id, leg.device, link)));
+            }
+            match &mut call.phase {
+                Phase::Ringing(ringing) => ringing.devices.retain(|(_, link)| alive(*link, outbox)),
+                Phase::Answered(_) => call.answered_where_homes_moved(*id, before, outbox),
+            }
+        }
+        for (id, device, link) in lost {
+            self.link_lost(id, device, link, now, outbox);
+        }
+    }
+
+    /// Lets go of calls, so that they are taken up again elsewhere.
+    fn hand_over(&mut self, outbox: &mut Outbox) {
+        let calls: Vec<_> =
+            self.calls.keys().copied().filter(|id| outbox.fleet().home_of_call(*id).node != Node::OWN).collect();
+        for id in calls {
+            let Some(call) = self.calls.remove(&id) else { continue };
+            for (index, leg) in call.legs.iter().enumerate() {
+                if let Attachment::Away { until } = leg.attachment {
+                    self.timers.clear(until, Due::LegReturn(id, index as u8));
+                }
+                if let Some(link) = leg.link() {
+                    outbox.tell(link.seat(), Peer::Resync { link: link.link });
+                }
+            }
+            match &call.phase {
+                Phase::Ringing(ringing) => {
+                    if let Some(until) = ringing.until {
+                        self.timers.clear(until, Due::Ring(id));
+                    }
+                }
+                Phase::Answered(answered) => {
+                    self.timers.clear(answered.tokens_due, Due::CallToken(id));
+                    self.answered -= 1;
+                }
+            }
+        }
+    }
+
+    /// Whether the call is at home here, or has been.
+    pub(crate) fn knows(&self, call: CallId) -> bool {
+        self.calls.contains_key(&call) || self.ended.calls.contains_key(&call)
+    }
+
     fn no_call(&mut self, id: CallId, party: Party, request: u64, now: Now, outbox: &mut Outbox) {
         self.ended.tell(id, party, now.instant, outbox);
         outbox.refuse(party.link, request, NO_CALL);
@@ -306,7 +365,7 @@ impl Calls {
                 Due::Ring(id) => self.end(id, v1::Cause::NoAnswer, now, outbox),
                 Due::LegReturn(id, _) => self.end(id, v1::Cause::Lost, now, outbox),
                 Due::CallToken(id) => self.renew_tokens(id, now, outbox),
-                Due::Proof(_) | Due::Names(_) | Due::Expiry(_) => {}
+                Due::Proof(_) | Due::Names(_) | Due::Expiry(_) | Due::Orphans => {}
             }
         }
     }
@@ -322,7 +381,7 @@ impl Calls {
             Attachment::Vacant => {}
             Attachment::Opening { link, request } => superseded(link, request, outbox),
             Attachment::Attached { link, flow } => {
-                outbox.tell(link.shard, Peer::CloseFlow { link: link.link, flow });
+                outbox.tell(link.seat(), Peer::CloseFlow { link: link.link, flow });
                 call.set_peers(outbox);
             }
             Attachment::Away { until } => self.timers.clear(until, Due::LegReturn(id, index as u8)),
@@ -359,7 +418,7 @@ impl Calls {
                 *attachment = Attachment::Away { until };
                 self.timers.set(until, Due::LegReturn(id, index as u8));
             }
-            (None, Some(flow)) => outbox.tell(link.shard, Peer::CloseFlow { link: link.link, flow }),
+            (None, Some(flow)) => outbox.tell(link.seat(), Peer::CloseFlow { link: link.link, flow }),
             (None, None) => {}
         }
     }
@@ -426,7 +485,7 @@ impl Calls {
                     outbox.event_framed(link, ended.clone());
                 }
                 Attachment::Attached { link, flow } => {
-                    outbox.tell(link.shard, Peer::CloseFlow { link: link.link, flow });
+                    outbox.tell(link.seat(), Peer::CloseFlow { link: link.link, flow });
                     outbox.event_framed(link, ended.clone());
                 }
                 Attachment::Away { until } => {
@@ -503,13 +562,23 @@ impl Call {
         }
     }
 
+    /// Tells those homes again that have moved.
+    fn answered_where_homes_moved(&self, call: CallId, before: &Fleet, outbox: &mut Outbox) {
+        let [one, two] = [self.legs[0].account, self.legs[1].account];
+        for (account, peer) in [(one, two), (two, one)] {
+            if before.home_of_account(account) != outbox.fleet().home_of_account(account) {
+                outbox.tell_account(account, Peer::Answered { call, account, peer });
+            }
+        }
+    }
+
     /// Lets voice flow between the legs that are attached now, once the call is answered.
     fn set_peers(&self, outbox: &mut Outbox) {
         let Phase::Answered(_) = self.phase else { return };
         for (index, leg) in self.legs.iter().enumerate() {
             if let Attachment::Attached { link, flow } = leg.attachment {
                 let peers: Peers = self.legs[1 - index].attached_link().into_iter().collect();
-                outbox.tell(link.shard, Peer::SetPeers { flow, peers });
+                outbox.tell(link.seat(), Peer::SetPeers { flow, peers });
             }
         }
     }
@@ -570,6 +639,12 @@ pub(crate) struct TokenMint {
 impl TokenMint {
     pub(crate) fn new(network: NetworkId, key: CallTokenKey, rng: ChaCha20Rng) -> Self {
         Self { network, key, rng }
+    }
+
+    /// Opens a token that this device may use.
+    pub(crate) fn open(&self, token: &[u8], party: Party, now: UnixTime) -> Option<CallTokenClaims> {
+        let claims = call_token::open(token, self.network, &self.key, now).ok()?;
+        ((claims.account, claims.device) == (party.account, party.device)).then_some(claims)
     }
 
     fn token(&mut self, id: CallId, call: &Call, answered_at: UnixTime, index: usize, now: UnixTime) -> Bytes {
@@ -638,4 +713,8 @@ fn superseded(link: Recipient, request: u64, outbox: &mut Outbox) {
 
 const CALL_EXISTS: Refusal = Refusal::new(v1::ErrorCode::AlreadyExists, "there is a call of this id");
 const NO_CALL: Refusal = Refusal::new(v1::ErrorCode::NotFound, "that call is over, or is not yours");
+pub(crate) const CALL_TOKEN_REFUSED: Refusal = Refusal::new(
+    v1::ErrorCode::CallTokenRefused,
+    "the call token is not this device's, not of this network, or expired",
+);
 const FULL: Refusal = Refusal::unavailable("this supernode carries as many calls as it can");

@@ -54,6 +54,16 @@ pub struct Counters {
     pub calls_ended: [u64; CAUSES],
     /// Call tokens refused.
     pub call_tokens_refused: u64,
+    /// Messages for shards of other supernodes.
+    pub trunk_messages: u64,
+    /// Messages of other supernodes that could not be read.
+    pub trunk_refused: u64,
+    /// Messages that were sent on because a home had moved.
+    pub forwarded_messages: u64,
+    /// Messages for supernodes that were gone.
+    pub strays: u64,
+    /// Sessions that were asked to tell everything anew.
+    pub resyncs: u64,
     /// Voice datagrams handed on; once, however many recipients.
     pub forwarded: u64,
     /// Their bytes.

@@ -1,22 +1,26 @@
 //! The exchange of one shard: takes inputs in, hands them to sessions, accounts, calls and relay, and queues outputs.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahoy_proto::call_token::CallTokenKey;
-use ahoy_proto::document::Revocations;
+use ahoy_proto::document::{Revocations, Roster};
 use ahoy_proto::{NetworkId, SupernodeId, UnixTime, v1};
 use bytes::Bytes;
+use ed25519_dalek::VerifyingKey;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
 use crate::accounts::Accounts;
 use crate::answers::STORE_UNAVAILABLE;
 use crate::calls::{Calls, TokenMint};
+use crate::fleet::{Fleet, Node, Seat};
 use crate::links::Links;
 use crate::names::{Names, Refused};
 use crate::outbox::{Outbox, Refusal};
 use crate::peer::{Party, Peer, PeerMessage};
 use crate::relay::{DropCause, Forward, Relay};
+use crate::trunk;
 use crate::{Answer, Counters, Day, Gauges, QueryId, Question, StoreError, Timer};
 
 /// A moment: on the monotonic clock, and on the wall.
@@ -29,6 +33,13 @@ pub struct Now {
 }
 
 impl Now {
+    /// Milliseconds since the Unix epoch by a clock that began with this life of the supernode and does not go back: the same
+    /// for all shards, and for other supernodes as close as the machines' clocks are.
+    pub(crate) fn steady_ms(self, started: Self) -> u64 {
+        let since = self.instant.saturating_duration_since(started.instant);
+        started.unix_ms.saturating_add(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
     pub(crate) fn unix(self) -> UnixTime {
         UnixTime(self.unix_ms / 1000)
     }
@@ -49,10 +60,32 @@ pub struct ShardId(pub u16);
 /// A link and the shard that it is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Recipient {
+    /// The supernode.
+    pub node: Node,
     /// The shard.
     pub shard: ShardId,
     /// The link.
     pub link: LinkId,
+}
+
+impl Recipient {
+    /// The shard that it is on.
+    pub(crate) fn seat(self) -> Seat {
+        Seat { node: self.node, shard: self.shard }
+    }
+}
+
+/// What the authority has signed, as far as it concerns a supernode.
+#[derive(Debug, Clone)]
+pub struct Lists {
+    /// The keys that credentials, certificates and lists are checked with.
+    pub signing_keys: Vec<VerifyingKey>,
+    /// The newest revocation list.
+    pub revocations: Arc<Revocations>,
+    /// The newest roster.
+    pub roster: Arc<Roster>,
+    /// This supernode's newest certificate, a compact JWS; shown to whoever dials.
+    pub certificate: String,
 }
 
 /// What an exchange needs to know from the start.
@@ -62,6 +95,12 @@ pub struct ExchangeConfig {
     pub network: NetworkId,
     /// The supernode that it is part of.
     pub supernode: SupernodeId,
+    /// The number in the supernode's certificate, which makes its flow ids unlike those of all others.
+    pub number: u32,
+    /// Which life of the supernode this is.
+    pub incarnation: u64,
+    /// When it began, the same for all shards: sign-ins are timed from then on, by a clock that does not go back.
+    pub started: Now,
     /// Which shard this is.
     pub shard: ShardId,
     /// How many there are, at least 1.
@@ -110,6 +149,25 @@ pub enum Output {
         /// What.
         message: PeerMessage,
     },
+    /// Write to the ordered stream of the trunk to another supernode.
+    Trunk {
+        /// Which shard of which supernode, never this one.
+        to: Seat,
+        /// A `TrunkMessage`, framed.
+        bytes: Bytes,
+    },
+    /// A link has proven to come from another supernode of the roster. It is the shell's from now on, and what follows on its stream
+    /// are `TrunkMessage`s; the exchange has answered, and has forgotten it.
+    Joined {
+        /// The link.
+        link: LinkId,
+        /// Who dialled.
+        supernode: SupernodeId,
+        /// In which life.
+        incarnation: u64,
+        /// How many shards it has, 1 to 256.
+        shards: u16,
+    },
     /// Nothing more to do until the next input.
     Idle {
         /// When [`Exchange::handle_timeout`] is due, and why.
@@ -137,8 +195,8 @@ impl Exchange {
             accounts: Accounts::default(),
             names: Names::default(),
             calls: Calls::new(mint, config.calls_max),
-            relay: Relay::new(config.shard, config.shards),
-            outbox: Outbox::new(config.shard, config.shards),
+            relay: Relay::new(config.shard, config.shards, config.number),
+            outbox: Outbox::new(config.shard, Fleet::alone(config.supernode, config.incarnation, config.shards)),
             links: Links::new(config, rng),
         }
     }
@@ -146,16 +204,32 @@ impl Exchange {
 
 /// Inputs. After each, drain [`poll_output`](Exchange::poll_output).
 impl Exchange {
-    /// The keys that credentials are checked with and what the authority has voided. Sessions of voided credentials are
-    /// closed. A revocation list older than the one in force is ignored.
-    pub fn handle_keys(
-        &mut self,
-        signing_keys: Vec<ed25519_dalek::VerifyingKey>,
-        revocations: &Revocations,
-        roster_serial: u64,
-        now: Now,
-    ) {
-        self.links.set_keys(signing_keys, revocations, roster_serial, &mut self.relay, &mut self.outbox);
+    /// What the authority has signed. Sessions of voided credentials are closed. A revocation list older than the one in force
+    /// is ignored.
+    pub fn handle_lists(&mut self, lists: Lists, now: Now) {
+        self.links.set_lists(lists, &mut self.relay, &mut self.outbox);
+        self.settle(now);
+    }
+
+    /// Which supernodes live from now on. Until the first call this one is alone.
+    pub fn handle_fleet(&mut self, fleet: Arc<Fleet>, now: Now) {
+        let Self { links, accounts, calls, relay, outbox, .. } = self;
+        let before = outbox.set_fleet(fleet, now.instant);
+        // Links first: what they tell the new homes comes before what is forgotten here.
+        links.fleet_changed(&before, now, relay, outbox);
+        accounts.fleet_changed(&before, now, outbox);
+        calls.fleet_changed(&before, now, outbox);
+        self.settle(now);
+    }
+
+    /// A message of a shard of another supernode. Whatever is wrong with it, it is dropped and counted.
+    pub fn handle_trunk(&mut self, from: Node, message: v1::TrunkMessage, now: Now) {
+        let hops = message.hops;
+        match trunk::decode(from, message, self.outbox.fleet()) {
+            Some(peer) if hops == 0 => self.take_or_forward(peer, now),
+            Some(peer) => self.take(peer, now),
+            None => self.outbox.counters.trunk_refused += 1,
+        }
         self.settle(now);
     }
 
@@ -184,7 +258,7 @@ impl Exchange {
 
     /// A message of another shard of this supernode.
     pub fn handle_peer(&mut self, _from: ShardId, message: PeerMessage, now: Now) {
-        self.take(message.0, now);
+        self.take_or_forward(message.0, now);
         self.settle(now);
     }
 
@@ -193,7 +267,13 @@ impl Exchange {
         self.links.timeout(now, &mut self.relay, &mut self.outbox);
         self.calls.timeout(now, &mut self.outbox);
         self.names.timeout(now.instant);
+        self.accounts.timeout(now.instant, &mut self.outbox);
         self.settle(now);
+    }
+
+    /// Takes new links again, after [`drain`](Self::drain). Sessions that have heard GoAway may still go.
+    pub fn undrain(&mut self) {
+        self.links.undrain();
     }
 
     /// Asks all sessions to go elsewhere, closes links that are no sessions yet, and refuses new ones from now on.
@@ -222,7 +302,8 @@ impl Exchange {
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Output {
         self.outbox.next().unwrap_or_else(|| {
-            let wakes = [self.links.next_timer(), self.calls.next_timer(), self.names.next_timer()];
+            let (links, calls) = (self.links.next_timer(), self.calls.next_timer());
+            let wakes = [links, calls, self.names.next_timer(), self.accounts.next_timer()];
             Output::Idle { wake: wakes.into_iter().flatten().min() }
         })
     }
@@ -231,14 +312,23 @@ impl Exchange {
     /// its way (link, account, call, link; an account asks others, and they answer).
     fn settle(&mut self, now: Now) {
         while let Some(message) = self.outbox.next_own() {
-            self.take(message, now);
+            self.take_or_forward(message, now);
         }
+    }
+
+    /// Takes a message, or sends it on, once, when a home has moved and whoever sent it did not know or could not.
+    fn take_or_forward(&mut self, message: Peer, now: Now) {
+        let Some(seat) = self.outbox.elsewhere(&message, &self.calls, now.instant) else {
+            return self.take(message, now);
+        };
+        self.outbox.counters.forwarded_messages += 1;
+        self.outbox.send_on(seat, message);
     }
 
     fn take(&mut self, message: Peer, now: Now) {
         let Self { links, accounts, names, calls, relay, outbox } = self;
         match message {
-            Peer::SignedIn { party, at } => accounts.signed_in(party, at, outbox),
+            Peer::SignedIn { party, at_ms } => accounts.signed_in(party, at_ms, outbox),
             Peer::SignedOut { party } => accounts.signed_out(party, outbox),
             Peer::Notify { account, devices, message } => accounts.notify(account, devices, &message, outbox),
             Peer::NotifyAll { accounts: all, devices, message } => {
@@ -274,15 +364,16 @@ impl Exchange {
             Peer::Answer(join) => calls.answer(*join, now, outbox),
             Peer::Decline { call, party, request, cause } => calls.decline(call, party, request, cause, now, outbox),
             Peer::HangUp { call, party, request, cause } => calls.hang_up(call, party, request, cause, now, outbox),
-            Peer::Attach(join, claims) => calls.attach(*join, *claims, now, outbox),
+            Peer::Attach(join, call_token) => calls.attach(*join, &call_token, now, outbox),
             Peer::FlowOpened { call, device, link, flow } => calls.flow_opened(call, device, link, flow, now, outbox),
             Peer::LinkLost { call, device, link } => calls.link_lost(call, device, link, now, outbox),
 
             Peer::Replaced { link } => links.replaced(link, relay, outbox),
             Peer::Deliver { link, in_reply_to, message } => links.deliver(link, in_reply_to, message, outbox),
-            Peer::OpenFlow { call, device, link } => links.open_flow(call, device, link, relay, outbox),
+            Peer::OpenFlow { call, device, link, home } => links.open_flow(call, device, link, home, relay, outbox),
             Peer::SetPeers { flow, peers } => relay.set_peers(flow, peers),
             Peer::CloseFlow { link, flow } => links.close_flow(link, flow, relay),
+            Peer::Resync { link } => links.resync(link, Duration::ZERO, outbox),
         }
     }
 }
@@ -323,7 +414,7 @@ impl Exchange {
             flows: self.relay.len(),
             queries: self.links.queries(),
             long_bytes: self.links.long_bytes(),
-            timers: self.links.timers() + self.calls.timers() + self.names.timers(),
+            timers: self.links.timers() + self.calls.timers() + self.names.timers() + self.accounts.timers(),
         }
     }
 }

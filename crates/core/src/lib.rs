@@ -8,6 +8,7 @@ mod answers;
 mod calls;
 mod counters;
 mod exchange;
+mod fleet;
 mod links;
 mod names;
 mod outbox;
@@ -23,9 +24,11 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod trunk;
 
 pub use counters::{Counters, Gauges};
-pub use exchange::{Exchange, ExchangeConfig, LinkId, Now, Output, Recipient, ShardId};
+pub use exchange::{Exchange, ExchangeConfig, LinkId, Lists, Now, Output, Recipient, ShardId};
+pub use fleet::{Fleet, FleetNode, Node, Seat};
 pub use peer::PeerMessage;
 pub use question::{
     Answer, CallWelcome, Callee, Commit, ContactChange, Day, Delivery, FoundAccount, QueryId, Question, StoreError,

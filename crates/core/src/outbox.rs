@@ -1,27 +1,75 @@
 //! What leaves an exchange: outputs for the shell, messages between shards, and the counts.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ahoy_proto::v1::supernode_message::Body;
 use ahoy_proto::{AccountId, CallId, frame, v1};
 use bytes::Bytes;
 
+use crate::calls::Calls;
 use crate::peer::{Devices, Party, Peer, PeerMessage};
-use crate::{Counters, LinkId, Output, QueryId, Question, Recipient, ShardId};
+use crate::{Counters, Fleet, LinkId, Node, Output, QueryId, Question, Recipient, Seat, ShardId, trunk};
+
+/// How long after a change of the fleet a call may still be where it was at home before: it rings for 45 s at most, and whoever is
+/// attached to it knows its home.
+const BEFORE_COUNTS: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    shard: ShardId,
-    shards: u16,
+    seat: Seat,
+    fleet: Arc<Fleet>,
+    /// The fleet as it was, and until when that counts.
+    before: Option<(Instant, Arc<Fleet>)>,
     outputs: VecDeque<Output>,
     own: VecDeque<Peer>,
     pub(crate) counters: Counters,
 }
 
 impl Outbox {
-    pub(crate) fn new(shard: ShardId, shards: u16) -> Self {
-        let shards = shards.max(1);
-        Self { shard, shards, outputs: VecDeque::new(), own: VecDeque::new(), counters: Counters::default() }
+    pub(crate) fn new(shard: ShardId, fleet: Fleet) -> Self {
+        Self {
+            seat: Seat { node: Node::OWN, shard },
+            fleet: Arc::new(fleet),
+            before: None,
+            outputs: VecDeque::new(),
+            own: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// Puts another fleet into force and gives the one so far.
+    pub(crate) fn set_fleet(&mut self, fleet: Arc<Fleet>, now: Instant) -> Arc<Fleet> {
+        let before = std::mem::replace(&mut self.fleet, fleet);
+        self.before = Some((now + BEFORE_COUNTS, Arc::clone(&before)));
+        before
+    }
+
+    /// Where a message that has come here belongs, if that is elsewhere.
+    pub(crate) fn elsewhere(&self, message: &Peer, calls: &Calls, now: Instant) -> Option<Seat> {
+        if self.fleet.nodes().len() <= 1 {
+            return None;
+        }
+        if let Some(account) = message.for_home_of() {
+            let home = self.fleet.home_of_account(account);
+            return (home.node != Node::OWN).then_some(home);
+        }
+        let call = message.for_home_of_call().filter(|call| !calls.knows(*call))?;
+        let (_, before) = self.before.as_ref().filter(|(until, _)| *until > now)?;
+        let home = before.home_of_call(call);
+        // Where it was at home it is still known, unless that supernode is draining: then it goes on here.
+        let goes_on_there = self.fleet.node(home.node).is_some_and(|node| node.weight > 0);
+        (home.node != Node::OWN && goes_on_there).then_some(home)
+    }
+
+    /// Sends a message on to where it belongs.
+    pub(crate) fn send_on(&mut self, to: Seat, message: Peer) {
+        self.tell_after(to, message, 1);
     }
 
     pub(crate) fn next(&mut self) -> Option<Output> {
@@ -33,7 +81,7 @@ impl Outbox {
     }
 
     pub(crate) fn here(&self, link: LinkId) -> Recipient {
-        Recipient { shard: self.shard, link }
+        Recipient { node: Node::OWN, shard: self.seat.shard, link }
     }
 
     pub(crate) fn send(&mut self, link: LinkId, bytes: Bytes) {
@@ -49,34 +97,50 @@ impl Outbox {
         self.outputs.push_back(Output::Ask { query, question });
     }
 
-    pub(crate) fn tell(&mut self, shard: ShardId, message: Peer) {
-        if shard == self.shard {
+    /// To a shard. What is for a supernode that is gone is dropped: whoever loses by it is told anew.
+    pub(crate) fn tell(&mut self, to: Seat, message: Peer) {
+        self.tell_after(to, message, 0);
+    }
+
+    fn tell_after(&mut self, to: Seat, message: Peer, hops: u32) {
+        if to == self.seat {
             self.own.push_back(message);
+        } else if to.node == Node::OWN {
+            self.outputs.push_back(Output::Tell { shard: to.shard, message: PeerMessage(message) });
+        } else if self.fleet.node(to.node).is_some() {
+            let bytes = trunk::encode(message, self.seat.shard, to, hops, &self.fleet);
+            self.counters.trunk_messages += 1;
+            self.outputs.push_back(Output::Trunk { to, bytes });
         } else {
-            self.outputs.push_back(Output::Tell { shard, message: PeerMessage(message) });
+            self.counters.strays += 1;
         }
+    }
+
+    /// A link has become a trunk.
+    pub(crate) fn joined(&mut self, output: Output) {
+        self.outputs.push_back(output);
     }
 
     /// To the shard that keeps an account's state.
     pub(crate) fn tell_account(&mut self, account: AccountId, message: Peer) {
-        self.tell(self.home(account), message);
+        self.tell(self.fleet.home_of_account(account), message);
     }
 
     /// To the shard that keeps a call's state.
     pub(crate) fn tell_call(&mut self, call: CallId, message: Peer) {
-        self.tell(ShardId(u16::from(call.0[0]) % self.shards), message);
+        self.tell(self.fleet.home_of_call(call), message);
     }
 
     /// Asks the link's shard for a flow.
     pub(crate) fn open_flow(&mut self, call: CallId, party: Party) {
         let Party { device, link, .. } = party;
-        self.tell(link.shard, Peer::OpenFlow { call, device, link: link.link });
+        self.tell(link.seat(), Peer::OpenFlow { call, device, link: link.link, home: self.seat });
     }
 
     /// The response to a request of a link on any shard.
     pub(crate) fn respond(&mut self, to: Recipient, request: u64, body: Body) {
         let message = framed(request, body);
-        self.tell(to.shard, Peer::Deliver { link: to.link, in_reply_to: request, message });
+        self.tell(to.seat(), Peer::Deliver { link: to.link, in_reply_to: request, message });
     }
 
     /// The response that refuses a request.
@@ -91,7 +155,7 @@ impl Outbox {
 
     /// The same, for an event that goes to many.
     pub(crate) fn event_framed(&mut self, to: Recipient, message: Bytes) {
-        self.tell(to.shard, Peer::Deliver { link: to.link, in_reply_to: 0, message });
+        self.tell(to.seat(), Peer::Deliver { link: to.link, in_reply_to: 0, message });
     }
 
     /// An event for devices of an account, wherever they are.
@@ -101,22 +165,18 @@ impl Outbox {
 
     /// An event for devices of many accounts: one message for each of their homes.
     pub(crate) fn notify_all(&mut self, accounts: &[AccountId], devices: Devices, message: &Bytes) {
-        for (shard, accounts) in self.by_home(accounts) {
-            self.tell(shard, Peer::NotifyAll { accounts, devices, message: message.clone() });
+        for (home, accounts) in self.by_home(accounts) {
+            self.tell(home, Peer::NotifyAll { accounts, devices, message: message.clone() });
         }
     }
 
     /// Accounts, by the shard that keeps their state.
-    pub(crate) fn by_home(&self, accounts: &[AccountId]) -> BTreeMap<ShardId, Vec<AccountId>> {
+    pub(crate) fn by_home(&self, accounts: &[AccountId]) -> BTreeMap<Seat, Vec<AccountId>> {
         let mut by_home = BTreeMap::<_, Vec<_>>::new();
         for account in accounts {
-            by_home.entry(self.home(*account)).or_default().push(*account);
+            by_home.entry(self.fleet.home_of_account(*account)).or_default().push(*account);
         }
         by_home
-    }
-
-    fn home(&self, account: AccountId) -> ShardId {
-        ShardId(u16::from(account.0[0]) % self.shards)
     }
 }
 

@@ -1,9 +1,7 @@
-//! What the shards of one supernode tell each other. Messages between two shards keep their order; nothing else is
-//! assumed. A message that a shard addresses to itself takes the same way without leaving the exchange.
+//! What shards tell each other, those of one supernode and those of a fleet. Messages between two shards keep their order;
+//! nothing else is assumed. A message that a shard addresses to itself takes the same way without leaving the exchange, and one
+//! for another supernode is a `TrunkMessage` on the wire ([`crate::trunk`]).
 
-use std::time::Instant;
-
-use ahoy_proto::call_token::CallTokenClaims;
 use ahoy_proto::flow::FlowId;
 use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, LegId, v1};
 use bytes::Bytes;
@@ -11,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::presence::Page;
 use crate::relay::Peers;
-use crate::{CallWelcome, LinkId, Question, Recipient};
+use crate::{CallWelcome, LinkId, Question, Recipient, Seat};
 
 /// From one shard of a supernode to another. Opaque to the shell, which only carries it.
 #[derive(Debug, Clone)]
@@ -22,7 +20,8 @@ pub(crate) enum Peer {
     // To the home of an account.
     SignedIn {
         party: Party,
-        at: Instant,
+        /// [`Now::steady_ms`](crate::Now) of the link's supernode.
+        at_ms: u64,
     },
     SignedOut {
         party: Party,
@@ -140,7 +139,8 @@ pub(crate) enum Peer {
         request: u64,
         cause: v1::Cause,
     },
-    Attach(Box<JoinCall>, Box<CallTokenClaims>),
+    /// With the call token that the device brought.
+    Attach(Box<JoinCall>, Bytes),
     /// `None`: the link is gone, or there is no room.
     FlowOpened {
         call: CallId,
@@ -168,6 +168,8 @@ pub(crate) enum Peer {
         call: CallId,
         device: DeviceId,
         link: LinkId,
+        /// The shard that asks.
+        home: Seat,
     },
     SetPeers {
         flow: FlowId,
@@ -177,6 +179,50 @@ pub(crate) enum Peer {
         link: LinkId,
         flow: FlowId,
     },
+    /// The home of a call of the link goes.
+    Resync {
+        link: LinkId,
+    },
+}
+
+impl Peer {
+    /// The one account that it is for the home of.
+    pub(crate) fn for_home_of(&self) -> Option<AccountId> {
+        Some(match self {
+            Self::SignedIn { party, .. }
+            | Self::SignedOut { party }
+            | Self::AskAtHome { party, .. }
+            | Self::AskNames { party, .. }
+            | Self::SetActivity { party, .. }
+            | Self::SettingsChanged { party, .. }
+            | Self::Listed { party, .. } => party.account,
+            Self::Notify { account, .. }
+            | Self::MarkSeen { account }
+            | Self::ContactChanged { account, .. }
+            | Self::Answered { account, .. }
+            | Self::Disengage { account, .. }
+            | Self::Presences { to: account, .. } => *account,
+            Self::StartCall(new) => new.caller.account,
+            Self::Reach { callee, .. } => *callee,
+            _ => return None,
+        })
+    }
+
+    /// The call that it is for the home of.
+    pub(crate) fn for_home_of_call(&self) -> Option<CallId> {
+        Some(match self {
+            Self::NewCall(new) => new.call,
+            Self::Answer(join) | Self::Attach(join, _) => join.call,
+            Self::Reached { call, .. }
+            | Self::DeviceUp { call, .. }
+            | Self::GiveWay { call }
+            | Self::Decline { call, .. }
+            | Self::HangUp { call, .. }
+            | Self::FlowOpened { call, .. }
+            | Self::LinkLost { call, .. } => *call,
+            _ => return None,
+        })
+    }
 }
 
 /// A device and the link that it can be reached by.

@@ -34,6 +34,8 @@ pub(crate) struct Presence {
     settings: Option<Settings>,
     /// What everybody in the set was told.
     told: Told,
+    /// Of the set: those whose home has died and who have not been heard of since, in order.
+    doubtful: Vec<AccountId>,
 }
 
 #[derive(Debug)]
@@ -58,13 +60,13 @@ enum Told {
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     /// Behind this contact it begins; `None`: at the first one.
-    after: Option<AccountId>,
+    pub(crate) after: Option<AccountId>,
     /// With this one it ends; `None`: with the last one.
-    last: Option<AccountId>,
-    serial: u64,
-    settings: Option<v1::Settings>,
+    pub(crate) last: Option<AccountId>,
+    pub(crate) serial: u64,
+    pub(crate) settings: Option<v1::Settings>,
     /// In order.
-    accepted: Vec<AccountId>,
+    pub(crate) accepted: Vec<AccountId>,
 }
 
 impl Page {
@@ -82,7 +84,34 @@ impl Page {
     }
 }
 
+/// The event that says that an account is not there.
+pub(crate) fn offline(account: AccountId) -> Bytes {
+    Told::Offline.event(account)
+}
+
 impl Presence {
+    /// Doubts that those contacts are still there; says whether there are any.
+    pub(crate) fn doubt(&mut self, of: impl Fn(AccountId) -> bool) -> bool {
+        let newly: Vec<_> = self.contacts.iter().copied().filter(|contact| of(*contact)).collect();
+        self.doubtful.extend(newly);
+        self.doubtful.sort_unstable();
+        self.doubtful.dedup();
+        !self.doubtful.is_empty()
+    }
+
+    /// Those who have not been heard of again.
+    pub(crate) fn give_up(&mut self) -> Vec<AccountId> {
+        let doubtful = std::mem::take(&mut self.doubtful);
+        doubtful.into_iter().filter(|contact| self.has(*contact)).collect()
+    }
+
+    /// A contact has been heard of.
+    fn hear(&mut self, contact: AccountId) {
+        if let Ok(index) = self.doubtful.binary_search(&contact) {
+            self.doubtful.remove(index);
+        }
+    }
+
     fn has(&self, contact: AccountId) -> bool {
         self.contacts.binary_search(&contact).is_ok()
     }
@@ -261,7 +290,8 @@ impl Accounts {
 
     /// A device has listed some of its account's contacts. It hears of all of them; they hear of it unless they have before.
     pub(crate) fn listed(&mut self, party: Party, request: u64, response: Bytes, page: &Page, outbox: &mut Outbox) {
-        outbox.tell(party.link.shard, Peer::Deliver { link: party.link.link, in_reply_to: request, message: response });
+        outbox
+            .tell(party.link.seat(), Peer::Deliver { link: party.link.link, in_reply_to: request, message: response });
         let id = party.account;
         // A device that has gone may have asked before its account was forgotten here.
         if !self.account_mut(id).is_some_and(|account| account.has_link(party.link)) {
@@ -304,7 +334,7 @@ impl Accounts {
 impl Accounts {
     /// An account tells some of this shard's how it is, or wants to know how they are.
     pub(crate) fn hear(
-        &self,
+        &mut self,
         from: AccountId,
         to: &[AccountId],
         event: Option<&Bytes>,
@@ -313,13 +343,14 @@ impl Accounts {
     ) {
         let mut told = Vec::new();
         for id in to {
-            let Some(account) = self.account(*id) else { continue };
-            let Some(presence) = account.presence.as_ref().filter(|presence| presence.has(from)) else { continue };
-            if let Some(event) = event {
-                self.notify(*id, Devices::All, event, outbox);
-            }
+            let Some(account) = self.account_mut(*id) else { continue };
+            let Some(presence) = account.presence.as_mut().filter(|presence| presence.has(from)) else { continue };
+            presence.hear(from);
             if let Some(event) = wish.and_then(|_| presence.told.news(*id)) {
                 told.push((*id, event));
+            }
+            if let Some(event) = event {
+                self.notify(*id, Devices::All, event, outbox);
             }
         }
         if let Some(devices) = wish.filter(|_| !told.is_empty()) {
@@ -329,7 +360,15 @@ impl Accounts {
     }
 
     /// Contacts that are there answer an account that wanted to know.
-    pub(crate) fn hear_all(&self, to: AccountId, devices: Devices, told: &[(AccountId, Bytes)], outbox: &mut Outbox) {
+    pub(crate) fn hear_all(
+        &mut self,
+        to: AccountId,
+        devices: Devices,
+        told: &[(AccountId, Bytes)],
+        outbox: &mut Outbox,
+    ) {
+        let Some(presence) = self.account_mut(to).and_then(|account| account.presence.as_mut()) else { return };
+        told.iter().for_each(|(from, _)| presence.hear(*from));
         let Some(presence) = self.account(to).and_then(|account| account.presence.as_ref()) else { return };
         // Many small events in few messages.
         let mut events = BytesMut::new();
@@ -350,7 +389,7 @@ fn tell(from: AccountId, to: &[AccountId], event: Option<Bytes>, wish: Option<De
     if event.is_some() {
         outbox.counters.presence_told += to.len() as u64;
     }
-    for (shard, to) in outbox.by_home(to) {
-        outbox.tell(shard, Peer::Presence { from, to, event: event.clone(), wish });
+    for (home, to) in outbox.by_home(to) {
+        outbox.tell(home, Peer::Presence { from, to, event: event.clone(), wish });
     }
 }

@@ -1,7 +1,8 @@
 //! The relay table of a shard: which link owns which flow, and where its packets go.
 //!
-//! A flow id is generation, slot and shard, from high bits to low, so that the first ids are short and no id is given out
-//! twice in the life of a shard. Invariant: a flow's packets go to legs of its own call only, set by the call's home.
+//! A flow id is generation, slot, shard and the supernode's number, from high bits to low, so that the first ids are short and
+//! no id is given out twice in the life of a shard, or by two supernodes. The number stands there in groups of three bits, the
+//! lowest first, with a fourth that says that another follows: no number's code is the beginning of another's. Invariant: a flow's packets go to legs of its own call only, set by the call's home.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use ahoy_proto::{CallId, DeviceId};
 use smallvec::SmallVec;
 
 use crate::rate::{Bucket, Rate};
-use crate::{LinkId, Recipient, ShardId};
+use crate::{LinkId, Recipient, Seat, ShardId};
 
 /// What becomes of a voice datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,8 @@ const VOICE: Rate =
 pub(crate) struct Flow {
     pub(crate) call: CallId,
     pub(crate) device: DeviceId,
+    /// Whoever asked for it.
+    pub(crate) home: Seat,
     link: LinkId,
     bucket: Bucket,
     peers: Peers,
@@ -100,21 +103,24 @@ struct Slot {
 
 #[derive(Debug)]
 pub(crate) struct Relay {
-    shard: ShardId,
-    shard_bits: u32,
+    /// The low bits of all ids: shard and number.
+    low: u64,
+    low_bits: u32,
     slots: Vec<Slot>,
     /// Oldest first, so that generations grow evenly and ids stay short.
     free: VecDeque<u32>,
 }
 
 impl Relay {
-    pub(crate) fn new(shard: ShardId, shards: u16) -> Self {
+    pub(crate) fn new(shard: ShardId, shards: u16, number: u32) -> Self {
         let shard_bits = u32::from(shards).next_power_of_two().trailing_zeros();
-        Self { shard, shard_bits, slots: Vec::new(), free: VecDeque::new() }
+        let (number, number_bits) = number_code(number);
+        let low = u64::from(shard.0) << number_bits | number;
+        Self { low, low_bits: shard_bits + number_bits, slots: Vec::new(), free: VecDeque::new() }
     }
 
     /// A new flow, without peers yet. `None` when all slots are taken.
-    pub(crate) fn open(&mut self, link: LinkId, call: CallId, device: DeviceId) -> Option<FlowId> {
+    pub(crate) fn open(&mut self, link: LinkId, call: CallId, device: DeviceId, home: Seat) -> Option<FlowId> {
         let index = match self.free.pop_front() {
             Some(index) => index,
             None if self.slots.len() < 1 << SLOT_BITS => {
@@ -124,8 +130,17 @@ impl Relay {
             None => return None,
         };
         let slot = &mut self.slots[index as usize];
-        slot.flow = Some(Flow { call, device, link, bucket: Bucket::default(), peers: Peers::new() });
-        FlowId::new((slot.generation << SLOT_BITS | u64::from(index)) << self.shard_bits | u64::from(self.shard.0))
+        slot.flow = Some(Flow { call, device, home, link, bucket: Bucket::default(), peers: Peers::new() });
+        FlowId::new((slot.generation << SLOT_BITS | u64::from(index)) << self.low_bits | self.low)
+    }
+
+    pub(crate) fn flow(&self, flow: FlowId) -> Option<&Flow> {
+        self.slots[self.index_of(flow)?].flow.as_ref()
+    }
+
+    pub(crate) fn flow_mut(&mut self, flow: FlowId) -> Option<&mut Flow> {
+        let index = self.index_of(flow)?;
+        self.slots[index].flow.as_mut()
     }
 
     /// Ends a flow; its id never comes back.
@@ -171,10 +186,24 @@ impl Relay {
     #[inline]
     fn index_of(&self, id: FlowId) -> Option<usize> {
         let number = id.number();
-        let slot = number >> self.shard_bits;
+        let slot = number >> self.low_bits;
         let index = (slot & ((1 << SLOT_BITS) - 1)) as usize;
-        let here = number & ((1 << self.shard_bits) - 1) == u64::from(self.shard.0);
+        let here = number & ((1 << self.low_bits) - 1) == self.low;
         let current = self.slots.get(index)?.generation == slot >> SLOT_BITS;
         (here && current).then_some(index)
+    }
+}
+
+/// A supernode's number as it ends flow ids, and how many bits that takes: 4 for the first eight, 8 for 64, at most 44.
+fn number_code(number: u32) -> (u64, u32) {
+    let (mut rest, mut code, mut bits) = (number, 0, 0);
+    loop {
+        let more = u64::from(rest > 7);
+        code |= (u64::from(rest & 7) | more << 3) << bits;
+        bits += 4;
+        rest >>= 3;
+        if more == 0 {
+            return (code, bits);
+        }
     }
 }

@@ -108,7 +108,7 @@ impl Kind {
     pub(crate) fn of(body: Option<&Body>) -> Option<Self> {
         let Some(body) = body else { return Some(Self::Unknown) };
         Some(match body {
-            Body::Prove(_) => return None,
+            Body::Prove(_) | Body::JoinTrunk(_) => return None,
             Body::RenewSession(_) => Self::RenewSession,
             Body::CheckIn(_) => Self::CheckIn,
             Body::ListDevices(_) => Self::ListDevices,

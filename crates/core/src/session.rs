@@ -3,18 +3,19 @@
 //! Invariant: before proof nothing but `Prove` is read, and nothing is kept but one unfinished message of 4 KiB.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ahoy_proto::document::{self, Credential, DocumentError, Revocations};
+use ahoy_proto::document::{self, Credential, DocumentError, Revocations, Roster, SupernodeCertificate};
 use ahoy_proto::flow::FlowId;
 use ahoy_proto::frame::{Assembler, Deframer};
-use ahoy_proto::proof::proof_input;
-use ahoy_proto::{AccountId, DeviceId, NetworkId, UnixTime, limits, v1};
+use ahoy_proto::proof::{proof_input, trunk_input};
+use ahoy_proto::{AccountId, DeviceId, NetworkId, SupernodeId, TRUNK_VERSION, UnixTime, limits, v1};
 use ed25519_dalek::{Signature, VerifyingKey};
 use smallvec::SmallVec;
 
 use crate::rate::Buckets;
-use crate::{ExchangeConfig, Now};
+use crate::{ExchangeConfig, Lists, Now};
 
 /// Longest time between two looks at whether a credential has expired, because the wall clock may be set meanwhile: 100,000
 /// sessions cost 28 looks a second.
@@ -146,6 +147,8 @@ pub(crate) struct Online {
     pub(crate) standing: Standing,
     pub(crate) unanswered: SmallVec<[u64; 2]>,
     pub(crate) flows: SmallVec<[FlowId; 1]>,
+    /// [`Now::steady_ms`].
+    pub(crate) signed_in_ms: u64,
     pub(crate) buckets: Buckets,
     /// The long message that is under way.
     pub(crate) long: Option<Box<Assembler>>,
@@ -216,6 +219,35 @@ impl Proving {
         key.verify_strict(&input, &signature).map_err(|_| Violation::ProofInvalid)?;
         Ok(credential)
     }
+
+    /// Checks whether another supernode of the fleet has dialled: version, certificate, roster, signature.
+    pub(crate) fn verify_trunk(
+        &self,
+        join: &v1::JoinTrunk,
+        config: &ExchangeConfig,
+        authority: &Authority,
+        now: UnixTime,
+    ) -> Result<SupernodeId, Violation> {
+        if join.version != TRUNK_VERSION {
+            return Err(Violation::VersionTooOld);
+        }
+        let dialler = authority.verify_supernode(&join.certificate, config.network, now)?;
+        let exporter = self.exporter.as_ref().filter(|_| dialler.supernode != config.supernode);
+        let exporter = exporter.ok_or(Violation::ProofInvalid)?;
+        let key = dialler.confirmation.jwk.verifying_key().ok_or(Violation::ProofInvalid)?;
+        let signature = Signature::from_slice(&join.signature).map_err(|_| Violation::ProofInvalid)?;
+        let (own, theirs) = (config.supernode, dialler.supernode);
+        let input = trunk_input(config.network, own, theirs, join.incarnation, &self.nonce, exporter);
+        key.verify_strict(&input, &signature).map_err(|_| Violation::ProofInvalid)?;
+        Ok(dialler.supernode)
+    }
+}
+
+impl ExchangeConfig {
+    pub(crate) fn trunk_joined(&self) -> v1::TrunkJoined {
+        let shards = self.shards.into();
+        v1::TrunkJoined { version: TRUNK_VERSION, incarnation: self.incarnation, shards }
+    }
 }
 
 /// What the authority last said: which keys sign credentials, and which credentials are void.
@@ -224,6 +256,9 @@ pub(crate) struct Authority {
     pub(crate) signing_keys: Vec<VerifyingKey>,
     pub(crate) revoked: Revoked,
     pub(crate) roster_serial: u64,
+    /// This supernode's own.
+    pub(crate) certificate: String,
+    roster: Option<Arc<Roster>>,
 }
 
 impl Authority {
@@ -234,6 +269,36 @@ impl Authority {
             return Err(Violation::CredentialRevoked);
         }
         Ok(credential)
+    }
+
+    /// Checks a supernode's certificate: signature, network, dates, and that the roster lists it with this key.
+    pub(crate) fn verify_supernode(
+        &self,
+        token: &str,
+        network: NetworkId,
+        now: UnixTime,
+    ) -> Result<SupernodeCertificate, Violation> {
+        let certificate: SupernodeCertificate = document::verify(token, &self.signing_keys, network, now)?;
+        let key = &certificate.confirmation.jwk;
+        let listed = self.roster.iter().flat_map(|roster| &roster.supernodes).any(|entry| {
+            (entry.supernode, &entry.key) == (certificate.supernode, key)
+                && SupernodeId::of_roster_key(key.bytes()) == entry.supernode
+        });
+        if listed { Ok(certificate) } else { Err(Violation::CredentialRevoked) }
+    }
+
+    /// Takes over what the authority has signed; says whether the revocation list may void sessions.
+    pub(crate) fn set(&mut self, lists: Lists) -> bool {
+        let Lists { signing_keys, revocations, roster, certificate } = lists;
+        self.signing_keys = signing_keys;
+        self.certificate = certificate;
+        self.roster_serial = roster.serial;
+        self.roster = Some(roster);
+        let newer = revocations.serial >= self.revoked.serial;
+        if newer {
+            self.revoked = Revoked::new(&revocations);
+        }
+        newer
     }
 }
 

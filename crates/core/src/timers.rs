@@ -22,6 +22,10 @@ pub enum Timer {
     CallToken,
     /// When an account has learnt no name for an hour.
     Names,
+    /// When contacts whose home has died have had their time to be heard of again.
+    Doubt,
+    /// When flows whose call has lost its home have had their time to be attached again.
+    Orphans,
 }
 
 /// A timer and what it is set for.
@@ -33,6 +37,7 @@ pub(crate) enum Due {
     LegReturn(CallId, u8),
     CallToken(CallId),
     Names(AccountId),
+    Orphans,
 }
 
 impl Due {
@@ -44,6 +49,7 @@ impl Due {
             Self::LegReturn(..) => Timer::LegReturn,
             Self::CallToken(_) => Timer::CallToken,
             Self::Names(_) => Timer::Names,
+            Self::Orphans => Timer::Orphans,
         }
     }
 }

@@ -38,5 +38,8 @@ pub use time::UnixTime;
 /// The protocol version that this crate speaks.
 pub const VERSION: u32 = 1;
 
+/// The version of what supernodes say to each other. Those of one fleet speak the same or the next one.
+pub const TRUNK_VERSION: u32 = 1;
+
 /// ALPN of a native QUIC link.
 pub const ALPN: &[u8] = b"ahoy/1";

@@ -14,6 +14,9 @@ pub const MESSAGE_MAX: usize = 64 * 1024;
 /// devices are 2,048 leaves at about 500 bytes, once in the GroupInfo and once in the Welcome: 2 MiB; and an eighth for the rest.
 pub const LARGE_MESSAGE_MAX: usize = 9 * 256 * 1024;
 
+/// Longest message on a trunk, in bytes: a large one, and what says for whom it is: 256 accounts and their devices.
+pub const TRUNK_MESSAGE_MAX: usize = LARGE_MESSAGE_MAX + 64 * 1024;
+
 /// Bytes of unfinished large messages that one shard holds for all its links: a hundred of the largest kind.
 pub const LARGE_MESSAGES_SHARD_MAX: usize = 100 * LARGE_MESSAGE_MAX;
 
