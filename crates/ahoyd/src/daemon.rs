@@ -74,6 +74,7 @@ pub(crate) fn authority_config(config: &Config, keys: &Keys, rate_limits: RateLi
         addresses: config.public_addresses(),
         region: config.region.clone(),
         weight: WEIGHT,
+        number: 0,
     };
     AuthorityConfig {
         name: config.network_name().to_owned(),
@@ -189,6 +190,7 @@ fn supernode_config(config: &Config, keys: &Keys, store: Store) -> SupernodeConf
     SupernodeConfig {
         network: keys.network(),
         roster_key: keys.roster_key().clone(),
+        number: 0,
         listen: config.listen.iter().copied().map(Into::into).collect(),
         shards: Some(shards),
         call_token_key: keys.call_token_key().clone(),
@@ -215,8 +217,9 @@ fn credential_keys(
 ) -> CredentialKeys {
     CredentialKeys {
         signing_keys: signing_keys.to_vec(),
-        revocations: revocations.borrow().document.clone(),
-        roster_serial: roster.borrow().document.serial,
+        revocations: Arc::new(revocations.borrow().document.clone()),
+        roster: Arc::new(roster.borrow().document.clone()),
+        certificate: String::new(),
     }
 }
 

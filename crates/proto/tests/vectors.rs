@@ -90,6 +90,7 @@ fn documents_are_compact_jws() {
             addresses: vec!["127.0.0.1:8080".into(), "[::1]:8080".into()],
             region: "local".into(),
             weight: 100,
+            number: 0,
         }],
         key_log: KeyLogHead { length: 3, head: [0x11; 32] },
         issued_at: UnixTime(1_800_000_000),

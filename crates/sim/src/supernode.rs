@@ -1,14 +1,16 @@
 //! The supernode: the shell that a real one is around its exchanges, with its store and the ways between its shards.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahoy_core::testing::MemoryStore;
 use ahoy_core::{
-    Answer, Exchange, ExchangeConfig, Forward, LinkId, Output, PeerMessage, Question, Recipient, ShardId, StoreError,
+    Answer, Exchange, ExchangeConfig, Forward, LinkId, Lists, Output, PeerMessage, Question, Recipient, ShardId,
+    StoreError,
 };
 use ahoy_proto::call_token::CallTokenKey;
-use ahoy_proto::document::Revocations;
+use ahoy_proto::document::{KeyLogHead, Revocations, Roster};
 use ahoy_proto::flow::FlowId;
 use ahoy_proto::frame::Deframer;
 use ahoy_proto::v1::supernode_message::Body;
@@ -30,6 +32,20 @@ pub(crate) const SUPERNODE: SupernodeId = SupernodeId([2; 16]);
 /// The key that all credentials of the world are signed with.
 pub(crate) fn authority_key() -> SigningKey {
     SigningKey::from_bytes(&[200; 32])
+}
+
+/// What the authority of the world has signed.
+fn lists() -> Lists {
+    let issued_at = UnixTime(START_MS / 1000);
+    let expires = issued_at.plus(limits::ROSTER_LIFE);
+    let (devices, accounts, supernodes) = (Vec::new(), Vec::new(), Vec::new());
+    let key_log = KeyLogHead { length: 0, head: [0; 32] };
+    Lists {
+        signing_keys: vec![authority_key().verifying_key()],
+        revocations: Arc::new(Revocations { network: NETWORK, serial: 1, devices, accounts, issued_at, expires }),
+        roster: Arc::new(Roster { network: NETWORK, serial: 1, supernodes, key_log, issued_at, expires }),
+        certificate: String::new(),
+    }
 }
 
 #[derive(Debug)]
@@ -89,20 +105,15 @@ impl World {
         let finding = self.promises.check(&self.supernode.store);
         self.note(finding);
         let (shards, now) = (self.plan.shards, self.agenda.now());
-        let revocations = Revocations {
-            network: NETWORK,
-            serial: 1,
-            devices: Vec::new(),
-            accounts: Vec::new(),
-            issued_at: UnixTime(START_MS / 1000),
-            expires: UnixTime(START_MS / 1000).plus(limits::ROSTER_LIFE),
-        };
         self.supernode.life += 1;
         self.supernode.backup = self.supernode.store.clone();
         for shard in 0..shards {
             let config = ExchangeConfig {
                 network: NETWORK,
                 supernode: SUPERNODE,
+                number: 0,
+                incarnation: self.supernode.life,
+                started: now,
                 shard: ShardId(shard),
                 shards,
                 call_token_key: CallTokenKey::new([201; 32]),
@@ -114,7 +125,7 @@ impl World {
             let mut seed = [0; 32];
             self.rng.fill_bytes(&mut seed);
             let mut exchange = Exchange::new(config, seed);
-            exchange.handle_keys(vec![authority_key().verifying_key()], &revocations, 1, now);
+            exchange.handle_lists(lists(), now);
             self.supernode.shards.push(exchange);
         }
         self.supernode.wakes = vec![None; usize::from(shards)];
@@ -365,6 +376,7 @@ impl World {
                     let pause = between(Duration::ZERO, Duration::from_millis(2), &mut self.rng);
                     self.agenda.after(pause, Happening::Trunk { life, from: shard, to });
                 }
+                Output::Trunk { .. } | Output::Joined { .. } => unreachable!("there is one supernode"),
                 Output::Idle { wake } => {
                     let set = &mut self.supernode.wakes[usize::from(shard.0)];
                     if let Some((at, _)) = wake.filter(|(at, _)| set.is_none_or(|set| *at < set)) {

@@ -234,6 +234,7 @@ fn the_roster_serial_moves_only_with_the_roster() {
         addresses: vec!["localhost:443".to_owned()],
         region: String::new(),
         weight,
+        number: 0,
     };
     let set =
         |weights: &[u32]| world.run(SetRoster { supernodes: weights.iter().copied().map(entry).collect() }).unwrap();

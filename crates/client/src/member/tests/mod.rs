@@ -14,12 +14,13 @@ mod scripted;
 mod sign_in;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ahoy_core::testing::{MemoryStore, origin};
-use ahoy_core::{Exchange, ExchangeConfig, LinkId, Now, ShardId};
+use ahoy_core::{Exchange, ExchangeConfig, LinkId, Lists, Now, ShardId};
 use ahoy_proto::call_token::CallTokenKey;
-use ahoy_proto::document::{self, Confirmation, Credential, Jwk, Revocations};
+use ahoy_proto::document::{self, Confirmation, Credential, Jwk, KeyLogHead, Revocations, Roster};
 use ahoy_proto::frame::{self, Deframer};
 use ahoy_proto::request_key::{self, RequestSecret};
 use ahoy_proto::{AccountId, CallId, DeviceId, Name, NetworkId, SupernodeId, UnixTime, binding, limits, v1};
@@ -364,6 +365,9 @@ impl World {
                     self.exchange.handle_answer(query, Ok(answer), self.now);
                 }
                 ahoy_core::Output::Tell { .. } => panic!("there is one shard"),
+                ahoy_core::Output::Trunk { .. } | ahoy_core::Output::Joined { .. } => {
+                    panic!("there is one supernode")
+                }
             }
             busy = true;
         }
@@ -445,6 +449,9 @@ fn exchange(now: Now, seed: u8) -> Exchange {
     let config = ExchangeConfig {
         network: NETWORK,
         supernode: SUPERNODE,
+        number: 0,
+        incarnation: 1,
+        started: now,
         shard: ShardId(0),
         shards: 1,
         call_token_key: CallTokenKey::new([9; 32]),
@@ -453,16 +460,17 @@ fn exchange(now: Now, seed: u8) -> Exchange {
         half_open_max: 50,
         calls_max: 50,
     };
-    let revocations = Revocations {
-        network: NETWORK,
-        serial: 1,
-        devices: vec![],
-        accounts: vec![],
-        issued_at: UnixTime(START),
-        expires: UnixTime(START + 1000),
+    let (issued_at, expires) = (UnixTime(START), UnixTime(START + 1000));
+    let (devices, accounts, supernodes) = (vec![], vec![], vec![]);
+    let key_log = KeyLogHead { length: 0, head: [0; 32] };
+    let lists = Lists {
+        signing_keys: vec![authority_key().verifying_key()],
+        revocations: Arc::new(Revocations { network: NETWORK, serial: 1, devices, accounts, issued_at, expires }),
+        roster: Arc::new(Roster { network: NETWORK, serial: 1, supernodes, key_log, issued_at, expires }),
+        certificate: String::new(),
     };
     let mut exchange = Exchange::new(config, [seed; 32]);
-    exchange.handle_keys(vec![authority_key().verifying_key()], &revocations, 1, now);
+    exchange.handle_lists(lists, now);
     exchange
 }
 

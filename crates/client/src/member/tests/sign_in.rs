@@ -3,7 +3,13 @@
 use super::*;
 
 fn challenge() -> v1::Challenge {
-    v1::Challenge { nonce: some_bytes(32), time_ms: START * 1000, supernode: SUPERNODE.to_bytes(), minimum_version: 1 }
+    v1::Challenge {
+        nonce: some_bytes(32),
+        time_ms: START * 1000,
+        supernode: SUPERNODE.to_bytes(),
+        minimum_version: 1,
+        certificate: String::new(),
+    }
 }
 
 fn takes(challenge: v1::Challenge, clock_ms: u64) -> Result<SignInStep, SignInError> {
