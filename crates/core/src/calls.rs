@@ -299,11 +299,12 @@ impl Calls {
         outbox.open_flow(id, party);
     }
 
-    /// The fleet has changed. Calls stay where they are; legs and devices of supernodes that are gone have lost their links. When
-    /// this supernode drains, its calls are taken up again at their new homes, while their voice goes on.
+    /// The fleet has changed. Legs and devices of supernodes that are gone have lost their links. Calls stay where they are, unless
+    /// this supernode drains, or one has a leg that is away: two supernodes that had lost each other may both have it. Then it is
+    /// taken up again where all agree that it is at home, while its voice goes on.
     pub(crate) fn fleet_changed(&mut self, before: &Fleet, now: Now, outbox: &mut Outbox) {
         if outbox.fleet().node(Node::OWN).is_some_and(|own| own.weight == 0) && outbox.fleet().nodes().len() > 1 {
-            return self.hand_over(outbox);
+            return self.hand_over(|_| true, outbox);
         }
         let alive = |link: Recipient, outbox: &Outbox| outbox.fleet().node(link.node).is_some();
         let mut lost = Vec::new();
@@ -319,12 +320,14 @@ impl Calls {
         for (id, device, link) in lost {
             self.link_lost(id, device, link, now, outbox);
         }
+        self.hand_over(Call::has_leg_away, outbox);
     }
 
-    /// Lets go of calls, so that they are taken up again elsewhere.
-    fn hand_over(&mut self, outbox: &mut Outbox) {
-        let calls: Vec<_> =
-            self.calls.keys().copied().filter(|id| outbox.fleet().home_of_call(*id).node != Node::OWN).collect();
+    /// Lets go of such calls that are at home elsewhere, so that they are taken up again there.
+    fn hand_over(&mut self, which: impl Fn(&Call) -> bool, outbox: &mut Outbox) {
+        let elsewhere = |id: CallId| outbox.fleet().home_of_call(id).node != Node::OWN;
+        let calls = self.calls.iter().filter(|(id, call)| which(call) && elsewhere(**id));
+        let calls: Vec<_> = calls.map(|(id, _)| *id).collect();
         for id in calls {
             let Some(call) = self.calls.remove(&id) else { continue };
             for (index, leg) in call.legs.iter().enumerate() {
@@ -332,7 +335,7 @@ impl Calls {
                     self.timers.clear(until, Due::LegReturn(id, index as u8));
                 }
                 if let Some(link) = leg.link() {
-                    outbox.tell(link.seat(), Peer::Resync { link: link.link });
+                    outbox.tell(link.seat(), Peer::LetGo { call: id, link: link.link });
                 }
             }
             match &call.phase {
@@ -530,6 +533,10 @@ impl Call {
     /// Which leg is this device's.
     fn place_of(&self, party: Party) -> Option<usize> {
         self.legs.iter().position(|leg| (leg.account, leg.device) == (party.account, party.device))
+    }
+
+    fn has_leg_away(&self) -> bool {
+        self.legs.iter().any(|leg| matches!(leg.attachment, Attachment::Away { .. }))
     }
 
     fn incoming(&self, id: CallId) -> Bytes {

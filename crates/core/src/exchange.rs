@@ -373,7 +373,7 @@ impl Exchange {
             Peer::OpenFlow { call, device, link, home } => links.open_flow(call, device, link, home, relay, outbox),
             Peer::SetPeers { flow, peers } => relay.set_peers(flow, peers),
             Peer::CloseFlow { link, flow } => links.close_flow(link, flow, relay),
-            Peer::Resync { link } => links.resync(link, Duration::ZERO, outbox),
+            Peer::LetGo { call, link } => links.let_go(call, link, now, relay, outbox),
         }
     }
 }

@@ -413,10 +413,8 @@ impl Links {
             }
             resync.extend(spread.map(|spread| (*link, spread)));
         }
-        if orphans && self.orphans_until.is_none() {
-            let until = now.instant + limits::LEG_RETURN;
-            self.orphans_until = Some(until);
-            self.timers.set(until, Due::Orphans);
+        if orphans {
+            self.expect_orphans(now);
         }
         for (link, spread) in resync {
             self.resync(link, spread, outbox);
@@ -429,6 +427,32 @@ impl Links {
             };
             outbox.send(link, framed(0, Body::GoAway(away)));
         }
+    }
+
+    /// The home of a call lets go of it. Its voice goes on until the leg is attached anew.
+    pub(crate) fn let_go(&mut self, call: CallId, link: LinkId, now: Now, relay: &mut Relay, outbox: &mut Outbox) {
+        let Some(online) = self.online_mut(link) else { return };
+        let mut orphans = false;
+        for flow in &online.flows {
+            if let Some(flow) = relay.flow_mut(*flow).filter(|flow| flow.call == call) {
+                flow.home.node = Node::NOWHERE;
+                orphans = true;
+            }
+        }
+        if orphans {
+            self.expect_orphans(now);
+        }
+        self.resync(link, Duration::ZERO, outbox);
+    }
+
+    /// Flows without a home go on for as long as a leg may take to return.
+    fn expect_orphans(&mut self, now: Now) {
+        if let Some(until) = self.orphans_until {
+            self.timers.clear(until, Due::Orphans);
+        }
+        let until = now.instant + limits::LEG_RETURN;
+        self.orphans_until = Some(until);
+        self.timers.set(until, Due::Orphans);
     }
 
     /// What spoke for a session is gone: requests that wait there are refused, and the client tells everything anew.

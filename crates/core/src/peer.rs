@@ -179,8 +179,9 @@ pub(crate) enum Peer {
         link: LinkId,
         flow: FlowId,
     },
-    /// The home of a call of the link goes.
-    Resync {
+    /// The home of a call lets go of it: the link's device is to attach anew.
+    LetGo {
+        call: CallId,
         link: LinkId,
     },
 }

@@ -148,7 +148,10 @@ impl Encoder<'_> {
             }
             Peer::SetPeers { flow, peers } => Body::SetPeers(self.flow(None, there(LinkId(0)), Some(flow), &peers)),
             Peer::CloseFlow { link, flow } => Body::CloseFlow(self.flow(None, there(link), Some(flow), &[])),
-            Peer::Resync { link } => Body::Resync(link.0),
+            Peer::LetGo { call, link } => {
+                let call = call.to_bytes();
+                Body::Resync(v1::TrunkFlow { call, ..self.flow(None, there(link), None, &[]) })
+            }
             // All others have been dealt with above.
             _ => Body::GiveWay(Bytes::new()),
         }
@@ -383,7 +386,7 @@ impl Decoder<'_> {
                 Peer::SetPeers { flow: flow_id(flow.flow)?, peers }
             }
             Body::CloseFlow(flow) => Peer::CloseFlow { flow: flow_id(flow.flow)?, link: LinkId(flow.link?.link) },
-            Body::Resync(link) => Peer::Resync { link: LinkId(link) },
+            Body::Resync(flow) => Peer::LetGo { call: call(&flow.call)?, link: LinkId(flow.link?.link) },
             // All others have been dealt with above.
             _ => return None,
         })

@@ -58,8 +58,21 @@ pub(crate) enum Happening {
     },
     Accident,
     StoreRecovers,
-    SupernodeStarts,
-    SupernodeDies,
+    /// Of the fleet, by its place.
+    SupernodeStarts(usize),
+    SupernodeDies(usize),
+    /// A supernode sees who lives now.
+    SeesFleet {
+        supernode: usize,
+        life: u64,
+    },
+    /// The trunk between two supernodes is there again.
+    TrunkReturns(usize, usize),
+    /// A device tells everything anew, on the link that it has.
+    Resync {
+        device: usize,
+        link: LinkId,
+    },
     DeviceStarts {
         device: usize,
     },

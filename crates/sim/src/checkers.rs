@@ -72,8 +72,9 @@ impl Sessions {
         }
     }
 
-    pub(crate) fn close_all(&mut self) {
-        *self = Self::default();
+    pub(crate) fn close_where(&mut self, gone: impl Fn(LinkId) -> bool) {
+        let links: Vec<_> = self.of_link.keys().copied().filter(|link| gone(*link)).collect();
+        links.into_iter().for_each(|link| self.close(link));
     }
 
     /// To be asked when no message between shards is under way.

@@ -8,6 +8,7 @@ use ahoy_core::LinkId;
 use ahoy_proto::document::{self, Confirmation, Credential, Jwk};
 use ahoy_proto::flow::FlowId;
 use ahoy_proto::frame::{self, Deframer};
+use ahoy_proto::placement::{self, Candidate};
 use ahoy_proto::request_key::RequestSecret;
 use ahoy_proto::{AccountId, CallId, DeviceId, Name, UnixTime, binding, limits, v1};
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use crate::calls::Act;
 use crate::checkers::{Checker, Finding};
 use crate::history::History;
 use crate::network::{Way, between, one_way};
-use crate::supernode::{NETWORK, SUPERNODE, authority_key};
+use crate::supernode::{NETWORK, authority_key, supernode_id};
 use crate::world::World;
 
 #[derive(Debug)]
@@ -187,21 +188,45 @@ impl World {
         if this.life != life || this.link.is_some() || !this.runs() {
             return;
         }
-        if !self.supernode.is_up() {
+        let Some(supernode) = self.choose_supernode(device) else {
             return self.dial_soon(device, Duration::from_millis(100));
-        }
+        };
         let now = self.agenda.now().instant;
-        let shard = self.supernode.any_shard(&mut self.rng);
-        let id = self.network.dial(device, shard, self.supernode.life, now);
+        let shard = self.fleet.any_shard_of(supernode, &mut self.rng);
+        let id = self.network.dial(device, shard, self.fleet.life_of(shard), now);
         let agent = "sim/1".to_owned();
         let this = &mut self.devices[device];
-        let sign_in = SignIn::new(&this.identity, this.credential.clone(), SUPERNODE, None, agent);
+        let sign_in = SignIn::new(&this.identity, this.credential.clone(), supernode_id(supernode), None, agent);
         self.chronicle(&format!("device {device} dials link {}", id.0));
         let this = &mut self.devices[device];
         this.link = Some(DeviceLink { id, deframer: Deframer::default(), phase: Phase::SigningIn(Box::new(sign_in)) });
         // A handshake is a round trip and a half.
         let handshake = one_way(&self.plan, &mut self.rng) * 3;
         self.agenda.after(handshake, Happening::LinkUp(id));
+    }
+
+    /// Mostly the one that its account is at home on, if that lives.
+    fn choose_supernode(&mut self, device: usize) -> Option<usize> {
+        let up = self.fleet.up();
+        let candidates: Vec<_> = up.iter().map(|up| Candidate { supernode: supernode_id(*up), weight: 1 }).collect();
+        let best = placement::best(&self.devices[device].identity.account.0, &candidates)?;
+        let other = self.rng.random_bool(0.3);
+        Some(if other { up[self.rng.random_range(0..up.len())] } else { up[best] })
+    }
+
+    /// The device tells everything anew, as after signing in.
+    pub(crate) fn resync(&mut self, device: usize, link: LinkId) {
+        let now = self.agenda.now().instant;
+        let this = &mut self.devices[device];
+        if !this.is_online() || this.link.as_ref().is_none_or(|current| current.id != link) {
+            return;
+        }
+        if let Some(member) = &mut this.member {
+            member.handle_session_down(now);
+            member.handle_session_up(now);
+        }
+        self.chronicle(&format!("device {device} tells everything anew"));
+        self.drain_member(device);
     }
 
     /// The device gives a link up and dials again.
@@ -282,6 +307,11 @@ impl World {
                 Err(_) => self.device_loses(id),
             },
             Phase::Online => {
+                if let Some(v1::supernode_message::Body::Resync(resync)) = &message.body {
+                    let pause = Duration::from_millis(resync.spread_ms.into()).mul_f64(self.rng.random());
+                    self.agenda.after(pause, Happening::Resync { device, link: id });
+                    return Ok(());
+                }
                 if let Some(member) = &mut this.member {
                     member.handle_message(message, now.instant);
                 }

@@ -13,7 +13,7 @@ use crate::plan::Plan;
 pub(crate) struct Link {
     pub(crate) shard: ShardId,
     pub(crate) device: usize,
-    /// Which life of the supernode it leads to.
+    /// Which life of its supernode it leads to.
     pub(crate) life: u64,
     /// Whether anything still arrives.
     pub(crate) carries: bool,

@@ -10,7 +10,9 @@ use rand_chacha::ChaCha20Rng;
 pub struct Plan {
     /// Everything random comes from it.
     pub seed: u64,
-    /// Shards of the supernode.
+    /// Supernodes of the fleet.
+    pub supernodes: u16,
+    /// Shards of each.
     pub shards: u16,
     /// Accounts; the first has two devices, the others one each.
     pub people: usize,
@@ -61,6 +63,7 @@ impl Plan {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         Self {
             seed,
+            supernodes: [1, 1, 2, 3][rng.random_range(0..4)],
             shards: rng.random_range(1..=3),
             people: rng.random_range(2..=4),
             loss: [0.0, 0.02, 0.1, 0.2][rng.random_range(0..4)],

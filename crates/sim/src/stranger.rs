@@ -42,8 +42,7 @@ impl World {
         let account = self.devices[0].identity.account;
         let stranger = self.devices.iter().find(|device| device.is_stranger);
         let stranger = stranger.map_or_else(Bytes::new, |device| device.identity.account.to_bytes());
-        let conversation =
-            self.supernode.store.conversations(account).first().map_or_else(Bytes::new, |id| id.to_bytes());
+        let conversation = self.fleet.store.conversations(account).first().map_or_else(Bytes::new, |id| id.to_bytes());
         let call_token = self.flows.tokens().next_back().cloned().unwrap_or_default();
         match self.rng.random_range(0..16) {
             0 => Body::AnswerCall(v1::AnswerCall { call, leg, sealed }),

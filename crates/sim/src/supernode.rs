@@ -1,13 +1,13 @@
-//! The supernode: the shell that a real one is around its exchanges, with its store and the ways between its shards.
+//! The fleet: the shell that a real supernode is around its exchanges, the store, the ways between shards and between supernodes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahoy_core::testing::MemoryStore;
 use ahoy_core::{
-    Answer, Exchange, ExchangeConfig, Forward, LinkId, Lists, Output, PeerMessage, Question, Recipient, ShardId,
-    StoreError,
+    Answer, Exchange, ExchangeConfig, FleetNode, Forward, LinkId, Lists, Node, Output, PeerMessage, Question,
+    Recipient, Seat, ShardId, StoreError,
 };
 use ahoy_proto::call_token::CallTokenKey;
 use ahoy_proto::document::{KeyLogHead, Revocations, Roster};
@@ -23,11 +23,10 @@ use rand::{Rng, RngExt};
 use crate::agenda::{Happening, START_MS};
 use crate::checkers::{Checker, Finding};
 use crate::network::{Way, between, one_way};
-use crate::plan::Fault;
+use crate::plan::{Fault, Plan};
 use crate::world::World;
 
 pub(crate) const NETWORK: NetworkId = NetworkId([1; 16]);
-pub(crate) const SUPERNODE: SupernodeId = SupernodeId([2; 16]);
 
 /// The key that all credentials of the world are signed with.
 pub(crate) fn authority_key() -> SigningKey {
@@ -48,73 +47,149 @@ fn lists() -> Lists {
     }
 }
 
+/// The fleet and its store. Shards are counted through: those of the first supernode, then those of the next.
 #[derive(Debug)]
-pub(crate) struct Supernode {
-    /// Counts the lives of its process.
-    pub(crate) life: u64,
-    /// Empty while its process is not there.
-    pub(crate) shards: Vec<Exchange>,
-    wakes: Vec<Option<Instant>>,
-    trunks: BTreeMap<(ShardId, ShardId), VecDeque<PeerMessage>>,
-    trunk_until: Option<Instant>,
+pub(crate) struct Fleet {
+    supernodes: Vec<Supernode>,
+    shards_of_each: u16,
+    exchanges: BTreeMap<ShardId, Exchange>,
+    wakes: BTreeMap<ShardId, Instant>,
+    trunks: BTreeMap<(ShardId, ShardId), VecDeque<Said>>,
+    /// Pairs of supernodes that can't reach each other now.
+    cut: BTreeSet<(usize, usize)>,
+    /// Changes that some supernode has not seen yet.
+    unseen: usize,
     pub(crate) store: MemoryStore,
     pub(crate) store_fails: bool,
     store_until: Option<Instant>,
-    /// Questions of this life on their way.
-    questions: usize,
+    /// Questions of those that live, on their way.
+    questions: BTreeMap<ShardId, usize>,
     /// The store as it was at the last start.
     backup: MemoryStore,
 }
 
-impl Supernode {
-    pub(crate) fn new(store: MemoryStore) -> Self {
+#[derive(Debug, Default)]
+struct Supernode {
+    /// Counts the lives of its process and the deaths between them; 0: it has not started yet.
+    life: u64,
+    is_up: bool,
+    /// Whom it sees, and in which life.
+    sees: BTreeMap<usize, u64>,
+}
+
+/// What one shard says to another.
+#[derive(Debug)]
+enum Said {
+    Here(PeerMessage),
+    There(v1::TrunkMessage),
+}
+
+impl Fleet {
+    pub(crate) fn new(store: MemoryStore, plan: &Plan) -> Self {
         Self {
-            life: 0,
-            shards: Vec::new(),
-            wakes: Vec::new(),
+            supernodes: (0..plan.supernodes).map(|_| Supernode::default()).collect(),
+            shards_of_each: plan.shards,
+            exchanges: BTreeMap::new(),
+            wakes: BTreeMap::new(),
             trunks: BTreeMap::new(),
-            trunk_until: None,
+            cut: BTreeSet::new(),
+            unseen: 0,
             backup: store.clone(),
             store,
             store_fails: false,
             store_until: None,
-            questions: 0,
+            questions: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn is_up(&self) -> bool {
-        !self.shards.is_empty()
+    pub(crate) fn len(&self) -> usize {
+        self.supernodes.len()
     }
 
-    pub(crate) fn any_shard(&self, rng: &mut impl Rng) -> ShardId {
-        ShardId(rng.random_range(0..self.shards.len() as u16))
+    pub(crate) fn is_up(&self, supernode: usize) -> bool {
+        self.supernodes[supernode].is_up
     }
 
-    /// Whether all shards have heard everything that was said to them.
+    /// Those that live.
+    pub(crate) fn up(&self) -> Vec<usize> {
+        (0..self.len()).filter(|supernode| self.is_up(*supernode)).collect()
+    }
+
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = (ShardId, &Exchange)> {
+        self.exchanges.iter().map(|(shard, exchange)| (*shard, exchange))
+    }
+
+    pub(crate) fn supernode_of(&self, shard: ShardId) -> usize {
+        usize::from(shard.0 / self.shards_of_each)
+    }
+
+    /// The present life of a shard's supernode.
+    pub(crate) fn life_of(&self, shard: ShardId) -> u64 {
+        self.supernodes[self.supernode_of(shard)].life
+    }
+
+    pub(crate) fn any_shard_of(&self, supernode: usize, rng: &mut impl Rng) -> ShardId {
+        self.shard(supernode, rng.random_range(0..self.shards_of_each))
+    }
+
+    fn shard(&self, supernode: usize, number: u16) -> ShardId {
+        ShardId(supernode as u16 * self.shards_of_each + number)
+    }
+
+    fn shards_of(&self, supernode: usize) -> impl Iterator<Item = ShardId> + use<> {
+        let first = supernode as u16 * self.shards_of_each;
+        (first..first + self.shards_of_each).map(ShardId)
+    }
+
+    /// How a supernode calls a life of another.
+    fn node(&self, seer: usize, seen: usize, life: u64) -> Node {
+        if seer == seen { Node::OWN } else { Node(1 + seen as u32 + self.len() as u32 * life as u32) }
+    }
+
+    fn is_cut(&self, one: usize, other: usize) -> bool {
+        self.cut.contains(&(one.min(other), one.max(other)))
+    }
+
+    /// Whether all shards have heard everything that was said to them, and see who lives.
     pub(crate) fn is_settled(&self) -> bool {
-        self.trunks.values().all(VecDeque::is_empty)
+        self.trunks.values().all(VecDeque::is_empty) && self.unseen == 0 && self.cut.is_empty()
+    }
+
+    fn forget_trunks_of(&mut self, supernode: usize) {
+        let each = self.shards_of_each;
+        let of = |shard: &ShardId| usize::from(shard.0 / each) == supernode;
+        self.trunks.retain(|(from, to), _| !of(from) && !of(to));
     }
 }
 
-/// Its life.
+/// The id of a supernode of the fleet.
+pub(crate) fn supernode_id(supernode: usize) -> SupernodeId {
+    SupernodeId([2 + supernode as u8; 16])
+}
+
+/// Their lives.
 impl World {
-    pub(crate) fn supernode_starts(&mut self) {
-        if self.supernode.is_up() {
+    pub(crate) fn supernode_starts(&mut self, supernode: usize) {
+        if self.fleet.is_up(supernode) {
             return;
         }
-        let finding = self.promises.check(&self.supernode.store);
+        let finding = self.promises.check(&self.fleet.store);
         self.note(finding);
-        let (shards, now) = (self.plan.shards, self.agenda.now());
-        self.supernode.life += 1;
-        self.supernode.backup = self.supernode.store.clone();
-        for shard in 0..shards {
+        let now = self.agenda.now();
+        let this = &mut self.fleet.supernodes[supernode];
+        this.life += 1;
+        (this.is_up, this.sees) = (true, BTreeMap::new());
+        let life = this.life;
+        self.fleet.backup = self.fleet.store.clone();
+        let shards = self.plan.shards;
+        for number in 0..shards {
             let config = ExchangeConfig {
                 network: NETWORK,
-                supernode: SUPERNODE,
-                number: 0,
-                incarnation: self.supernode.life,
+                supernode: supernode_id(supernode),
+                number: supernode as u32,
+                incarnation: life,
                 started: now,
-                shard: ShardId(shard),
+                shard: ShardId(number),
                 shards,
                 call_token_key: CallTokenKey::new([201; 32]),
                 minimum_version: 1,
@@ -126,44 +201,143 @@ impl World {
             self.rng.fill_bytes(&mut seed);
             let mut exchange = Exchange::new(config, seed);
             exchange.handle_lists(lists(), now);
-            self.supernode.shards.push(exchange);
+            let shard = self.fleet.shard(supernode, number);
+            self.fleet.exchanges.insert(shard, exchange);
         }
-        self.supernode.wakes = vec![None; usize::from(shards)];
+        self.chronicle(&format!("supernode {supernode} starts"));
+        self.fleet_changes(Duration::from_millis(50), Duration::from_secs(1));
     }
 
-    /// The process is gone with all that it knew; the store is not.
-    pub(crate) fn supernode_dies(&mut self) {
-        if !self.supernode.is_up() {
+    /// Its process is gone with all that it knew; the store is not.
+    pub(crate) fn supernode_dies(&mut self, supernode: usize) {
+        if !self.fleet.is_up(supernode) {
             return;
         }
         self.summary.supernode_deaths += 1;
-        self.chronicle("the supernode dies");
-        let supernode = &mut self.supernode;
-        supernode.shards.clear();
-        supernode.trunks.clear();
-        (supernode.trunk_until, supernode.questions) = (None, 0);
+        self.chronicle(&format!("supernode {supernode} dies"));
+        let this = &mut self.fleet.supernodes[supernode];
         // Whatever of the dead process is still on its way is void.
-        supernode.life += 1;
+        this.life += 1;
+        this.is_up = false;
+        for shard in self.fleet.shards_of(supernode) {
+            self.fleet.exchanges.remove(&shard);
+            self.fleet.wakes.remove(&shard);
+            self.fleet.questions.remove(&shard);
+        }
+        self.fleet.forget_trunks_of(supernode);
         if self.plan.fault == Some(Fault::StoreForgets) {
-            supernode.store = supernode.backup.clone();
+            self.fleet.store = self.fleet.backup.clone();
         }
-        self.sessions.close_all();
         for link in self.network.carrying() {
-            self.break_link(link);
+            if self.network.link(link).is_some_and(|link| self.fleet.supernode_of(link.shard) == supernode) {
+                self.sessions.close(link);
+                let device = self.network.link(link).map(|link| link.device);
+                self.break_link(link);
+                device.into_iter().for_each(|device| self.mark_away(device));
+            }
         }
-        for device in 0..self.devices.len() {
-            self.mark_away(device);
-        }
+        self.sessions.close_where(|link| {
+            self.network.link(link).is_some_and(|link| self.fleet.supernode_of(link.shard) == supernode)
+        });
+        self.disturb_all();
+        self.fleet_changes(Duration::from_millis(300), Duration::from_millis(2_500));
         let pause = between(Duration::from_millis(200), Duration::from_secs(3), &mut self.rng);
-        self.agenda.after(pause, Happening::SupernodeStarts);
+        self.agenda.after(pause, Happening::SupernodeStarts(supernode));
     }
 
-    pub(crate) fn supernode_drains(&mut self) {
-        for shard in 0..self.supernode.shards.len() {
-            self.supernode.shards[shard].drain(Duration::from_millis(500), Duration::from_secs(2));
-            self.drain_shard(ShardId(shard as u16));
+    pub(crate) fn supernode_drains(&mut self, supernode: usize) {
+        if !self.fleet.is_up(supernode) {
+            return;
         }
-        self.agenda.after(Duration::from_secs(2), Happening::SupernodeDies);
+        for shard in self.fleet.shards_of(supernode) {
+            self.exchange(shard).drain(Duration::from_millis(500), Duration::from_secs(2));
+            self.drain_shard(shard);
+        }
+        self.agenda.after(Duration::from_secs(2), Happening::SupernodeDies(supernode));
+    }
+
+    /// Two supernodes lose each other for a while; what was under way between them is lost.
+    pub(crate) fn trunk_breaks(&mut self) {
+        let up = self.fleet.up();
+        let [one, other] = match up[..] {
+            [one, .., other] => [one, other],
+            _ => return,
+        };
+        if self.fleet.is_cut(one, other) {
+            return;
+        }
+        self.chronicle(&format!("supernodes {one} and {other} lose each other"));
+        self.fleet.cut.insert((one, other));
+        let each = self.fleet.shards_of_each;
+        let of = |shard: &ShardId| usize::from(shard.0 / each);
+        self.fleet.trunks.retain(|(from, to), _| {
+            let ends = [of(from), of(to)];
+            ends != [one, other] && ends != [other, one]
+        });
+        self.disturb_all();
+        self.fleet_changes(Duration::ZERO, Duration::from_millis(1));
+        let pause = between(Duration::from_millis(200), Duration::from_secs(4), &mut self.rng);
+        self.agenda.after(pause, Happening::TrunkReturns(one, other));
+    }
+
+    pub(crate) fn trunk_returns(&mut self, one: usize, other: usize) {
+        self.fleet.cut.remove(&(one, other));
+        self.fleet_changes(Duration::ZERO, Duration::from_millis(1));
+    }
+
+    /// Whoever is in a call may lose it now, though its link stands.
+    fn disturb_all(&mut self) {
+        for device in &self.devices {
+            if let Some(talk) = &device.talk {
+                self.stories.disturbed(talk.call);
+            }
+        }
+    }
+
+    /// All supernodes will see who lives, each in its own time.
+    fn fleet_changes(&mut self, least: Duration, most: Duration) {
+        if self.fleet.len() == 1 {
+            return;
+        }
+        for supernode in 0..self.fleet.len() {
+            let life = self.fleet.supernodes[supernode].life;
+            self.fleet.unseen += 1;
+            let pause = between(least, most, &mut self.rng);
+            self.agenda.after(pause, Happening::SeesFleet { supernode, life });
+        }
+    }
+
+    pub(crate) fn sees_fleet(&mut self, supernode: usize, life: u64) {
+        self.fleet.unseen -= 1;
+        let this = &self.fleet.supernodes[supernode];
+        if this.life != life || !this.is_up {
+            return;
+        }
+        let seen = self.fleet.up().into_iter().filter(|other| !self.fleet.is_cut(supernode, *other));
+        let seen = seen.map(|other| (other, self.fleet.supernodes[other].life)).collect();
+        self.see(supernode, seen);
+    }
+
+    fn see(&mut self, supernode: usize, seen: BTreeMap<usize, u64>) {
+        if self.fleet.supernodes[supernode].sees == seen {
+            return;
+        }
+        let node = |(other, life): (&usize, &u64)| FleetNode {
+            node: self.fleet.node(supernode, *other, *life),
+            supernode: supernode_id(*other),
+            incarnation: *life,
+            shards: self.plan.shards,
+            weight: 1,
+            near: false,
+        };
+        let view = Arc::new(ahoy_core::Fleet::new(seen.iter().map(node).collect()));
+        self.fleet.supernodes[supernode].sees = seen;
+        self.summary.views += 1;
+        let now = self.agenda.now();
+        for shard in self.fleet.shards_of(supernode) {
+            self.exchange(shard).handle_fleet(Arc::clone(&view), now);
+            self.drain_shard(shard);
+        }
     }
 
     /// Nothing gets through any more; each end learns of it in its own time.
@@ -187,22 +361,23 @@ impl World {
     /// Whether a link is one that its shard, in its present life, knows of.
     fn shard_of(&self, id: LinkId) -> Option<ShardId> {
         let link = self.network.link(id)?;
-        (link.at_shard && link.life == self.supernode.life).then_some(link.shard)
+        (link.at_shard && link.life == self.fleet.life_of(link.shard)).then_some(link.shard)
     }
 
+    /// Of a supernode that lives.
     fn exchange(&mut self, shard: ShardId) -> &mut Exchange {
-        &mut self.supernode.shards[usize::from(shard.0)]
+        self.fleet.exchanges.get_mut(&shard).expect("its supernode lives")
     }
 
     pub(crate) fn link_up(&mut self, id: LinkId) {
-        let life = self.supernode.life;
-        let up = self.supernode.is_up();
+        let Some(shard) = self.network.link(id).map(|link| link.shard) else { return };
+        let (life, up) = (self.fleet.life_of(shard), self.fleet.exchanges.contains_key(&shard));
         let Some(link) = self.network.link_mut(id) else { return };
         if !up || link.life != life || !link.carries {
             return self.device_loses(id);
         }
         link.at_shard = true;
-        let (shard, now) = (link.shard, self.agenda.now());
+        let now = self.agenda.now();
         self.exchange(shard).handle_link_up(id, None, now);
         self.drain_shard(shard);
     }
@@ -240,22 +415,34 @@ impl World {
     }
 
     pub(crate) fn trunk(&mut self, life: u64, from: ShardId, to: ShardId) {
-        if life != self.supernode.life {
+        if life != self.fleet.life_of(to) || !self.fleet.exchanges.contains_key(&to) {
             return;
         }
-        let Some(message) = self.supernode.trunks.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return };
+        let Some(said) = self.fleet.trunks.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return };
         let now = self.agenda.now();
-        self.exchange(to).handle_peer(from, message, now);
+        match said {
+            Said::Here(message) => self.exchange(to).handle_peer(from, message, now),
+            Said::There(message) => {
+                let (sender, receiver) = (self.fleet.supernode_of(from), self.fleet.supernode_of(to));
+                // Whoever is heard lives.
+                let life = self.fleet.supernodes[sender].life;
+                let mut seen = self.fleet.supernodes[receiver].sees.clone();
+                seen.insert(receiver, self.fleet.supernodes[receiver].life);
+                seen.insert(sender, life);
+                self.see(receiver, seen);
+                let from = self.fleet.node(receiver, sender, life);
+                self.exchange(to).handle_trunk(from, message, now);
+            }
+        }
         self.drain_shard(to);
     }
 
     pub(crate) fn wake_shard(&mut self, life: u64, shard: ShardId) -> Result<(), Finding> {
         let mut now = self.agenda.now();
-        let index = usize::from(shard.0);
-        if life != self.supernode.life || self.supernode.wakes[index].is_none_or(|at| at > now.instant) {
+        if life != self.fleet.life_of(shard) || self.fleet.wakes.get(&shard).is_none_or(|at| *at > now.instant) {
             return Ok(());
         }
-        self.supernode.wakes[index] = None;
+        self.fleet.wakes.remove(&shard);
         self.wakes.count(format!("shard {}", shard.0), self.agenda.elapsed())?;
         if self.plan.fault == Some(Fault::EarlyTimers) {
             now.instant -= Duration::from_millis(1);
@@ -268,16 +455,15 @@ impl World {
     /// A question reaches the store, or its process has died meanwhile: then the store may have it or not.
     pub(crate) fn store(&mut self, happening: Happening) {
         let Happening::Store { life, shard, query, question } = happening else { return };
-        let alive = life == self.supernode.life;
+        let alive = life == self.fleet.life_of(shard);
         if !alive {
             if self.rng.random() {
                 self.carry_out(question);
             }
             return;
         }
-        self.supernode.questions -= usize::from(is_waited_for(&question));
-        let answer =
-            if self.supernode.store_fails { Err(StoreError::Unavailable) } else { Ok(self.carry_out(question)) };
+        *self.fleet.questions.entry(shard).or_default() -= usize::from(is_waited_for(&question));
+        let answer = if self.fleet.store_fails { Err(StoreError::Unavailable) } else { Ok(self.carry_out(question)) };
         let now = self.agenda.now();
         self.exchange(shard).handle_answer(query, answer, now);
         self.drain_shard(shard);
@@ -286,20 +472,20 @@ impl World {
     /// Carries out a verb, as well as the planted fault lets the store.
     fn carry_out(&mut self, mut question: Question) -> Answer {
         let fault = self.plan.fault;
-        let before = (fault == Some(Fault::ForgetMessages)).then(|| self.supernode.store.clone());
+        let before = (fault == Some(Fault::ForgetMessages)).then(|| self.fleet.store.clone());
         if let Question::SendMessage { conversation, device, number, .. } = &mut question {
-            let (_, sent) = self.supernode.store.cursor(*conversation, *device).unwrap_or_default();
+            let (_, sent) = self.fleet.store.cursor(*conversation, *device).unwrap_or_default();
             if fault == Some(Fault::AppendTwice) && *number <= sent {
                 *number = sent + 1;
             }
         }
-        let answer = self.supernode.store.answer(question.clone());
+        let answer = self.fleet.store.answer(question.clone());
         self.promises.made(&question, &answer);
         if let Answer::Appended { entry, .. } | Answer::Committed { entry, .. } = &answer {
             self.letters.logged(entry);
         }
         if let Question::LeaveConversation { conversation, .. } = question
-            && !self.supernode.store.has_conversation(conversation)
+            && !self.fleet.store.has_conversation(conversation)
         {
             self.promises.emptied(conversation);
         }
@@ -307,7 +493,7 @@ impl World {
         if let Some(before) = before.filter(|_| sent)
             && self.rng.random_bool(1.0 / 8.0)
         {
-            self.supernode.store = before;
+            self.fleet.store = before;
         }
         answer
     }
@@ -333,8 +519,11 @@ impl World {
         }
         let account = |link| self.network.link(link).map(|link: &crate::network::Link| link.device);
         let account = |link| account(link).map(|device| self.devices[device].identity.account);
-        self.flows.check(id, flow.number(), &recipients, account, &self.supernode.store)?;
-        for Recipient { link, .. } in recipients {
+        self.flows.check(id, flow.number(), &recipients, account, &self.fleet.store)?;
+        for Recipient { link, node, .. } in recipients {
+            if node == Node::NOWHERE {
+                continue;
+            }
             if !self.rng.random_bool(self.plan.loss) {
                 let delay = one_way(&self.plan, &mut self.rng);
                 self.agenda.after(delay, Happening::VoiceToDevice(link, datagram.to_vec()));
@@ -358,34 +547,59 @@ impl World {
 /// Outputs of its shards.
 impl World {
     pub(crate) fn drain_shard(&mut self, shard: ShardId) {
-        let life = self.supernode.life;
+        let life = self.fleet.life_of(shard);
         loop {
+            // A message to a device may have ended its process, never one of ours.
             match self.exchange(shard).poll_output() {
                 Output::Send { link, bytes } => self.send_down(link, bytes),
                 Output::Close { link, code } => self.close(link, code),
                 Output::Ask { query, question } => {
-                    self.supernode.questions += usize::from(is_waited_for(&question));
+                    *self.fleet.questions.entry(shard).or_default() += usize::from(is_waited_for(&question));
                     let pause = between(Duration::from_micros(200), Duration::from_millis(20), &mut self.rng);
                     let at = self.agenda.now().instant + pause;
-                    let at = self.supernode.store_until.map_or(at, |until| at.max(until));
-                    self.supernode.store_until = Some(at);
+                    let at = self.fleet.store_until.map_or(at, |until| at.max(until));
+                    self.fleet.store_until = Some(at);
                     self.agenda.at(at, Happening::Store { life, shard, query, question });
                 }
                 Output::Tell { shard: to, message } => {
-                    self.supernode.trunks.entry((shard, to)).or_default().push_back(message);
-                    let pause = between(Duration::ZERO, Duration::from_millis(2), &mut self.rng);
-                    self.agenda.after(pause, Happening::Trunk { life, from: shard, to });
+                    let to = self.fleet.shard(self.fleet.supernode_of(shard), to.0);
+                    self.say(shard, to, Said::Here(message));
                 }
-                Output::Trunk { .. } | Output::Joined { .. } => unreachable!("there is one supernode"),
+                Output::Trunk { to, bytes } => self.send_over(shard, to, &bytes),
+                Output::Joined { .. } => unreachable!("no device joins a trunk"),
                 Output::Idle { wake } => {
-                    let set = &mut self.supernode.wakes[usize::from(shard.0)];
-                    if let Some((at, _)) = wake.filter(|(at, _)| set.is_none_or(|set| *at < set)) {
-                        *set = Some(at);
+                    let set = self.fleet.wakes.get(&shard);
+                    if let Some((at, _)) = wake.filter(|(at, _)| set.is_none_or(|set| at < set)) {
+                        self.fleet.wakes.insert(shard, at);
                         self.agenda.at(at, Happening::WakeShard { life, shard });
                     }
                     return;
                 }
             }
+        }
+    }
+
+    fn say(&mut self, from: ShardId, to: ShardId, said: Said) {
+        let life = self.fleet.life_of(to);
+        self.fleet.trunks.entry((from, to)).or_default().push_back(said);
+        let pause = between(Duration::ZERO, Duration::from_millis(2), &mut self.rng);
+        self.agenda.after(pause, Happening::Trunk { life, from, to });
+    }
+
+    /// Over the trunk to another supernode, if it is there.
+    fn send_over(&mut self, from: ShardId, to: Seat, bytes: &Bytes) {
+        let mut deframer = Deframer::default();
+        deframer.push(bytes);
+        let message = deframer.next(limits::TRUNK_MESSAGE_MAX).ok().flatten();
+        let Some(message) = message.and_then(|message| v1::TrunkMessage::decode(message).ok()) else {
+            return self.note(Err((Checker::Bounds, "an exchange tells another what is no message".to_owned())));
+        };
+        let sender = self.fleet.supernode_of(from);
+        let named = |other: &usize| self.fleet.node(sender, *other, self.fleet.supernodes[*other].life) == to.node;
+        let there = self.fleet.up().into_iter().filter(|other| !self.fleet.is_cut(sender, *other)).find(named);
+        if let Some(there) = there {
+            let to = self.fleet.shard(there, to.shard.0);
+            self.say(from, to, Said::There(message));
         }
     }
 
@@ -453,22 +667,28 @@ impl World {
 
     /// What every shard holds is what the world knows of. To be asked when no message between shards is under way.
     pub(crate) fn check_bounds(&self) -> Result<(), Finding> {
-        let gauges: Vec<_> = self.supernode.shards.iter().map(Exchange::gauges).collect();
-        let sum = |of: fn(&ahoy_core::Gauges) -> usize| gauges.iter().map(of).sum::<usize>();
+        let gauges: Vec<_> = self.fleet.exchanges().map(|(shard, exchange)| (shard, exchange.gauges())).collect();
+        let sum = |of: fn(&ahoy_core::Gauges) -> usize| gauges.iter().map(|(_, gauges)| of(gauges)).sum::<usize>();
         let (calls, flows, links, accounts, timers) =
             (sum(|g| g.calls), sum(|g| g.flows), sum(|g| g.links), sum(|g| g.accounts), sum(|g| g.timers));
         let broken = |what: String| Err((Checker::Bounds, what));
-        for (shard, gauges) in gauges.iter().enumerate() {
-            let links = self.network.at_shard(ShardId(shard as u16), self.supernode.life);
+        for (shard, gauges) in &gauges {
+            let links = self.network.at_shard(*shard, self.fleet.life_of(*shard));
             if gauges.links != links {
-                return broken(format!("shard {shard} holds {} links of {links}", gauges.links));
+                return broken(format!("{shard:?} holds {} links of {links}", gauges.links));
             }
         }
-        if sum(|g| g.queries) != self.supernode.questions {
-            return broken(format!("{} queries wait for {} questions", sum(|g| g.queries), self.supernode.questions));
+        let questions = self.fleet.questions.values().sum::<usize>();
+        if sum(|g| g.queries) != questions {
+            return broken(format!("{} queries wait for {questions} questions", sum(|g| g.queries)));
         }
-        // A link has one, to its proof or to its credential's end; an account has one while it has learnt names.
-        if flows > 2 * calls || timers > links + accounts + 3 * calls {
+        // A flow may outlive its call's home for a while.
+        let flows_fit = self.fleet.len() > 1 || flows <= 2 * calls;
+        // A link has one, to its proof or to its credential's end; an account has one while it has learnt names, wherever it was
+        // at home then; and a shard of a fleet two more.
+        let names = self.fleet.len() * self.devices.len();
+        let of_fleet = if self.fleet.len() > 1 { 2 * gauges.len() + names } else { 0 };
+        if !flows_fit || timers > links + accounts + 3 * calls + of_fleet {
             return broken(format!(
                 "{flows} flows and {timers} timers for {calls} calls, {links} links and {accounts} accounts"
             ));

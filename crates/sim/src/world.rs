@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use ahoy_core::DropCause;
 use ahoy_core::testing::MemoryStore;
-use ahoy_core::{DropCause, Exchange};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
@@ -14,7 +14,7 @@ use crate::checkers::{Broken, Checker, Finding, Flows, Promises, Sessions, Wakes
 use crate::device::{Device, Stage, Talk};
 use crate::network::{Network, between};
 use crate::plan::Plan;
-use crate::supernode::Supernode;
+use crate::supernode::Fleet;
 use crate::writing::Letters;
 
 /// After the storm: what was ringing has stopped (45 s) and what waited for a session has given up (60 s).
@@ -34,7 +34,7 @@ pub struct World {
     pub(crate) rng: ChaCha20Rng,
     pub(crate) agenda: Agenda,
     pub(crate) network: Network,
-    pub(crate) supernode: Supernode,
+    pub(crate) fleet: Fleet,
     pub(crate) devices: Vec<Device>,
     /// Whether accidents happen and people act.
     pub(crate) storm: bool,
@@ -77,8 +77,10 @@ pub struct Summary {
     pub dead_links: u64,
     /// Device processes that died.
     pub device_crashes: u64,
-    /// Deaths of the supernode, drains included.
+    /// Deaths of supernodes, drains included.
     pub supernode_deaths: u64,
+    /// Times that a supernode of a fleet saw others than before.
+    pub views: u64,
 }
 
 impl World {
@@ -128,7 +130,7 @@ impl World {
             rng,
             agenda: Agenda::new(),
             network: Network::default(),
-            supernode: Supernode::new(store),
+            fleet: Fleet::new(store, &plan),
             devices,
             storm: true,
             sessions: Sessions::default(),
@@ -146,7 +148,7 @@ impl World {
     }
 
     fn play(&mut self) -> Result<(), Finding> {
-        self.supernode_starts();
+        (0..self.fleet.len()).for_each(|supernode| self.supernode_starts(supernode));
         for device in 0..self.devices.len() {
             let pause = between(Duration::ZERO, Duration::from_secs(1), &mut self.rng);
             self.agenda.after(pause, Happening::DeviceStarts { device });
@@ -169,7 +171,7 @@ impl World {
         self.check_quiet()?;
         self.check_letters()?;
         self.check_presence()?;
-        self.promises.check(&self.supernode.store)
+        self.promises.check(&self.fleet.store)
     }
 
     /// Lets time pass.
@@ -202,12 +204,15 @@ impl World {
             Happening::WakeDevice { device, life } => self.wake_device(device, life)?,
             Happening::Act { device } => self.act(device),
             Happening::Accident => self.accident(),
-            Happening::StoreRecovers => self.supernode.store_fails = false,
-            Happening::SupernodeStarts => self.supernode_starts(),
-            Happening::SupernodeDies => self.supernode_dies(),
+            Happening::StoreRecovers => self.fleet.store_fails = false,
+            Happening::SupernodeStarts(supernode) => self.supernode_starts(supernode),
+            Happening::SupernodeDies(supernode) => self.supernode_dies(supernode),
+            Happening::SeesFleet { supernode, life } => self.sees_fleet(supernode, life),
+            Happening::TrunkReturns(one, other) => self.trunk_returns(one, other),
+            Happening::Resync { device, link } => self.resync(device, link),
             Happening::DeviceStarts { device } => self.device_starts(device),
         }
-        if !self.supernode.is_settled() || !self.supernode.is_up() {
+        if !self.fleet.is_settled() || self.fleet.up().len() < self.fleet.len() {
             return Ok(());
         }
         self.sessions.check()?;
@@ -237,13 +242,24 @@ impl World {
                 }
             }
             80..90 => {
-                self.supernode.store_fails = true;
+                self.fleet.store_fails = true;
                 let pause = between(Duration::ZERO, Duration::from_secs(4), &mut self.rng);
                 self.agenda.after(pause, Happening::StoreRecovers);
             }
-            90..95 => self.supernode_drains(),
-            _ => self.supernode_dies(),
+            90..93 => {
+                let supernode = self.any_supernode();
+                self.supernode_drains(supernode);
+            }
+            93..96 => self.trunk_breaks(),
+            _ => {
+                let supernode = self.any_supernode();
+                self.supernode_dies(supernode);
+            }
         }
+    }
+
+    fn any_supernode(&mut self) -> usize {
+        self.rng.random_range(0..self.fleet.len())
     }
 
     pub(crate) fn chronicle(&mut self, what: &str) {
@@ -293,7 +309,7 @@ impl World {
         if let Some(talk) = self.devices.iter().find_map(|device| device.talk.as_ref()) {
             return Err((Checker::Calls, format!("{talk:?} goes on after it was hung up")));
         }
-        let gauges: Vec<_> = self.supernode.shards.iter().map(Exchange::gauges).collect();
+        let gauges: Vec<_> = self.fleet.exchanges().map(|(_, exchange)| exchange.gauges()).collect();
         let left: usize = gauges.iter().map(|g| g.calls + g.calls_answered + g.flows + g.queries + g.half_open).sum();
         let accounts: usize = gauges.iter().map(|g| g.accounts).sum();
         let online = self.devices.iter().filter(|device| device.is_online());

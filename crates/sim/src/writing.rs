@@ -281,7 +281,7 @@ impl World {
                 let state = self.contact_state(device, &name);
                 if state != ContactState::Accepted {
                     let own = self.devices[device].identity.account;
-                    let kept = self.supernode.store.contact_state(own, self.account_of(&name));
+                    let kept = self.fleet.store.contact_state(own, self.account_of(&name));
                     let what = format!("device {device} has {name} as {state:?}, the store as {kept:?}");
                     return Err((Checker::Contacts, what));
                 }
@@ -393,8 +393,7 @@ impl World {
     fn members_since(&mut self, conversation: ConversationId) -> BTreeMap<AccountId, u64> {
         let accounts: BTreeSet<_> = self.devices.iter().map(|device| device.identity.account).collect();
         for account in accounts {
-            if let Answer::Members(members) =
-                self.supernode.store.answer(Question::FetchMembers { account, conversation })
+            if let Answer::Members(members) = self.fleet.store.answer(Question::FetchMembers { account, conversation })
             {
                 let since = |member: v1::Member| Some((AccountId::try_from(&member.account[..]).ok()?, member.since));
                 return members.members.into_iter().filter_map(since).collect();
