@@ -12,16 +12,16 @@ use crate::calls::Calls;
 use crate::peer::{Devices, Party, Peer, PeerMessage};
 use crate::{Counters, Fleet, LinkId, Node, Output, QueryId, Question, Recipient, Seat, ShardId, trunk};
 
-/// How long after a change of the fleet a call may still be where it was at home before: it rings for 45 s at most, and whoever is
-/// attached to it knows its home.
-const BEFORE_COUNTS: Duration = Duration::from_secs(60);
+/// How long after this supernode has joined the fleet a call that is at home here may still be where it was before: it rings for
+/// 45 s at most, and whoever is attached to it knows its home.
+const JUST_JOINED: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
     seat: Seat,
     fleet: Arc<Fleet>,
-    /// The fleet as it was, and until when that counts.
-    before: Option<(Instant, Arc<Fleet>)>,
+    /// Until when this supernode has just joined.
+    joined_until: Option<Instant>,
     outputs: VecDeque<Output>,
     own: VecDeque<Peer>,
     pub(crate) counters: Counters,
@@ -32,7 +32,7 @@ impl Outbox {
         Self {
             seat: Seat { node: Node::OWN, shard },
             fleet: Arc::new(fleet),
-            before: None,
+            joined_until: None,
             outputs: VecDeque::new(),
             own: VecDeque::new(),
             counters: Counters::default(),
@@ -46,7 +46,9 @@ impl Outbox {
     /// Puts another fleet into force and gives the one so far.
     pub(crate) fn set_fleet(&mut self, fleet: Arc<Fleet>, now: Instant) -> Arc<Fleet> {
         let before = std::mem::replace(&mut self.fleet, fleet);
-        self.before = Some((now + BEFORE_COUNTS, Arc::clone(&before)));
+        if self.fleet.own_is_home() && !before.own_is_home() {
+            self.joined_until = Some(now + JUST_JOINED);
+        }
         before
     }
 
@@ -59,12 +61,10 @@ impl Outbox {
             let home = self.fleet.home_of_account(account);
             return (home.node != Node::OWN).then_some(home);
         }
+        // A supernode that joins takes over homes, but no calls.
         let call = message.for_home_of_call().filter(|call| !calls.knows(*call))?;
-        let (_, before) = self.before.as_ref().filter(|(until, _)| *until > now)?;
-        let home = before.home_of_call(call);
-        // Where it was at home it is still known, unless that supernode is draining: then it goes on here.
-        let goes_on_there = self.fleet.node(home.node).is_some_and(|node| node.weight > 0);
-        (home.node != Node::OWN && goes_on_there).then_some(home)
+        self.joined_until.filter(|until| *until > now)?;
+        self.fleet.home_without_own(call)
     }
 
     /// Sends a message on to where it belongs.

@@ -312,7 +312,9 @@ impl Accounts {
             .collect();
         let listed = page.accepted.iter().copied().filter(|contact| presence.is_newest(*contact, page.serial));
         let listed: Vec<_> = listed.collect();
-        let (new, known): (Vec<_>, Vec<_>) = listed.into_iter().partition(|contact| presence.add(*contact));
+        // Those whose newest change is newer than the page are of the set too, and the device has begun anew with them.
+        let known: Vec<_> = presence.contacts.iter().copied().filter(|contact| page.covers(*contact)).collect();
+        let new: Vec<_> = listed.into_iter().filter(|contact| presence.add(*contact)).collect();
         for contact in &gone {
             self.notify(id, Devices::All, &Told::Offline.event(*contact), outbox);
         }

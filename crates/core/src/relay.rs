@@ -77,8 +77,8 @@ impl DropCause {
 /// Recipients of one flow: one in a one-to-one call.
 pub(crate) type Peers = SmallVec<[Recipient; 1]>;
 
-/// Bits of a flow id that name the slot: 262,144 legs on one shard, far more than it can carry voice for.
-const SLOT_BITS: u32 = 18;
+/// Bits of a flow id that name the slot: 32,768 legs on one shard, twenty times what a core can carry voice for.
+const SLOT_BITS: u32 = 15;
 
 const VOICE: Rate =
     Rate { burst: VOICE_PACKETS_BURST, refill: Duration::from_micros(1_000_000 / VOICE_PACKETS_PER_SECOND as u64) };

@@ -1,6 +1,7 @@
 //! Tests in virtual time: a rig of one to three shards whose messages to each other arrive in seeded orders.
 
 mod calls;
+mod fleet;
 mod fragments;
 mod legs;
 mod messages;
@@ -12,6 +13,7 @@ mod requests;
 mod sign_in;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahoy_proto::call_token::CallTokenKey;
@@ -53,6 +55,9 @@ fn config(shard: u16, shards: u16) -> ExchangeConfig {
         supernode: SUPERNODE,
         shard: ShardId(shard),
         shards,
+        number: 0,
+        incarnation: 1,
+        started: Now { instant: origin(), unix_ms: START * 1000 },
         call_token_key: CallTokenKey::new([9; 32]),
         minimum_version: 1,
         links_max: 100,
@@ -69,6 +74,19 @@ fn no_revocations() -> Revocations {
         accounts: vec![],
         issued_at: UnixTime(START),
         expires: UnixTime(START + 1000),
+    }
+}
+
+/// What the authority has signed, with a roster of this serial.
+fn lists(revocations: Revocations, serial: u64) -> Lists {
+    let key_log = document::KeyLogHead { length: 0, head: [0; 32] };
+    let (issued_at, expires) = (UnixTime(START), UnixTime(START + 1000));
+    let roster = document::Roster { network: NETWORK, serial, supernodes: vec![], key_log, issued_at, expires };
+    Lists {
+        signing_keys: vec![authority_key().verifying_key()],
+        revocations: Arc::new(revocations),
+        roster: Arc::new(roster),
+        certificate: String::new(),
     }
 }
 
@@ -151,7 +169,9 @@ struct Rig {
     store_fails: bool,
     now: Now,
     rng: ChaCha20Rng,
-    trunks: BTreeMap<(ShardId, ShardId), VecDeque<PeerMessage>>,
+    /// Whether each shard is on a supernode of its own.
+    fleet: bool,
+    trunks: BTreeMap<(ShardId, ShardId), VecDeque<Trunked>>,
     asked: VecDeque<(ShardId, QueryId, Question)>,
     answered: BTreeMap<ShardId, VecDeque<Answered>>,
     /// Messages about presence that went from one shard to another.
@@ -166,12 +186,17 @@ struct Rig {
 
 impl Rig {
     fn new(shards: u16, seed: u64) -> Self {
+        Self::of(shards, seed, false)
+    }
+
+    fn of(shards: u16, seed: u64, fleet: bool) -> Self {
         let mut rig = Self {
             shards: Vec::new(),
             store: MemoryStore::default(),
             store_fails: false,
             now: Now { instant: origin(), unix_ms: START * 1000 },
             rng: ChaCha20Rng::seed_from_u64(seed),
+            fleet,
             trunks: BTreeMap::new(),
             asked: VecDeque::new(),
             answered: BTreeMap::new(),
@@ -187,10 +212,32 @@ impl Rig {
     }
 
     fn start(&mut self, shards: u16) {
-        self.shards = (0..shards).map(|shard| Exchange::new(config(shard, shards), [shard as u8; 32])).collect();
+        let config = |shard: u16| match self.fleet {
+            true => ExchangeConfig { number: shard.into(), started: self.now, ..config(0, 1) },
+            false => ExchangeConfig { started: self.now, ..config(shard, shards) },
+        };
+        self.shards = (0..shards).map(|shard| Exchange::new(config(shard), [shard as u8; 32])).collect();
         for shard in &mut self.shards {
-            shard.handle_keys(vec![authority_key().verifying_key()], &no_revocations(), 3, self.now);
+            shard.handle_lists(lists(no_revocations(), 3), self.now);
         }
+        if self.fleet {
+            let all: Vec<_> = (0..shards).collect();
+            all.iter().for_each(|shard| self.sees(*shard, &all));
+        }
+    }
+
+    /// In a fleet: these supernodes live, as that one sees it.
+    fn sees(&mut self, seer: u16, living: &[u16]) {
+        let node = |shard: u16| FleetNode {
+            node: node(seer, shard),
+            supernode: SupernodeId([shard as u8 + 1; 16]),
+            incarnation: 1,
+            shards: 1,
+            weight: 1,
+            near: false,
+        };
+        let fleet = Fleet::new(living.iter().copied().map(node).collect());
+        self.shards[usize::from(seer)].handle_fleet(Arc::new(fleet), self.now);
     }
 
     /// The process dies and comes back: links and all memory are gone, the store is not.
@@ -222,7 +269,7 @@ impl Rig {
     }
 
     fn link_up_quietly(&mut self, shard: usize) -> Recipient {
-        let link = Recipient { shard: ShardId(shard as u16), link: LinkId(self.next_link) };
+        let link = Recipient { node: Node::OWN, shard: ShardId(shard as u16), link: LinkId(self.next_link) };
         self.next_link += 1;
         self.seen.insert(link, Seen::default());
         self.shards[shard].handle_link_up(link.link, None, self.now);
@@ -365,7 +412,11 @@ impl Rig {
         match ready[self.rng.random_range(0..ready.len())] {
             Ready::Trunk(trunk) => {
                 let message = self.trunks.get_mut(&trunk).unwrap().pop_front().unwrap();
-                self.shards[usize::from(trunk.1.0)].handle_peer(trunk.0, message, self.now);
+                let shard = &mut self.shards[usize::from(trunk.1.0)];
+                match message {
+                    Trunked::Peer(message) => shard.handle_peer(trunk.0, message, self.now),
+                    Trunked::Wire(message) => shard.handle_trunk(node(trunk.1.0, trunk.0.0), message, self.now),
+                }
             }
             Ready::Store => {
                 let (shard, query, question) = self.asked.pop_front().unwrap();
@@ -397,10 +448,25 @@ impl Rig {
                     assert_ne!(shard, here, "a message to oneself left the exchange");
                     let presence = matches!(message.0, Peer::Presence { .. } | Peer::Presences { .. });
                     self.presence_tells += usize::from(presence);
-                    self.trunks.entry((here, shard)).or_default().push_back(message);
+                    self.trunks.entry((here, shard)).or_default().push_back(Trunked::Peer(message));
                 }
+                Output::Trunk { to, bytes } => {
+                    let mut deframer = Deframer::default();
+                    deframer.push(&bytes);
+                    let whole = deframer.next(limits::TRUNK_MESSAGE_MAX).unwrap().unwrap();
+                    let message = v1::TrunkMessage::decode(whole).unwrap();
+                    assert_eq!((message.from_shard, message.to_shard), (0, 0));
+                    let presence = matches!(
+                        message.body,
+                        Some(v1::trunk_message::Body::Presence(_) | v1::trunk_message::Body::Presences(_))
+                    );
+                    self.presence_tells += usize::from(presence);
+                    let there = (0..self.shards.len() as u16).find(|shard| node(here.0, *shard) == to.node).unwrap();
+                    self.trunks.entry((here, ShardId(there))).or_default().push_back(Trunked::Wire(message));
+                }
+                Output::Joined { link, .. } => panic!("{link:?} has become a trunk"),
                 Output::Send { link, bytes } => {
-                    let link = Recipient { shard: here, link };
+                    let link = Recipient { node: Node::OWN, shard: here, link };
                     assert!(!self.lost.contains(&link), "sent to a lost link");
                     let seen = self.seen.get_mut(&link).unwrap();
                     assert_eq!(seen.closed, None, "sent after close");
@@ -408,11 +474,20 @@ impl Rig {
                     seen.read();
                 }
                 Output::Close { link, code } => {
-                    let seen = self.seen.get_mut(&Recipient { shard: here, link }).unwrap();
+                    let seen = self.seen.get_mut(&Recipient { node: Node::OWN, shard: here, link }).unwrap();
                     assert_eq!(seen.closed.replace(code), None, "closed twice");
                 }
             }
         }
+    }
+
+    /// A link as the tests name it, by the shard that it is on, from the name that the supernode of another shard has for it.
+    fn as_named(&self, by: ShardId, link: Recipient) -> Recipient {
+        if !self.fleet {
+            return link;
+        }
+        let shard = (0..self.shards.len() as u16).find(|shard| node(by.0, *shard) == link.node).unwrap();
+        Recipient { node: Node::OWN, shard: ShardId(shard), link: link.link }
     }
 
     fn counters(&self, count: impl Fn(&Counters) -> u64) -> u64 {
@@ -430,13 +505,25 @@ impl Rig {
     }
 }
 
-/// Runs a scenario on one to three shards, in many orders of arrival.
+/// Runs a scenario on one to three shards, and on as many supernodes, in many orders of arrival.
 fn in_all_orders(scenario: impl Fn(&mut Rig)) {
-    for (shards, seeds) in [(1, 1), (2, 20), (3, 40)] {
+    for (shards, seeds, fleet) in [(1, 1, false), (2, 20, false), (3, 40, false), (2, 20, true), (3, 40, true)] {
         for seed in 0..seeds {
-            scenario(&mut Rig::new(shards, seed));
+            scenario(&mut Rig::of(shards, seed, fleet));
         }
     }
+}
+
+/// What is under way between two shards.
+#[derive(Debug)]
+enum Trunked {
+    Peer(PeerMessage),
+    Wire(v1::TrunkMessage),
+}
+
+/// How the supernode of one shard calls that of another.
+fn node(seer: u16, shard: u16) -> Node {
+    if seer == shard { Node::OWN } else { Node(u32::from(shard) + 1) }
 }
 
 fn error_code(say: &Say) -> v1::ErrorCode {

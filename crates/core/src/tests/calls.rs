@@ -450,7 +450,7 @@ fn a_shard_full_of_calls_refuses_more_and_forgets_nothing_of_the_caller() {
     let config = ExchangeConfig { calls_max: 0, ..config(0, 1) };
     rig.shards = vec![Exchange::new(config, [0; 32])];
     let now = rig.now;
-    rig.shards[0].handle_keys(vec![authority_key().verifying_key()], &no_revocations(), 1, now);
+    rig.shards[0].handle_lists(lists(no_revocations(), 1), now);
     let People { alice, bob, .. } = people(&mut rig);
     let (caller, _) = (rig.sign_in(&alice), rig.sign_in(&bob));
     for id in 0..6 {

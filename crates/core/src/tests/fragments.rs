@@ -136,7 +136,7 @@ fn a_shard_holds_so_much_that_is_unfinished_and_no_more() {
     let mut rig = Rig::new(1, 0);
     rig.shards = vec![Exchange::new(ExchangeConfig { links_max: 200, half_open_max: 200, ..config(0, 1) }, [0; 32])];
     let now = rig.now;
-    rig.shards[0].handle_keys(vec![authority_key().verifying_key()], &no_revocations(), 1, now);
+    rig.shards[0].handle_lists(lists(no_revocations(), 1), now);
     let links: Vec<_> = (0..103).map(|index| rig.sign_in(&Member::new(index, 100 + index))).collect();
     let piece = frame::encode(&v1::ClientMessage { request: 0, body: Some(fragment(60_000, false)) });
     let mut closed = None;

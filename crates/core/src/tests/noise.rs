@@ -198,7 +198,7 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
         let mut rig = Rig::new(1, 0);
-        let stranger = Recipient { shard: ShardId(0), link: LinkId(link | 1 << 60) };
+        let stranger = Recipient { node: Node::OWN, shard: ShardId(0), link: LinkId(link | 1 << 60) };
         rig.bytes(stranger, &bytes);
         rig.lose(stranger);
         let now = rig.now;

@@ -7,6 +7,8 @@ use super::legs::{Talk, attach, talk};
 use super::*;
 use crate::relay::{Peers, Relay};
 
+const HOME: Seat = Seat { node: Node::OWN, shard: ShardId(0) };
+
 fn datagram(flow: u64, length: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     FlowId::new(flow).unwrap().encode(&mut bytes);
@@ -21,7 +23,10 @@ pub(super) fn voice(rig: &mut Rig, link: Recipient, flow: u64) -> Result<Vec<Rec
 fn send(rig: &mut Rig, link: Recipient, datagram: &[u8]) -> Result<Vec<Recipient>, DropCause> {
     let now = rig.now;
     match rig.shard(link).forward(link.link, datagram, now) {
-        Forward::To(recipients) => Ok(recipients.to_vec()),
+        Forward::To(recipients) => {
+            let recipients = recipients.to_vec();
+            Ok(recipients.into_iter().map(|recipient| rig.as_named(link.shard, recipient)).collect())
+        }
         Forward::Drop(cause) => Err(cause),
     }
 }
@@ -121,10 +126,11 @@ fn a_flow_id_of_an_ended_call_reaches_nobody_in_the_next_one() {
 
 #[test]
 fn flow_ids_are_short_and_never_come_back() {
-    let mut relay = Relay::new(ShardId(2), 3);
+    let mut relay = Relay::new(ShardId(2), 3, 0);
     let mut seen = BTreeSet::new();
     for round in 0..2_000 {
-        let open: Vec<_> = (0..5).map(|_| relay.open(LinkId(1), CallId([1; 16]), DeviceId([1; 16])).unwrap()).collect();
+        let open: Vec<_> =
+            (0..5).map(|_| relay.open(LinkId(1), CallId([1; 16]), DeviceId([1; 16]), HOME).unwrap()).collect();
         for flow in open {
             let mut bytes = Vec::new();
             flow.encode(&mut bytes);
@@ -139,12 +145,12 @@ fn flow_ids_are_short_and_never_come_back() {
 
 #[test]
 fn peers_of_a_closed_flow_can_not_be_set() {
-    let mut relay = Relay::new(ShardId(0), 1);
+    let mut relay = Relay::new(ShardId(0), 1, 0);
     let (call, device) = (CallId([1; 16]), DeviceId([1; 16]));
-    let old = relay.open(LinkId(1), call, device).unwrap();
+    let old = relay.open(LinkId(1), call, device, HOME).unwrap();
     relay.close(old);
-    let new = relay.open(LinkId(2), call, device).unwrap();
-    let peer = Recipient { shard: ShardId(0), link: LinkId(9) };
+    let new = relay.open(LinkId(2), call, device, HOME).unwrap();
+    let peer = Recipient { node: Node::OWN, shard: ShardId(0), link: LinkId(9) };
     relay.set_peers(old, Peers::from_slice(&[peer]));
     let dropped = relay.forward(LinkId(2), &datagram(new.number(), 50), origin());
     assert_eq!(dropped, Err(DropCause::NoPeer));

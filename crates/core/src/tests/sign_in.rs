@@ -39,7 +39,7 @@ fn resigned(change: impl Fn(&mut Credential)) -> String {
 fn a_device_with_a_credential_signs_in_on_its_exporter() {
     let mut rig = Rig::new(1, 0);
     let member = Member::new(1, 1);
-    let link = Recipient { shard: ShardId(0), link: LinkId(99) };
+    let link = Recipient { node: Node::OWN, shard: ShardId(0), link: LinkId(99) };
     rig.seen.insert(link, Seen::default());
     let now = rig.now;
     rig.shards[0].handle_link_up(link.link, Some([5; 32]), now);
@@ -123,7 +123,7 @@ fn revoke(rig: &mut Rig, member: &Member, at: u64, serial: u64) {
     let list = Revocations { serial, devices: vec![line], ..no_revocations() };
     let now = rig.now;
     for shard in &mut rig.shards {
-        shard.handle_keys(vec![authority_key().verifying_key()], &list, 4, now);
+        shard.handle_lists(lists(list.clone(), 4), now);
     }
     rig.settle();
 }
@@ -253,7 +253,7 @@ fn an_older_revocation_list_does_not_bring_a_credential_back() {
     let member = Member::new(1, 1);
     revoke(&mut rig, &member, START, 6);
     let now = rig.now;
-    rig.shards[0].handle_keys(vec![authority_key().verifying_key()], &no_revocations(), 4, now);
+    rig.shards[0].handle_lists(lists(no_revocations(), 4), now);
     let link = rig.link_up();
     let nonce = rig.nonce(link);
     rig.ask(link, Ask::Prove(member.prove(&nonce, None)));
@@ -427,7 +427,10 @@ fn a_drain_asks_sessions_to_go_and_refuses_links() {
         shard.drain(Duration::from_secs(2), Duration::from_secs(30));
     }
     rig.settle();
-    assert_eq!(rig.events(session), [Say::GoAway(v1::GoAway { reconnect_in_ms: 2_000, spread_ms: 30_000 })]);
+    assert_eq!(
+        rig.events(session),
+        [Say::GoAway(v1::GoAway { reconnect_in_ms: 2_000, spread_ms: 30_000, supernode: Bytes::new() })]
+    );
     assert_eq!(rig.closed(session), None);
     assert_eq!(rig.closed(half_open), Some(v1::ErrorCode::ShuttingDown));
     let late = rig.link_up();

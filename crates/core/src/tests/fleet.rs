@@ -1,0 +1,207 @@
+//! Supernodes come, go and die: what their homes held is told anew.
+
+use super::calls::*;
+use super::legs::{Talk, attach, talk};
+use super::relay::voice;
+use super::*;
+
+/// A fleet of three, where these have their links on the first two and whatever is at home on the third can die with it.
+fn fleet(seed: u64) -> Rig {
+    let mut rig = Rig::of(3, seed, true);
+    // None of them has just joined.
+    rig.pass(Duration::from_secs(61));
+    rig
+}
+
+/// The third supernode dies: the others see it.
+fn third_dies(rig: &mut Rig) {
+    rig.trunks.retain(|(from, to), _| from.0 != 2 && to.0 != 2);
+    rig.asked.retain(|(shard, _, _)| shard.0 != 2);
+    rig.answered.remove(&ShardId(2));
+    rig.lost.extend(rig.seen.keys().filter(|link| link.shard.0 == 2).copied().collect::<Vec<_>>());
+    for seer in [0, 1] {
+        rig.sees(seer, &[0, 1]);
+    }
+    rig.settle();
+}
+
+fn home_of(rig: &Rig, id: &[u8; 16]) -> Node {
+    let nodes = (0..rig.shards.len() as u8).map(|shard| FleetNode {
+        node: Node(u32::from(shard)),
+        supernode: SupernodeId([shard + 1; 16]),
+        incarnation: 1,
+        shards: 1,
+        weight: 1,
+        near: false,
+    });
+    Fleet::new(nodes.collect()).home_of_account(AccountId(*id)).node
+}
+
+fn is_resync(say: &Say) -> bool {
+    matches!(say, Say::Resync(_))
+}
+
+/// A member whose account is at home on that supernode.
+fn member_at(rig: &Rig, shard: u32, device: u8) -> Member {
+    let account = (10..=255).find(|account| home_of(rig, &[*account; 16]) == Node(shard)).unwrap();
+    Member::new(account, device)
+}
+
+#[test]
+fn a_session_whose_home_dies_is_asked_to_tell_everything_anew_and_is_found_again() {
+    for seed in 0..20 {
+        let mut rig = fleet(seed);
+        let member = member_at(&rig, 2, 1);
+        let other = member_at(&rig, 0, 2);
+        rig.introduce(&[&member, &other]);
+        rig.store.add_contact(member.account, other.account);
+        let link = sign_in_on(&mut rig, 0, &member);
+        let there = sign_in_on(&mut rig, 1, &other);
+        third_dies(&mut rig);
+        let events = rig.events(link);
+        assert_eq!(events.iter().filter(|say| is_resync(say)).count(), 1, "{events:?}");
+        assert!(!rig.events(there).iter().any(is_resync));
+        // What the client does then makes presence whole again, on both sides.
+        rig.request(link, Ask::ListContacts(v1::ListContacts { after: Bytes::new() }));
+        rig.request(there, Ask::ListContacts(v1::ListContacts { after: Bytes::new() }));
+        rig.request(there, Ask::SetActivity(v1::SetActivity { away: false }));
+        let told = rig.events(link).into_iter().filter_map(|say| match say {
+            Say::PresenceChanged(changed) => changed.presence.map(|presence| presence.availability()),
+            _ => None,
+        });
+        assert_eq!(told.last(), Some(v1::Availability::Online));
+    }
+}
+
+#[test]
+fn a_request_that_waits_at_a_home_that_dies_is_refused_once_and_not_answered_later() {
+    for seed in 0..20 {
+        let mut rig = fleet(seed);
+        let member = member_at(&rig, 2, 1);
+        rig.introduce(&[&member]);
+        let link = sign_in_on(&mut rig, 0, &member);
+        let request = rig.ask_quietly(link, Ask::ListContacts(v1::ListContacts { after: Bytes::new() }));
+        third_dies(&mut rig);
+        assert_eq!(error_code(&rig.reply(link, request)), v1::ErrorCode::Unavailable);
+        rig.settle();
+        assert!(rig.take(link).iter().all(|message| message.in_reply_to != request));
+    }
+}
+
+#[test]
+fn contacts_who_were_at_home_on_a_dead_supernode_are_told_to_be_gone_unless_they_come_back() {
+    for comes_back in [false, true] {
+        let mut rig = fleet(1);
+        let watcher = member_at(&rig, 0, 1);
+        let contact = member_at(&rig, 2, 2);
+        rig.introduce(&[&watcher, &contact]);
+        rig.store.add_contact(watcher.account, contact.account);
+        let list = || Ask::ListContacts(v1::ListContacts { after: Bytes::new() });
+        let link = sign_in_on(&mut rig, 0, &watcher);
+        rig.request(link, list());
+        let theirs = sign_in_on(&mut rig, 2, &contact);
+        rig.request(theirs, list());
+        let told = |rig: &mut Rig| {
+            let availability = |say| match say {
+                Say::PresenceChanged(changed) => changed.presence.map(|presence| presence.availability()),
+                _ => None,
+            };
+            rig.events(link).into_iter().filter_map(availability).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&mut rig), [v1::Availability::Away]);
+        third_dies(&mut rig);
+        if comes_back {
+            let theirs = sign_in_on(&mut rig, 1, &contact);
+            rig.request(theirs, list());
+            assert_eq!(told(&mut rig), [v1::Availability::Away]);
+        }
+        rig.pass(Duration::from_secs(20));
+        let expected: &[_] = if comes_back { &[] } else { &[v1::Availability::Offline] };
+        assert_eq!(told(&mut rig), expected);
+    }
+}
+
+/// A call that is at home on that supernode, between links on the first two.
+fn talk_at(seed: u64, home: u32) -> (Rig, Talk) {
+    for seed in (0..).map(|more| seed + 1000 * more) {
+        let mut rig = fleet(seed);
+        let talk = talk(&mut rig);
+        let on_survivors = talk.links[0].shard.0 != 2 && talk.links[1].shard.0 != 2;
+        if on_survivors && home_of(&rig, &talk.call.0) == Node(home) {
+            return (rig, talk);
+        }
+    }
+    unreachable!("some seed does")
+}
+
+#[test]
+fn voice_goes_on_when_the_home_of_its_call_dies_and_legs_attach_anew_without_a_new_link() {
+    for seed in 0..10 {
+        let (mut rig, talk) = talk_at(seed, 2);
+        let Talk { call, links, attached, .. } = &talk;
+        third_dies(&mut rig);
+        for side in [0, 1] {
+            assert!(rig.events(links[side]).iter().any(|say| matches!(say, Say::Resync(v1::Resync { spread_ms: 0 }))));
+            assert_eq!(voice(&mut rig, links[side], attached[side].flow), Ok(vec![links[1 - side]]));
+        }
+        let mut flows = Vec::new();
+        for side in [0, 1] {
+            let again = rig.request(links[side], attach(&attached[side].call_token, 7 + side as u8));
+            let Say::LegAttached(mine) = again else { panic!("{again:?}") };
+            flows.push(mine.flow);
+        }
+        for side in [0, 1] {
+            assert_eq!(voice(&mut rig, links[side], flows[side]), Ok(vec![links[1 - side]]));
+            assert_eq!(voice(&mut rig, links[side], attached[side].flow), Err(DropCause::NoFlow));
+        }
+        rig.pass(limits::LEG_RETURN * 2);
+        assert_eq!(rig.gauges(|g| g.calls_answered), 1 + 1, "the dead one's, and the new one");
+        assert!(matches!(rig.request(links[0], hang_up(*call, v1::Cause::HungUp)), Say::Done(_)));
+        assert!(rig.events(links[1]).iter().any(|say| matches!(say, Say::CallEnded(_))));
+    }
+}
+
+#[test]
+fn flows_that_find_no_home_again_are_closed() {
+    let (mut rig, talk) = talk_at(3, 2);
+    third_dies(&mut rig);
+    rig.pass(limits::LEG_RETURN + Duration::from_secs(1));
+    for side in [0, 1] {
+        assert_eq!(voice(&mut rig, talk.links[side], talk.attached[side].flow), Err(DropCause::NoFlow));
+    }
+}
+
+#[test]
+fn a_call_goes_on_at_its_home_when_a_supernode_joins() {
+    for seed in 0..10 {
+        let mut rig = fleet(seed);
+        rig.sees(0, &[0, 1]);
+        rig.sees(1, &[0, 1]);
+        rig.sees(2, &[2]);
+        rig.pass(Duration::from_secs(61));
+        let people = people(&mut rig);
+        let (caller, callee) = (sign_in_on(&mut rig, 0, &people.alice), sign_in_on(&mut rig, 1, &people.bob));
+        // A call whose home is the third one once that has joined.
+        let id = (1..=255).find(|id| home_of(&rig, &[*id; 16]) == Node(2)).unwrap();
+        let call = CallId([id; 16]);
+        rig.request(caller, start(call, 1));
+        assert!(rig.events(callee).iter().any(|say| matches!(say, Say::IncomingCall(_))));
+        for seer in [0, 1, 2] {
+            rig.sees(seer, &[0, 1, 2]);
+        }
+        rig.settle();
+        // Answered where it rings, though the view says that it is elsewhere.
+        let answered = rig.request(callee, answer(call, 5));
+        assert!(matches!(answered, Say::LegAttached(_)), "{answered:?}");
+        assert!(matches!(rig.request(caller, hang_up(call, v1::Cause::HungUp)), Say::Done(_)));
+        assert_eq!(rig.gauges(|g| g.calls), 0);
+    }
+}
+
+fn sign_in_on(rig: &mut Rig, shard: usize, member: &Member) -> Recipient {
+    let link = rig.link_up_on(shard);
+    let nonce = rig.nonce(link);
+    let request = rig.ask(link, Ask::Prove(member.prove(&nonce, None)));
+    assert!(matches!(rig.reply(link, request), Say::Welcome(_)));
+    link
+}
