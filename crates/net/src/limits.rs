@@ -101,6 +101,10 @@ pub const TRUNK_DATAGRAM_RECEIVE_BUFFER: usize = 1024 * 1024;
 /// 200 ms; the rest is for catching up after a loss. With `UNPROVEN_TRUNKS_MAX`, strangers that leave gaps hold 64 MiB a shard.
 pub const TRUNK_RECEIVE_WINDOW: u32 = 1024 * 1024;
 
+/// Bytes of a trunk's stream that wait for the connection to take them. When a home moves, all sessions register anew at once:
+/// 100,000 of them are 10 MB, and what they ask for follows while the first leave.
+pub const TRUNK_OUTBOUND_QUEUE_MAX: usize = 32 * 1024 * 1024;
+
 /// Bytes of a trunk's stream that were handed to the connection and are not acknowledged: as much as the peer takes.
 pub const TRUNK_SEND_WINDOW: u64 = 1024 * 1024;
 

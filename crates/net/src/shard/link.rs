@@ -9,6 +9,7 @@ use quinn_proto::{
 };
 
 use super::{LinkEvent, LinkId};
+use crate::limits::TRUNK_OUTBOUND_QUEUE_MAX;
 use crate::tls;
 
 /// Why a link that was up is gone.
@@ -225,7 +226,8 @@ impl Link {
 
     /// Queues bytes. `false` when the other side does not read.
     pub(super) fn send(&mut self, bytes: Bytes) -> bool {
-        if self.queued + bytes.len() > OUTBOUND_QUEUE_MAX {
+        let max = if self.bounds == Bounds::Trunk { TRUNK_OUTBOUND_QUEUE_MAX } else { OUTBOUND_QUEUE_MAX };
+        if self.queued + bytes.len() > max {
             return false;
         }
         self.queued += bytes.len();

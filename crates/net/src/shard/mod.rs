@@ -482,7 +482,8 @@ impl QuicShard {
         socket: usize,
         now: Instant,
     ) -> LinkId {
-        self.generation = self.generation.wrapping_add(1);
+        // 30 bits, so that a link's number is a QUIC varint, as trunks name it.
+        self.generation = (self.generation + 1) & (u32::MAX >> 2);
         let id = LinkId::new(handle.0, self.generation);
         if self.links.len() <= handle.0 {
             self.links.resize_with(handle.0 + 1, || None);
