@@ -396,15 +396,10 @@ async fn write(mut stream: quinn::SendStream, mut queue: mpsc::Receiver<Bytes>) 
     }
 }
 
-/// The least and the greatest QUIC error code that carries a TLS alert (RFC 9001, section 4.8).
-const TLS_ALERTS: std::ops::RangeInclusive<u64> = 0x100..=0x1ff;
-
 fn dial_error(error: ConnectionError) -> DialError {
     match error {
         ConnectionError::TimedOut => DialError::NoAnswer,
-        ConnectionError::TransportError(error) if TLS_ALERTS.contains(&u64::from(error.code)) => {
-            DialError::NotTheSupernode
-        }
+        ConnectionError::TransportError(error) if tls::is_alert(error.code) => DialError::NotTheSupernode,
         other => DialError::Ended(other.into()),
     }
 }

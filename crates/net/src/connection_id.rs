@@ -9,6 +9,10 @@ use rand::Rng;
 /// Length of every id that we issue, in bytes.
 pub(crate) const LENGTH: usize = 8;
 
+/// Length of the id to which a dialling supernode addresses its first packet, in bytes: it asks for the bounds of a trunk.
+/// Clients use 20, or 8 as browsers do; an observer who reads it learns what he knows from the two addresses.
+pub(crate) const TRUNK_LENGTH: usize = 17;
+
 /// Most shards of one supernode: the first byte has 256 values.
 pub(crate) const SHARDS_MAX: u16 = 256;
 
@@ -39,13 +43,29 @@ impl ConnectionIdGenerator for ShardIds {
     }
 }
 
-/// The shard that issued the destination id of this packet. `None` for packets with a long header: those belong to
-/// handshakes, where the client's own choice of id stands, and which stay with the shard that the kernel picked.
+/// The shard that issued the destination id of this packet. `None` for the packets of a client's handshake, where the
+/// client's own choice of id may stand: those stay with the shard that the kernel picked.
 #[inline]
 pub(crate) fn shard_of(packet: &[u8], shards: u16) -> Option<u16> {
     let (first, rest) = packet.split_first()?;
-    let id = rest.get(..LENGTH)?;
-    (first & 0x80 == 0).then(|| u16::from(id[0]) % shards)
+    let id = if first & 0x80 == 0 { rest.get(..LENGTH)? } else { answered(rest)? };
+    Some(u16::from(id[0]) % shards)
+}
+
+/// The destination id of a handshake packet between two supernodes that answers one of ours. Both ids have our length then:
+/// the first packet of a dialling supernode has a longer destination, and our clients' source ids are empty. A stranger whose
+/// ids have these lengths is always sent to the same shard, which serves him as well as any other.
+fn answered(after_first_byte: &[u8]) -> Option<&[u8]> {
+    const VERSION: usize = 4;
+    let (destination, rest) = id(after_first_byte.get(VERSION..)?)?;
+    let (source, _) = id(rest)?;
+    (destination.len() == LENGTH && source.len() == LENGTH).then_some(destination)
+}
+
+/// An id that stands behind its length, and what follows it.
+fn id(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first()?;
+    rest.split_at_checked(usize::from(*length))
 }
 
 #[cfg(test)]
@@ -63,9 +83,34 @@ mod tests {
         }
     }
 
+    fn long_header(destination: &[u8], source: &[u8]) -> Vec<u8> {
+        let lengths = [destination, source].map(|id| u8::try_from(id.len()).unwrap());
+        [&[0xc0, 0, 0, 0, 1, lengths[0]], destination, &lengths[1..], source, &[0; 20]].concat()
+    }
+
+    #[test]
+    fn handshakes_between_supernodes_name_the_shard_that_is_answered() {
+        let source = ShardIds { shard: 1, shards: 4 }.generate_cid();
+        for shard in 0..4 {
+            let destination = ShardIds { shard, shards: 4 }.generate_cid();
+            assert_eq!(shard_of(&long_header(&destination, &source), 4), Some(shard));
+        }
+    }
+
+    #[test]
+    fn handshakes_of_clients_and_first_packets_name_no_shard() {
+        assert_eq!(shard_of(&long_header(&[7; 20], &[]), 4), None);
+        assert_eq!(shard_of(&long_header(&[7; 20], &[7; LENGTH]), 4), None);
+        assert_eq!(shard_of(&long_header(&[7; LENGTH], &[]), 4), None);
+        assert_eq!(shard_of(&long_header(&[7; TRUNK_LENGTH], &[7; LENGTH]), 4), None);
+    }
+
     #[test]
     fn long_headers_and_short_packets_name_no_shard() {
         assert_eq!(shard_of(&[0xc0; 40], 4), None);
+        for cut in 0..6 + LENGTH + 1 + LENGTH {
+            assert_eq!(shard_of(&long_header(&[7; LENGTH], &[7; LENGTH])[..cut], 4), None);
+        }
         assert_eq!(shard_of(&[0x40; LENGTH], 4), None);
         assert_eq!(shard_of(&[], 4), None);
     }

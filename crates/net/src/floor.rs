@@ -10,32 +10,31 @@ use quinn_proto::{
     congestion::{Controller, ControllerFactory, NewReno, NewRenoConfig},
 };
 
-use crate::limits::WINDOW_FLOOR;
-
+/// NewReno above `BYTES`.
 #[derive(Debug, Clone)]
-struct Floor(NewReno);
+struct Floor<const BYTES: u64>(NewReno);
 
-/// Builds the controller for each connection.
-#[derive(Debug, Default)]
-pub(crate) struct FloorConfig {
+/// Builds the controller for each connection, with `BYTES` as its floor.
+#[derive(Debug)]
+pub(crate) struct FloorConfig<const BYTES: u64> {
     reno: Arc<NewRenoConfig>,
 }
 
-impl FloorConfig {
+impl<const BYTES: u64> FloorConfig<BYTES> {
     pub(crate) fn new() -> Self {
         let mut reno = NewRenoConfig::default();
-        reno.initial_window(WINDOW_FLOOR);
+        reno.initial_window(BYTES);
         Self { reno: Arc::new(reno) }
     }
 }
 
-impl ControllerFactory for FloorConfig {
+impl<const BYTES: u64> ControllerFactory for FloorConfig<BYTES> {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(Floor(NewReno::new(Arc::clone(&self.reno), now, current_mtu)))
+        Box::new(Floor::<BYTES>(NewReno::new(Arc::clone(&self.reno), now, current_mtu)))
     }
 }
 
-impl Controller for Floor {
+impl<const BYTES: u64> Controller for Floor<BYTES> {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
         self.0.on_sent(now, bytes, last_packet_number);
     }
@@ -57,7 +56,7 @@ impl Controller for Floor {
     }
 
     fn window(&self) -> u64 {
-        self.0.window().max(WINDOW_FLOOR)
+        self.0.window().max(BYTES)
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
@@ -65,7 +64,7 @@ impl Controller for Floor {
     }
 
     fn initial_window(&self) -> u64 {
-        WINDOW_FLOOR
+        BYTES
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
@@ -76,11 +75,12 @@ impl Controller for Floor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::WINDOW_FLOOR;
 
     #[test]
     fn repeated_congestion_leaves_room_for_voice() {
         let now = Instant::now();
-        let mut controller = Arc::new(FloorConfig::new()).build(now, 1200);
+        let mut controller = Arc::new(FloorConfig::<WINDOW_FLOOR>::new()).build(now, 1200);
         for _ in 0..20 {
             controller.on_congestion_event(now, now, true, 1200);
         }

@@ -75,3 +75,46 @@ pub const ACK_PACKETS_MAX: u32 = 9;
 /// How long an acknowledgement may wait; QUIC takes the round trip instead where that is less (but 25 ms at least). It comes on top
 /// of the time after which lost signalling is sent again.
 pub const ACK_DELAY_MAX: Duration = Duration::from_millis(100);
+
+/// How often an idle trunk sends something, from whichever end heard nothing for so long: 3 packets of 30 bytes a second.
+pub const TRUNK_KEEPALIVE: Duration = Duration::from_millis(300);
+
+/// How long a trunk may be silent. A peer that dies just after a packet is noticed when the next keepalive has waited for this
+/// long: 0.3 s + 1.5 s, which leaves 0.2 s to the scheduler of a loaded machine until 2 s. A living peer may lose four keepalives
+/// in a row, or have its thread stand still for 1.2 s. Less would cut trunks off on a stall; where three probe
+/// timeouts are longer, as on a round trip of more than 300 ms, QUIC waits for those instead.
+pub const TRUNK_IDLE_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// Bytes in flight that are always allowed on a trunk: 350 flows of 150 bytes, 50 times a second, over a round trip of 100 ms, or
+/// 1,000 over 35 ms. Above it NewReno decides; the way between supernodes is the operator's own.
+pub const TRUNK_WINDOW_FLOOR: u64 = 256 * 1024;
+
+/// Datagrams of a trunk waiting for the window: 40 ms of 1,000 flows of 150 bytes, 50 times a second, are 300 KB, and 2,000 times
+/// 32 bytes of quinn's bookkeeping 64 KB. The oldest is dropped first. More would only make voice older.
+pub const TRUNK_DATAGRAM_SEND_BUFFER: usize = 384 * 1024;
+
+/// Datagrams of a trunk received and not yet taken. A shard takes up to `RECEIVE_ROUNDS` times 32 buffers before it takes
+/// datagrams out: 1 MiB is 110 ms of 1,000 flows, bookkeeping included.
+pub const TRUNK_DATAGRAM_RECEIVE_BUFFER: usize = 1024 * 1024;
+
+/// What a trunk's peer may have sent without our reading it. 2,000 messages of 500 bytes a second are 200 KB over a round trip of
+/// 200 ms; the rest is for catching up after a loss. With `UNPROVEN_TRUNKS_MAX`, strangers that leave gaps hold 64 MiB a shard.
+pub const TRUNK_RECEIVE_WINDOW: u32 = 1024 * 1024;
+
+/// Bytes of a trunk's stream that wait for the connection to take them. When a home moves, all sessions register anew at once:
+/// 100,000 of them are 10 MB, and what they ask for follows while the first leave.
+pub const TRUNK_OUTBOUND_QUEUE_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes of a trunk's stream that were handed to the connection and are not acknowledged: as much as the peer takes.
+pub const TRUNK_SEND_WINDOW: u64 = 1024 * 1024;
+
+/// Accepted links of one shard that asked for the bounds of a trunk and have not proven themselves. An honest one takes two round
+/// trips, so that a fleet of hundreds can come back at once; those beyond it are accepted as ordinary links.
+pub const UNPROVEN_TRUNKS_MAX: usize = 64;
+
+/// Links of one shard that it dials and that are not up: one to each supernode of a fleet of 256.
+pub const DIALS_MAX: usize = 256;
+
+/// Least time between two packets of unknown links of which one shard asks the others whether they are stateless resets. Noise
+/// costs each other shard 100 packets a second then; a reset that is passed over is repeated for the next packet of the link.
+pub const RESET_SEARCH_INTERVAL: Duration = Duration::from_millis(10);

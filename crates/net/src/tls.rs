@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use ahoy_proto::ALPN;
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn_proto::{
+    TransportErrorCode,
+    crypto::rustls::{QuicClientConfig, QuicServerConfig},
+};
 use rustls::{
     CertificateError, DigitallySignedStruct, KeyLogFile, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -92,6 +95,11 @@ pub(crate) fn client(supernode: &VerifyingKey, key_log: bool) -> Result<QuicClie
         config.key_log = Arc::new(KeyLogFile::new());
     }
     Ok(QuicClientConfig::try_from(config).expect("the provider has the cipher suite that QUIC starts with"))
+}
+
+/// Whether a QUIC error code carries a TLS alert (RFC 9001, section 4.8). When we dial, it says that the pinned key is not there.
+pub(crate) fn is_alert(code: TransportErrorCode) -> bool {
+    (0x100..=0x1ff).contains(&u64::from(code))
 }
 
 /// ring with AES-128 first, because voice packets are small and the key schedule counts; X25519 before P-256.

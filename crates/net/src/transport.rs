@@ -1,4 +1,4 @@
-//! Transport parameters of both ends: small windows, no MTU discovery, voice first.
+//! Transport parameters of both ends: small windows, no MTU discovery, voice first. Trunks carry many calls and have larger ones.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,25 +10,64 @@ use crate::{floor::FloorConfig, limits};
 /// For the supernode. It opens the one stream that is used; the peer's allowances are what HTTP/3 needs as well.
 pub(crate) fn server() -> Arc<TransportConfig> {
     let mut config = common();
-    config.max_concurrent_bidi_streams(VarInt::from_u32(4)).max_concurrent_uni_streams(VarInt::from_u32(3));
+    server_streams(&mut config);
+    Arc::new(config)
+}
+
+/// For the supernode that accepts what asks for the bounds of a trunk.
+pub(crate) fn trunk_server() -> Arc<TransportConfig> {
+    let mut config = trunk();
+    server_streams(&mut config);
+    Arc::new(config)
+}
+
+/// For the supernode that dials another one.
+pub(crate) fn trunk_client() -> Arc<TransportConfig> {
+    let mut config = trunk();
+    client_streams(&mut config);
     Arc::new(config)
 }
 
 /// For whoever dials: keeps the link alive, and takes the one stream that the supernode opens.
 pub(crate) fn client(keepalive: Option<Duration>) -> Arc<TransportConfig> {
     let mut config = common();
-    config
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .keep_alive_interval(Some(keepalive.unwrap_or(KEEPALIVE)));
+    client_streams(&mut config);
+    config.keep_alive_interval(Some(keepalive.unwrap_or(KEEPALIVE)));
     Arc::new(config)
+}
+
+fn server_streams(config: &mut TransportConfig) {
+    config.max_concurrent_bidi_streams(VarInt::from_u32(4)).max_concurrent_uni_streams(VarInt::from_u32(3));
+}
+
+fn client_streams(config: &mut TransportConfig) {
+    config.max_concurrent_bidi_streams(VarInt::from_u32(1)).max_concurrent_uni_streams(VarInt::from_u32(0));
+}
+
+/// Both ends keep a trunk alive: the idle timer starts anew with the first packet that is sent after one was received, so an
+/// end that is silent itself would notice a dead peer only that much later.
+fn trunk() -> TransportConfig {
+    let mut config = common();
+    config
+        .max_idle_timeout(Some(idle_timeout(limits::TRUNK_IDLE_TIMEOUT)))
+        .keep_alive_interval(Some(limits::TRUNK_KEEPALIVE))
+        .stream_receive_window(VarInt::from_u32(limits::TRUNK_RECEIVE_WINDOW))
+        .receive_window(VarInt::from_u32(limits::TRUNK_RECEIVE_WINDOW))
+        .send_window(limits::TRUNK_SEND_WINDOW)
+        .datagram_receive_buffer_size(Some(limits::TRUNK_DATAGRAM_RECEIVE_BUFFER))
+        .datagram_send_buffer_size(limits::TRUNK_DATAGRAM_SEND_BUFFER)
+        .congestion_controller_factory(Arc::new(FloorConfig::<{ limits::TRUNK_WINDOW_FLOOR }>::new()));
+    config
+}
+
+fn idle_timeout(timeout: Duration) -> IdleTimeout {
+    IdleTimeout::try_from(timeout).expect("a minute is far below QUIC's largest timeout")
 }
 
 fn common() -> TransportConfig {
     let mut config = TransportConfig::default();
-    let idle = IdleTimeout::try_from(IDLE_TIMEOUT).expect("a minute is far below QUIC's largest timeout");
     config
-        .max_idle_timeout(Some(idle))
+        .max_idle_timeout(Some(idle_timeout(IDLE_TIMEOUT)))
         .stream_receive_window(VarInt::from_u32(limits::RECEIVE_WINDOW))
         .receive_window(VarInt::from_u32(limits::RECEIVE_WINDOW))
         .send_window(limits::SEND_WINDOW)
@@ -38,7 +77,7 @@ fn common() -> TransportConfig {
         .datagram_receive_buffer_size(Some(limits::DATAGRAM_RECEIVE_BUFFER))
         .datagram_send_buffer_size(limits::DATAGRAM_SEND_BUFFER)
         .ack_frequency_config(Some(acknowledgements()))
-        .congestion_controller_factory(Arc::new(FloorConfig::new()));
+        .congestion_controller_factory(Arc::new(FloorConfig::<{ limits::WINDOW_FLOOR }>::new()));
     config
 }
 

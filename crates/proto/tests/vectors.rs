@@ -254,6 +254,7 @@ fn messages_are_framed_by_their_length() {
             time_ms: 1_800_000_000_123,
             supernode: vec![1; 16].into(),
             minimum_version: 1,
+            certificate: String::new(),
         })),
     };
     let flows: Vec<Value> = [0, 63, 64, 16_383, 16_384, 1 << 30]

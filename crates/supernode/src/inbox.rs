@@ -1,7 +1,7 @@
-//! The ways into a shard from other threads: three queues and one waker.
+//! The ways into a shard from other threads: four queues and one waker.
 //!
-//! Signalling and packets have a bound each, so that a flood of voice can't push out signalling; what exceeds it is
-//! dropped and counted by whoever sends. Replies need none: each answers a question of the shard itself or comes from the operator.
+//! Signalling, messages of trunks and packets have a bound each, so that a flood of voice can't push out signalling; what exceeds
+//! it is dropped and counted by whoever sends. Replies need none: each answers a question of the shard itself or comes from the operator.
 
 use std::{
     sync::{
@@ -12,10 +12,13 @@ use std::{
     time::Duration,
 };
 
-use ahoy_core::{Answer, Lists, PeerMessage, QueryId, ShardId, StoreError};
+use ahoy_core::{Answer, Fleet, Lists, Node, PeerMessage, QueryId, ShardId, StoreError};
 use ahoy_net::{ForeignPacket, LinkId};
+use ahoy_proto::v1::{self, ErrorCode};
 use bytes::Bytes;
 use mio::Waker;
+
+use crate::view::{Dial, Routes};
 
 /// Messages of other shards that wait. Starting a call takes about ten, so this is the start of 6,000 calls in one
 /// moment; at about 200 bytes each, 13 MB a shard. One that names all contacts or members of somebody holds some KB more, and
@@ -24,6 +27,13 @@ pub(crate) const SIGNALLING_MAX: usize = 65_536;
 
 /// Packets of other shards that wait: at 50 a second and leg, 80 ms of 1,000 legs; later they would be stale. At most 6 MB.
 pub(crate) const PACKETS_MAX: usize = 4_096;
+
+/// Bytes of trunks' messages that wait, with [`TRUNK_MESSAGE_COST`] for each: as much as a trunk's own queue takes, for the same
+/// burst.
+pub(crate) const TRUNKS_MAX: usize = ahoy_net::limits::TRUNK_OUTBOUND_QUEUE_MAX;
+
+/// What a message holds besides its bytes, decoded and in the queue.
+const TRUNK_MESSAGE_COST: usize = 256;
 
 /// What is taken from each queue in one turn, so that sockets and timers get theirs.
 pub(crate) const TAKEN_A_TURN: usize = 1_024;
@@ -34,9 +44,17 @@ pub(crate) struct Signal {
     pub(crate) message: PeerMessage,
 }
 
+/// A message on its way to or from another supernode, whose trunk is on one shard and whose other end on another.
+pub(crate) enum Trunked {
+    /// To be sent on a trunk of this shard.
+    Send { link: LinkId, bytes: Bytes },
+    /// For the exchange of this shard.
+    Take { from: Node, message: v1::TrunkMessage },
+}
+
 /// A packet that another shard received.
 pub(crate) enum Packet {
-    /// Voice for a link of this shard.
+    /// Voice for a link of this shard, or, wrapped, for a trunk.
     Voice { link: LinkId, datagram: Bytes },
     /// A packet of a connection of this shard.
     Foreign(ForeignPacket),
@@ -45,10 +63,40 @@ pub(crate) enum Packet {
 /// An answer of the store, or an order.
 #[expect(clippy::large_enum_variant, reason = "nearly every reply is an answer")]
 pub(crate) enum Reply {
-    Answer { query: QueryId, answer: Result<Answer, StoreError> },
+    Answer {
+        query: QueryId,
+        answer: Result<Answer, StoreError>,
+    },
     Lists(Lists),
-    Drain { reconnect_in: Duration, spread: Duration },
-    ShutDown { reconnect_in: Duration, spread: Duration },
+    Fleet {
+        fleet: Arc<Fleet>,
+        routes: Arc<Routes>,
+    },
+    Dial(Dial),
+    GiveUp {
+        attempt: u64,
+    },
+    OpenTrunk {
+        link: LinkId,
+        node: Node,
+    },
+    CloseTrunk {
+        link: LinkId,
+        code: ErrorCode,
+    },
+    /// A message for this trunk was lost.
+    TrunkFailed {
+        link: LinkId,
+    },
+    Drain {
+        reconnect_in: Duration,
+        spread: Duration,
+    },
+    Undrain,
+    ShutDown {
+        reconnect_in: Duration,
+        spread: Duration,
+    },
     Stop,
 }
 
@@ -58,7 +106,7 @@ pub(crate) struct Refused;
 
 /// The sending side of one bounded queue.
 struct Queue<T> {
-    sender: mpsc::Sender<T>,
+    sender: mpsc::Sender<(usize, T)>,
     depth: Arc<AtomicUsize>,
     max: usize,
 }
@@ -71,8 +119,13 @@ impl<T> Clone for Queue<T> {
 
 impl<T> Queue<T> {
     fn push(&self, item: T) -> Result<(), Refused> {
-        if self.depth.fetch_add(1, Ordering::Relaxed) >= self.max || self.sender.send(item).is_err() {
-            self.depth.fetch_sub(1, Ordering::Relaxed);
+        self.push_weighing(1, item)
+    }
+
+    fn push_weighing(&self, weight: usize, item: T) -> Result<(), Refused> {
+        let depth = self.depth.fetch_add(weight, Ordering::Relaxed);
+        if depth + weight > self.max || self.sender.send((weight, item)).is_err() {
+            self.depth.fetch_sub(weight, Ordering::Relaxed);
             return Err(Refused);
         }
         Ok(())
@@ -81,14 +134,14 @@ impl<T> Queue<T> {
 
 /// The receiving side of one bounded queue.
 struct Receiver<T> {
-    receiver: mpsc::Receiver<T>,
+    receiver: mpsc::Receiver<(usize, T)>,
     depth: Arc<AtomicUsize>,
 }
 
 impl<T> Receiver<T> {
     fn pop(&self) -> Option<T> {
-        let item = self.receiver.try_recv().ok()?;
-        self.depth.fetch_sub(1, Ordering::Relaxed);
+        let (weight, item) = self.receiver.try_recv().ok()?;
+        self.depth.fetch_sub(weight, Ordering::Relaxed);
         Some(item)
     }
 }
@@ -103,6 +156,7 @@ fn queue<T>(max: usize) -> (Queue<T>, Receiver<T>) {
 #[derive(Clone)]
 pub(crate) struct Post {
     signalling: Queue<Signal>,
+    trunks: Queue<Trunked>,
     packets: Queue<Packet>,
     replies: mpsc::Sender<Reply>,
     called: Arc<AtomicBool>,
@@ -122,6 +176,13 @@ impl Post {
         Ok(())
     }
 
+    /// `length` is that of the encoded message.
+    pub(crate) fn trunk(&self, length: usize, message: Trunked) -> Result<(), Refused> {
+        self.trunks.push_weighing(length + TRUNK_MESSAGE_COST, message)?;
+        self.call();
+        Ok(())
+    }
+
     pub(crate) fn packet(&self, packet: Packet) -> Result<(), Refused> {
         self.packets.push(packet)?;
         self.call();
@@ -135,10 +196,11 @@ impl Post {
         }
     }
 
-    /// Messages and packets that wait now.
-    pub(crate) fn depths(&self) -> [(&'static str, usize); 2] {
+    /// Messages and packets that wait now; of trunks' messages the bytes.
+    pub(crate) fn depths(&self) -> [(&'static str, usize); 3] {
         let depth = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
-        [("signalling", depth(&self.signalling.depth)), ("packets", depth(&self.packets.depth))]
+        let trunks = ("trunk_bytes", depth(&self.trunks.depth));
+        [("signalling", depth(&self.signalling.depth)), trunks, ("packets", depth(&self.packets.depth))]
     }
 
     /// Wakes the shard unless somebody has done so since it last looked.
@@ -154,6 +216,7 @@ impl Post {
 /// The shard's own side.
 pub(crate) struct Inbox {
     signalling: Receiver<Signal>,
+    trunks: Receiver<Trunked>,
     packets: Receiver<Packet>,
     replies: mpsc::Receiver<Reply>,
     called: Arc<AtomicBool>,
@@ -162,11 +225,12 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) fn new(waker: Arc<Waker>) -> (Post, Self) {
         let (signalling, signalling_in) = queue(SIGNALLING_MAX);
+        let (trunks, trunks_in) = queue(TRUNKS_MAX);
         let (packets, packets_in) = queue(PACKETS_MAX);
         let (replies, replies_in) = mpsc::channel();
         let called = Arc::new(AtomicBool::new(false));
-        let post = Post { signalling, packets, replies, called: Arc::clone(&called), waker };
-        (post, Self { signalling: signalling_in, packets: packets_in, replies: replies_in, called })
+        let post = Post { signalling, trunks, packets, replies, called: Arc::clone(&called), waker };
+        (post, Self { signalling: signalling_in, trunks: trunks_in, packets: packets_in, replies: replies_in, called })
     }
 
     /// To be called before looking into the queues: whoever puts something in after this wakes the shard.
@@ -177,11 +241,15 @@ impl Inbox {
     /// Whether something waits that was left behind.
     pub(crate) fn has_more(&self) -> bool {
         let some = |depth: &AtomicUsize| depth.load(Ordering::Relaxed) > 0;
-        some(&self.signalling.depth) || some(&self.packets.depth)
+        some(&self.signalling.depth) || some(&self.trunks.depth) || some(&self.packets.depth)
     }
 
     pub(crate) fn signal(&self) -> Option<Signal> {
         self.signalling.pop()
+    }
+
+    pub(crate) fn trunk(&self) -> Option<Trunked> {
+        self.trunks.pop()
     }
 
     pub(crate) fn packet(&self) -> Option<Packet> {

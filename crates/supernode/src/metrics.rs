@@ -4,7 +4,10 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use ahoy_core::{DropCause, Exchange, Gauges, Violation};
@@ -30,10 +33,11 @@ pub(crate) struct Numbers {
     gauges: Gauges,
     connections: usize,
     handshakes: usize,
+    trunks: usize,
 }
 
 impl Published {
-    pub(crate) fn set(&self, quic: &QuicShard, exchange: &Exchange, shell: &shard::Counters) {
+    pub(crate) fn set(&self, quic: &QuicShard, exchange: &Exchange, shell: &shard::Counters, trunks: usize) {
         let mut numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         numbers.net = *quic.counters();
         numbers.core.clone_from(exchange.counters());
@@ -41,6 +45,11 @@ impl Published {
         numbers.gauges = exchange.gauges();
         numbers.connections = quic.connections();
         numbers.handshakes = quic.handshakes();
+        numbers.trunks = trunks;
+    }
+
+    pub(crate) fn gauges(&self) -> Gauges {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).gauges
     }
 
     fn get(&self) -> Numbers {
@@ -95,6 +104,7 @@ const METRICS: &[Metric] = &[
     gauge("timers", "Timers set by exchanges", |n| n.gauges.timers),
     gauge("quic_connections", "QUIC connections of any phase", |n| n.connections),
     gauge("quic_handshakes", "QUIC handshakes under way", |n| n.handshakes),
+    gauge("trunks", "Trunks to other supernodes that are up", |n| n.trunks),
     // Sessions
     counter("handshakes", "QUIC handshakes finished", |n| n.net.handshakes_finished),
     counter("handshakes_failed", "QUIC handshakes that failed or took too long", |n| n.net.handshakes_failed),
@@ -148,11 +158,33 @@ const METRICS: &[Metric] = &[
         let relay = DropCause::ALL.iter().map(|cause| (cause.name().to_owned(), n.core.drops[cause.index()]));
         let shell = [
             ("queue_full", n.shell.voice_cross_dropped),
+            ("trunk", n.shell.trunk_voice_dropped),
             ("displaced", n.net.datagrams_displaced),
             ("unsendable", n.net.datagrams_refused),
         ];
         relay.chain(shell.map(|(cause, count)| (cause.to_owned(), count))).collect()
     }),
+    // The fleet
+    counter("trunks_dialled", "Attempts to reach another supernode", |n| n.net.trunks_dialled),
+    counter("trunks_failed", "Attempts that got no connection", |n| n.net.trunks_failed),
+    counter("trunks_lost", "Trunks lost", |n| n.shell.trunks_lost),
+    counter("trunk_messages_sent", "Messages to other supernodes", |n| n.core.trunk_messages),
+    counter("trunk_bytes_sent", "Bytes of messages to other supernodes", |n| n.shell.trunk_bytes_sent),
+    counter("trunk_messages_received", "Messages of other supernodes", |n| n.shell.trunk_messages_received),
+    counter("trunk_bytes_received", "Bytes of messages of other supernodes", |n| n.shell.trunk_bytes_received),
+    family("trunk_messages_dropped", "Messages between supernodes that were dropped, by cause", "cause", |n| {
+        let causes = [
+            ("queue_full", n.shell.trunk_messages_lost),
+            ("trunk_gone", n.shell.trunk_messages_late),
+            ("supernode_gone", n.core.strays),
+            ("refused", n.core.trunk_refused),
+        ];
+        causes.map(|(cause, count)| (cause.to_owned(), count)).to_vec()
+    }),
+    counter("trunk_messages_forwarded", "Messages sent on because a home had moved", |n| n.core.forwarded_messages),
+    counter("trunk_voice_packets_sent", "Voice packets for links of other supernodes", |n| n.shell.trunk_voice_sent),
+    counter("trunk_voice_packets_received", "Voice packets of other supernodes", |n| n.shell.trunk_voice_received),
+    counter("resyncs", "Sessions asked to tell everything anew", |n| n.core.resyncs),
     // Packets
     counter("udp_packets_received", "UDP packets received", |n| n.net.packets_received),
     counter("udp_bytes_received", "UDP payload received, in bytes", |n| n.net.bytes_received),
@@ -177,8 +209,9 @@ fn label(prefix: &str, name: &str) -> String {
 /// Gives the numbers of all shards to a registry.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    pub(crate) shards: Vec<std::sync::Arc<Published>>,
+    pub(crate) shards: Vec<Arc<Published>>,
     pub(crate) posts: Vec<Post>,
+    pub(crate) view_size: Arc<AtomicUsize>,
 }
 
 impl Collector for Metrics {
@@ -204,7 +237,10 @@ impl Collector for Metrics {
                 }
             }
         }
-        let help = "Messages and packets that wait in the inboxes of shards";
+        let help = "Supernodes in the view of this one, itself included";
+        let out = encoder.encode_descriptor("ahoy_fleet_supernodes", help, None, MetricType::Gauge)?;
+        ConstGauge::new(self.view_size.load(Ordering::Relaxed) as u64).encode(out)?;
+        let help = "Messages and packets that wait in the inboxes of shards; of trunks' messages the bytes";
         let mut out = encoder.encode_descriptor("ahoy_queue_depth", help, None, MetricType::Gauge)?;
         for (shard, post) in self.posts.iter().enumerate() {
             for (queue, depth) in post.depths() {

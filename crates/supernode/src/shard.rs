@@ -8,16 +8,21 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use ahoy_core::{Exchange, Forward, LinkId, Now, Output, Recipient, ShardId};
+use ahoy_core::{Exchange, Fleet, Forward, LinkId, Node, Now, Output, Recipient, ShardId};
 use ahoy_net::{LinkEvent, LostCause, QuicShard};
-use ahoy_proto::v1::ErrorCode;
+use ahoy_proto::{
+    UnixTime,
+    v1::{self, ErrorCode},
+};
 use ahoy_store::Store;
 use bytes::Bytes;
 
 use crate::{
-    inbox::{Inbox, Packet, Post, Reply, Signal, TAKEN_A_TURN},
+    inbox::{Inbox, Packet, Post, Reply, Signal, TAKEN_A_TURN, Trunked},
     metrics::Published,
     questions,
+    trunks::{self, Trunks},
+    view::{At, Routes},
 };
 
 /// How long a shutdown waits for links to take what was sent to them; a little more than one link may take.
@@ -32,6 +37,17 @@ pub(crate) struct Counters {
     pub(crate) voice_crossed: u64,
     pub(crate) voice_cross_dropped: u64,
     pub(crate) handover_dropped: u64,
+    pub(crate) trunk_bytes_sent: u64,
+    pub(crate) trunk_messages_received: u64,
+    pub(crate) trunk_bytes_received: u64,
+    /// Messages that were lost, each with its trunk.
+    pub(crate) trunk_messages_lost: u64,
+    /// Messages of trunks that were gone before they were taken.
+    pub(crate) trunk_messages_late: u64,
+    pub(crate) trunk_voice_sent: u64,
+    pub(crate) trunk_voice_received: u64,
+    pub(crate) trunk_voice_dropped: u64,
+    pub(crate) trunks_lost: u64,
 }
 
 /// Where a shard has the time from, so that tests can let it pass.
@@ -43,6 +59,11 @@ pub(crate) struct Shard {
     pub(crate) quic: QuicShard,
     pub(crate) exchange: Exchange,
     pub(crate) inbox: Inbox,
+    pub(crate) trunks: Trunks,
+    /// As the exchange has it.
+    pub(crate) fleet: Arc<Fleet>,
+    /// The trunks to its nodes.
+    pub(crate) routes: Arc<Routes>,
     /// The posts of all shards, this one included, in their order.
     pub(crate) posts: Vec<Post>,
     pub(crate) store: Store,
@@ -70,7 +91,7 @@ impl Shard {
                 self.exchange.handle_timeout(now);
                 self.act();
             }
-            self.published.set(&self.quic, &self.exchange, &self.counters);
+            self.published.set(&self.quic, &self.exchange, &self.counters, self.trunks.len());
             if self.end.is_some_and(|end| end <= now.instant || self.quic.open_links() == 0) {
                 // The last turn sends the closes.
                 return self.quic.turn(Some(now.instant));
@@ -87,13 +108,22 @@ impl Shard {
 
     fn take_inbox(&mut self, now: Now) {
         self.inbox.look();
-        while let Some(reply) = self.inbox.reply() {
-            self.take_reply(reply, now);
-        }
+        self.take_replies(now);
         for _ in 0..TAKEN_A_TURN {
             let Some(Signal { from, message }) = self.inbox.signal() else { break };
             self.exchange.handle_peer(from, message, now);
             self.act();
+        }
+        for _ in 0..TAKEN_A_TURN {
+            match self.inbox.trunk() {
+                Some(Trunked::Send { link, bytes }) => self.write_to_trunk(link, bytes),
+                Some(Trunked::Take { from, message }) => {
+                    // Whoever handed it over had been told of its node after this shard was.
+                    self.take_replies(now);
+                    self.take_trunk_message(from, message, now);
+                }
+                None => break,
+            }
         }
         for _ in 0..TAKEN_A_TURN {
             match self.inbox.packet() {
@@ -104,10 +134,32 @@ impl Shard {
         }
     }
 
+    fn take_replies(&mut self, now: Now) {
+        while let Some(reply) = self.inbox.reply() {
+            self.take_reply(reply, now);
+        }
+    }
+
     fn take_reply(&mut self, reply: Reply, now: Now) {
         match reply {
             Reply::Answer { query, answer } => self.exchange.handle_answer(query, answer, now),
-            Reply::Lists(lists) => self.exchange.handle_lists(lists, now),
+            Reply::Lists(lists) => {
+                self.trunks.set_lists(&lists);
+                self.exchange.handle_lists(lists, now);
+            }
+            Reply::Fleet { fleet, routes } => {
+                (self.fleet, self.routes) = (Arc::clone(&fleet), routes);
+                self.exchange.handle_fleet(fleet, now);
+            }
+            Reply::Dial(dial) => self.trunks.dial(dial, &mut self.quic),
+            Reply::GiveUp { attempt } => self.trunks.give_up(attempt, &mut self.quic),
+            Reply::OpenTrunk { link, node } => {
+                self.trunks.open(link, node);
+                self.read_trunk(link, now);
+            }
+            Reply::CloseTrunk { link, code } => self.trunks.close(link, code, &mut self.quic),
+            Reply::TrunkFailed { link } => self.trunks.end(link, ErrorCode::Overloaded, &mut self.quic),
+            Reply::Undrain => self.exchange.undrain(),
             Reply::Drain { reconnect_in, spread } => self.exchange.drain(reconnect_in, spread),
             Reply::ShutDown { reconnect_in, spread } => {
                 self.exchange.drain(reconnect_in, spread);
@@ -124,13 +176,27 @@ impl Shard {
         while let Some(event) = self.quic.poll_event() {
             match event {
                 LinkEvent::Datagram { link, bytes } => {
-                    self.forward(LinkId(link.0), &bytes, now);
+                    if self.trunks.has(link) {
+                        self.take_trunk_voice(&bytes);
+                    } else {
+                        self.forward(LinkId(link.0), &bytes, now);
+                    }
                     continue;
                 }
                 LinkEvent::Foreign { shard, packet } => {
                     let refused = self.posts[usize::from(shard)].packet(Packet::Foreign(packet)).is_err();
                     self.counters.handover_dropped += u64::from(refused);
                     continue;
+                }
+                LinkEvent::Up { link, exporter } if self.trunks.has(link) => self.trunks.up(link, exporter),
+                LinkEvent::Bytes { link, bytes } if self.trunks.has(link) => {
+                    self.counters.trunk_bytes_received += bytes.len() as u64;
+                    self.trunks.bytes(link, &bytes, UnixTime(now.unix_ms / 1000), &mut self.quic);
+                    self.read_trunk(link, now);
+                }
+                LinkEvent::Lost { link, cause } if self.trunks.has(link) => {
+                    self.counters.trunks_lost += 1;
+                    self.trunks.lost(link, cause.name());
                 }
                 LinkEvent::Up { link, exporter } => self.exchange.handle_link_up(LinkId(link.0), Some(exporter), now),
                 LinkEvent::Bytes { link, bytes } => self.exchange.handle_bytes(LinkId(link.0), &bytes, now),
@@ -146,16 +212,85 @@ impl Shard {
     /// The way of voice: from a link of this shard to links of this or another one.
     fn forward(&mut self, link: LinkId, datagram: &Bytes, now: Now) {
         let Forward::To(recipients) = self.exchange.forward(link, datagram, now) else { return };
-        for Recipient { shard, link, .. } in recipients {
-            let (link, datagram) = (ahoy_net::LinkId(link.0), datagram.clone());
-            if *shard == self.id {
-                self.quic.send_datagram(link, datagram);
+        for Recipient { node, shard, link } in recipients {
+            let (at, datagram) = if *node == Node::OWN {
+                (At { shard: *shard, link: ahoy_net::LinkId(link.0) }, datagram.clone())
+            } else {
+                let way = self.routes.get(node).zip(trunks::wrap(*shard, *link, datagram));
+                let Some((at, wrapped)) = way else {
+                    self.counters.trunk_voice_dropped += 1;
+                    continue;
+                };
+                self.counters.trunk_voice_sent += 1;
+                (*at, wrapped)
+            };
+            send_voice(at, datagram, self.id, &mut self.quic, &self.posts, &mut self.counters);
+        }
+    }
+
+    /// Voice from another supernode, for a link of this one.
+    fn take_trunk_voice(&mut self, datagram: &Bytes) {
+        let unwrapped = trunks::unwrap(datagram).filter(|(shard, ..)| usize::from(shard.0) < self.posts.len());
+        let Some((shard, link, datagram)) = unwrapped else {
+            self.counters.trunk_voice_dropped += 1;
+            return;
+        };
+        self.counters.trunk_voice_received += 1;
+        send_voice(At { shard, link }, datagram, self.id, &mut self.quic, &self.posts, &mut self.counters);
+    }
+
+    /// Takes what a trunk has brought, to the shards that it is for.
+    fn read_trunk(&mut self, link: ahoy_net::LinkId, now: Now) {
+        while let Some((from, message, length)) = self.trunks.next(link, &mut self.quic) {
+            self.counters.trunk_messages_received += 1;
+            if message.to_shard == u32::from(self.id.0) {
+                self.take_trunk_message(from, message, now);
                 continue;
             }
-            match self.posts[usize::from(shard.0)].packet(Packet::Voice { link, datagram }) {
-                Ok(()) => self.counters.voice_crossed += 1,
-                Err(_) => self.counters.voice_cross_dropped += 1,
+            let Some(post) = self.posts.get(message.to_shard as usize) else {
+                return self.trunks.end(link, ErrorCode::Malformed, &mut self.quic);
+            };
+            if post.trunk(length, Trunked::Take { from, message }).is_err() {
+                self.counters.trunk_messages_lost += 1;
+                return self.trunks.end(link, ErrorCode::Overloaded, &mut self.quic);
             }
+        }
+    }
+
+    fn take_trunk_message(&mut self, from: Node, message: v1::TrunkMessage, now: Now) {
+        if self.fleet.node(from).is_none() {
+            self.counters.trunk_messages_late += 1;
+            return;
+        }
+        self.exchange.handle_trunk(from, message, now);
+        self.act();
+    }
+
+    /// A message for another supernode, on its way to the shard that its trunk is on. One that is lost costs the trunk.
+    fn send_on_trunk(&mut self, to: Node, bytes: Bytes) {
+        let Some(At { shard, link }) = self.routes.get(&to).copied() else {
+            self.counters.trunk_messages_late += 1;
+            return;
+        };
+        if shard == self.id {
+            return self.write_to_trunk(link, bytes);
+        }
+        let post = &self.posts[usize::from(shard.0)];
+        if post.trunk(bytes.len(), Trunked::Send { link, bytes }).is_err() {
+            self.counters.trunk_messages_lost += 1;
+            post.reply(Reply::TrunkFailed { link });
+            // Once is enough: what follows is dropped until the view has changed.
+            Arc::make_mut(&mut self.routes).remove(&to);
+        }
+    }
+
+    fn write_to_trunk(&mut self, link: ahoy_net::LinkId, bytes: Bytes) {
+        if self.trunks.has(link) {
+            self.counters.trunk_bytes_sent += bytes.len() as u64;
+            // One that takes no more is lost, which is told as any loss.
+            self.quic.send(link, bytes);
+        } else {
+            self.counters.trunk_messages_late += 1;
         }
     }
 
@@ -176,9 +311,11 @@ impl Shard {
                         Err(_) => self.counters.signals_dropped += 1,
                     }
                 }
-                // Without a fleet there is nobody to tell.
-                Output::Trunk { .. } => {}
-                Output::Joined { link, .. } => self.quic.close(ahoy_net::LinkId(link.0), ErrorCode::ShuttingDown),
+                Output::Trunk { to, bytes } => self.send_on_trunk(to.node, bytes),
+                Output::Joined { link, supernode, incarnation, shards } => {
+                    let link = ahoy_net::LinkId(link.0);
+                    self.trunks.accept(link, supernode, incarnation, shards, &mut self.quic);
+                }
                 Output::Idle { wake } => {
                     if let Some((at, why)) = wake {
                         tracing::trace!(shard = self.id.0, ?why, ?at, "waiting");
@@ -188,6 +325,18 @@ impl Shard {
                 }
             }
         }
+    }
+}
+
+/// Hands voice to a link, on whatever shard it is.
+fn send_voice(at: At, datagram: Bytes, own: ShardId, quic: &mut QuicShard, posts: &[Post], counters: &mut Counters) {
+    let At { shard, link } = at;
+    if shard == own {
+        return quic.send_datagram(link, datagram);
+    }
+    match posts[usize::from(shard.0)].packet(Packet::Voice { link, datagram }) {
+        Ok(()) => counters.voice_crossed += 1,
+        Err(_) => counters.voice_cross_dropped += 1,
     }
 }
 

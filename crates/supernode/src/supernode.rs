@@ -3,12 +3,16 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use ahoy_core::{Exchange, ExchangeConfig, Lists, Now, ShardId};
+use ahoy_core::{Exchange, ExchangeConfig, Fleet, Lists, Now, ShardId};
 use ahoy_net::{ListenAddress, QuicShard, ServerTls, ShardConfig, listen};
 use ahoy_proto::{
     NetworkId, SupernodeId,
@@ -23,6 +27,8 @@ use crate::{
     inbox::{Inbox, Post, Reply},
     metrics::{Metrics, Published},
     shard::{self, Clock, Counters, Shard},
+    trunks::{Identity, Trunks},
+    view::{self, Event, Member, Routes, Steering},
 };
 
 /// What a supernode is started with.
@@ -82,6 +88,26 @@ impl std::fmt::Debug for SupernodeConfig {
 /// [`ahoy_net::limits::RECEIVE_WINDOW`] of a stream with gaps, for 10 s: 148 MB. An honest one takes a round trip.
 const HALF_OPEN_MAX: usize = 4_096;
 
+/// How long a supernode of a fleet that ends waits for its calls to go on elsewhere: a request, a response and a message between
+/// supernodes each way, on ways across the world.
+const HANDOVER_MAX: Duration = Duration::from_secs(1);
+
+/// How often it looks meanwhile.
+const HANDOVER_LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What a supernode holds now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// Signed-in links.
+    pub sessions: usize,
+    /// Calls that are at home here.
+    pub calls: usize,
+    /// Legs of any call whose links are here.
+    pub legs: usize,
+    /// Supernodes in the view, this one included.
+    pub supernodes: usize,
+}
+
 /// Why a supernode does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -106,6 +132,9 @@ pub struct Supernode {
     addresses: Vec<SocketAddr>,
     posts: Vec<Post>,
     published: Vec<Arc<Published>>,
+    /// Who tells the view.
+    view: mpsc::Sender<Event>,
+    view_size: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -138,25 +167,39 @@ impl Supernode {
             quic.push(QuicShard::new(config).map_err(StartError::Thread)?);
         }
         let (posts, inboxes): (Vec<_>, Vec<_>) = quic.iter().map(|shard| Inbox::new(shard.waker())).unzip();
+        let (view, heard) = mpsc::channel();
         let mut supernode = Self {
             id,
             addresses: addresses.map_err(StartError::Listen)?,
             posts,
             published: (0..shards).map(|_| Arc::default()).collect(),
-            threads: Vec::with_capacity(quic.len()),
+            view,
+            view_size: Arc::new(AtomicUsize::new(1)),
+            threads: Vec::with_capacity(quic.len() + 1),
         };
         let started = clock();
+        let identity = Arc::new(Identity {
+            network: config.network,
+            supernode: id,
+            incarnation: incarnation(started),
+            shards,
+            roster_key: config.roster_key.clone(),
+        });
+        let lists = Lists::from(keys.clone());
         for (number, (quic, inbox)) in (0..shards).zip(quic.into_iter().zip(inboxes)) {
             let mut exchange =
                 Exchange::new(exchange_config(&config, id, ShardId(number), shards, started), rand::random());
             // Before the thread starts: clients that wait for a restart are here within milliseconds, and an exchange that
             // knows no keys would call their credentials forged.
-            exchange.handle_lists(keys.clone().into(), clock());
+            exchange.handle_lists(lists.clone(), clock());
             supernode.spawn(Shard {
                 id: ShardId(number),
                 quic,
                 exchange,
                 inbox,
+                trunks: Trunks::new(ShardId(number), Arc::clone(&identity), &lists, supernode.view.clone()),
+                fleet: Arc::new(Fleet::alone(id, identity.incarnation, shards)),
+                routes: Arc::new(Routes::new()),
                 posts: supernode.posts.clone(),
                 store: config.store.clone(),
                 published: Arc::clone(&supernode.published[usize::from(number)]),
@@ -166,7 +209,31 @@ impl Supernode {
                 end: None,
             })?;
         }
+        supernode.spawn_view(identity.incarnation, shards, keys, heard)?;
         Ok(supernode)
+    }
+
+    fn spawn_view(
+        &mut self,
+        incarnation: u64,
+        shards: u16,
+        keys: CredentialKeys,
+        heard: mpsc::Receiver<Event>,
+    ) -> Result<(), StartError> {
+        let steering = Steering {
+            supernode: self.id,
+            incarnation,
+            shards,
+            roster: keys.roster,
+            posts: self.posts.clone(),
+            size: Arc::clone(&self.view_size),
+            events: self.view.clone(),
+            heard,
+        };
+        let run = move || view::run(&steering);
+        let thread = thread::Builder::new().name("view".to_owned()).spawn(run).map_err(StartError::Thread)?;
+        self.threads.push(thread);
+        Ok(())
     }
 
     fn spawn(&mut self, shard: Shard) -> Result<(), StartError> {
@@ -196,20 +263,55 @@ impl Supernode {
         self.threads.iter().all(|thread| !thread.is_finished())
     }
 
-    /// Credentials are checked against these from now on; sessions that are revoked end.
+    /// Credentials and supernodes are checked against these from now on: sessions that are revoked end, and so do trunks to
+    /// supernodes that are no more listed.
     pub fn update_keys(&self, keys: CredentialKeys) {
         self.order(|| Reply::Lists(keys.clone().into()));
+        self.tell_view(Event::Roster(keys.roster));
     }
 
-    /// Asks all sessions to go elsewhere from `reconnect_in` on, spread over `spread`, and refuses new ones.
+    /// Which supernodes have a lease. `stale`: leases can't be asked for now, and these are the last that were seen.
+    pub fn update_members(&self, members: Vec<Member>, stale: bool) {
+        self.tell_view(Event::Members { members, stale });
+    }
+
+    /// What it holds now.
+    pub fn figures(&self) -> Figures {
+        let supernodes = self.view_size.load(Ordering::Relaxed);
+        let mut figures = Figures { sessions: 0, calls: 0, legs: 0, supernodes };
+        for gauges in self.published.iter().map(|shard| shard.gauges()) {
+            figures.sessions += gauges.sessions;
+            figures.calls += gauges.calls;
+            figures.legs += gauges.flows;
+        }
+        figures
+    }
+
+    /// Is home of nothing from now on, asks all sessions to go elsewhere from `reconnect_in` on, spread over `spread`, and refuses
+    /// new ones. The others of a fleet learn of it from its lease.
     pub fn drain(&self, reconnect_in: Duration, spread: Duration) {
+        self.tell_view(Event::Draining(true));
         self.order(|| Reply::Drain { reconnect_in, spread });
     }
 
+    /// Takes new sessions again, and is home of its share. Sessions that were asked to go may still go.
+    pub fn undrain(&self) {
+        self.tell_view(Event::Draining(false));
+        self.order(|| Reply::Undrain);
+    }
+
     /// Tells all sessions when to come back, closes them with SHUTTING_DOWN once they have heard it (within about a second), and
-    /// waits for the shards to end.
+    /// waits for the shards to end. In a fleet its calls first find another home, which takes a second at most.
     pub fn shut_down(mut self, reconnect_in: Duration, spread: Duration) {
+        if self.figures().supernodes > 1 {
+            self.drain(reconnect_in, spread);
+            let until = Instant::now() + HANDOVER_MAX;
+            while self.figures().calls > 0 && Instant::now() < until {
+                thread::sleep(HANDOVER_LOOK_EVERY);
+            }
+        }
         self.order(|| Reply::ShutDown { reconnect_in, spread });
+        self.tell_view(Event::Stop);
         self.join();
     }
 
@@ -223,7 +325,16 @@ impl Supernode {
 
     /// Adds everything that the shards count to a registry.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register_collector(Box::new(Metrics { shards: self.published.clone(), posts: self.posts.clone() }));
+        registry.register_collector(Box::new(Metrics {
+            shards: self.published.clone(),
+            posts: self.posts.clone(),
+            view_size: Arc::clone(&self.view_size),
+        }));
+    }
+
+    /// The view's thread ends with the supernode only.
+    fn tell_view(&self, event: Event) {
+        let _ = self.view.send(event);
     }
 
     fn order(&self, reply: impl Fn() -> Reply) {
@@ -234,8 +345,14 @@ impl Supernode {
 impl Drop for Supernode {
     fn drop(&mut self) {
         self.order(|| Reply::Stop);
+        self.tell_view(Event::Stop);
         self.join();
     }
+}
+
+/// A life that begins later has a higher one, as long as the clock does not go back.
+fn incarnation(started: Now) -> u64 {
+    started.unix_ms
 }
 
 fn exchange_config(
@@ -249,8 +366,7 @@ fn exchange_config(
         network: config.network,
         supernode,
         number: config.number,
-        // A life that begins later has a higher one, as long as the clock does not go back.
-        incarnation: started.unix_ms,
+        incarnation: incarnation(started),
         started,
         shard,
         shards,

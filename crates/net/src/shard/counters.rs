@@ -37,4 +37,14 @@ pub struct Counters {
     pub datagrams_displaced: u64,
     /// Datagrams too long for the path, or for a peer that takes none.
     pub datagrams_refused: u64,
+    /// Other supernodes dialled.
+    pub trunks_dialled: u64,
+    /// Of those, dials that came to nothing.
+    pub trunks_failed: u64,
+    /// Links that asked for the bounds of a trunk and got those of a client, because too many had not proven themselves.
+    pub trunks_kept_small: u64,
+    /// Of the datagrams sent, those on links with the bounds of a trunk.
+    pub trunk_datagrams_sent: u64,
+    /// Of the datagrams that pushed out older ones, those on such links.
+    pub trunk_datagrams_displaced: u64,
 }

@@ -9,36 +9,42 @@ use quinn_proto::{
 };
 
 use super::{LinkEvent, LinkId};
+use crate::limits::TRUNK_OUTBOUND_QUEUE_MAX;
+use crate::tls;
 
 /// Why a link that was up is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LostCause {
-    /// The client closed it.
-    ByClient,
-    /// The client was silent for `ahoy_proto::limits::IDLE_TIMEOUT`.
+    /// The other side closed it.
+    ByPeer,
+    /// The other side was silent for `ahoy_proto::limits::IDLE_TIMEOUT`, on a trunk for [`crate::limits::TRUNK_IDLE_TIMEOUT`], or
+    /// did not answer when it was dialled.
     TimedOut,
-    /// The client's process does not know the link any more.
+    /// The other side's process does not know the link any more.
     Reset,
-    /// The client did not read what was sent to it.
+    /// The other side did not read what was sent to it.
     SlowReader,
-    /// The client opened a stream.
+    /// The other side opened a stream that it should not.
     UnexpectedStream,
-    /// The client broke a rule of QUIC.
+    /// The other side broke a rule of QUIC, or refused.
     Broken,
     /// We closed it.
     Closed,
+    /// What answered to our dialling does not hold the roster key.
+    WrongKey,
 }
 
 impl LostCause {
     /// All causes, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 7] = [
-        Self::ByClient,
+    pub const ALL: [Self; 8] = [
+        Self::ByPeer,
         Self::TimedOut,
         Self::Reset,
         Self::SlowReader,
         Self::UnexpectedStream,
         Self::Broken,
         Self::Closed,
+        Self::WrongKey,
     ];
 
     /// Its place among all causes.
@@ -49,20 +55,24 @@ impl LostCause {
     /// Its name in metrics.
     pub fn name(self) -> &'static str {
         match self {
-            Self::ByClient => "by_client",
+            Self::ByPeer => "by_peer",
             Self::TimedOut => "timed_out",
             Self::Reset => "reset",
             Self::SlowReader => "slow_reader",
             Self::UnexpectedStream => "unexpected_stream",
             Self::Broken => "broken",
             Self::Closed => "closed",
+            Self::WrongKey => "wrong_key",
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// A client's.
     Handshake,
+    /// We dial, and the other side has not opened the stream yet.
+    Dialling,
     Up,
     /// Delivers what was sent, then closes with the code.
     Closing(ErrorCode),
@@ -70,11 +80,21 @@ pub(super) enum Phase {
     Ended,
 }
 
+/// Whose bounds a link has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bounds {
+    Client,
+    /// A trunk's, on the word of somebody who has not proven himself.
+    UnprovenTrunk,
+    Trunk,
+}
+
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) phase: Phase,
-    /// Where the handshake arrived: a client never sees us change our address.
+    pub(super) bounds: Bounds,
+    /// Where the handshake arrived, or what we dial from: the other side never sees us change our address.
     pub(super) socket: usize,
     pub(super) connection: Connection,
     /// Whether it stands in the shard's list of links to flush.
@@ -96,9 +116,9 @@ fn stream() -> StreamId {
 }
 
 impl Link {
-    pub(super) fn new(id: LinkId, socket: usize, connection: Connection) -> Self {
+    pub(super) fn new(id: LinkId, phase: Phase, bounds: Bounds, socket: usize, connection: Connection) -> Self {
         let (queue, queued) = (VecDeque::new(), 0);
-        Self { id, phase: Phase::Handshake, socket, connection, dirty: false, queue, queued }
+        Self { id, phase, bounds, socket, connection, dirty: false, queue, queued }
     }
 
     /// Takes what happened on the connection.
@@ -106,17 +126,22 @@ impl Link {
         let mut outcome = Outcome::default();
         while let Some(event) = self.connection.poll() {
             match event {
-                Event::Connected => {
-                    self.come_up(events);
-                    outcome.up = true;
+                Event::Connected if self.phase == Phase::Handshake => {
+                    // A client that allows no stream never hears the challenge and is dropped for want of a proof.
+                    let _ = self.connection.streams().open(Dir::Bi);
+                    self.come_up(events, &mut outcome);
                 }
                 Event::ConnectionLost { reason } => {
-                    outcome.lost.get_or_insert_with(|| cause_of(&reason));
+                    outcome.lost.get_or_insert_with(|| cause_of(&reason, self.phase));
                 }
                 Event::Stream(event) if outcome.lost.is_none() => {
                     self.take_stream_event(event, events, &mut outcome, now);
                 }
-                Event::Stream(_) | Event::HandshakeDataReady | Event::DatagramReceived | Event::DatagramsUnblocked => {}
+                Event::Connected
+                | Event::Stream(_)
+                | Event::HandshakeDataReady
+                | Event::DatagramReceived
+                | Event::DatagramsUnblocked => {}
             }
         }
         while let Some(bytes) = self.connection.datagrams().recv() {
@@ -127,15 +152,14 @@ impl Link {
         outcome
     }
 
-    fn come_up(&mut self, events: &mut VecDeque<LinkEvent>) {
+    fn come_up(&mut self, events: &mut VecDeque<LinkEvent>, outcome: &mut Outcome) {
         let mut exporter = [0; 32];
         self.connection
             .crypto_session()
             .export_keying_material(&mut exporter, EXPORTER_LABEL, b"")
             .expect("the handshake is finished and 32 bytes are within the exporter's bounds");
-        // A client that allows no stream never hears the challenge and is dropped for want of a proof.
-        let _ = self.connection.streams().open(Dir::Bi);
         self.phase = Phase::Up;
+        outcome.up = true;
         events.push_back(LinkEvent::Up { link: self.id, exporter });
     }
 
@@ -147,12 +171,7 @@ impl Link {
         now: Instant,
     ) {
         match event {
-            StreamEvent::Readable { id } if id == stream() => {
-                if !self.read(events) && self.phase == Phase::Up {
-                    self.close_now(ErrorCode::Unspecified, now);
-                    outcome.lost = Some(LostCause::ByClient);
-                }
-            }
+            StreamEvent::Readable { id } if id == stream() => self.take_readable(events, outcome, now),
             StreamEvent::Writable { id } if id == stream() => self.write(),
             StreamEvent::Finished { .. } => {
                 if let Phase::Closing(code) = self.phase {
@@ -162,7 +181,13 @@ impl Link {
             }
             StreamEvent::Stopped { .. } => {
                 self.close_now(ErrorCode::Unspecified, now);
-                outcome.lost = Some(LostCause::ByClient);
+                outcome.lost = Some(LostCause::ByPeer);
+            }
+            StreamEvent::Opened { dir: Dir::Bi } if self.phase == Phase::Dialling => {
+                self.connection.streams().accept(Dir::Bi);
+                self.come_up(events, outcome);
+                // What came with the opening is announced by nothing else.
+                self.take_readable(events, outcome, now);
             }
             StreamEvent::Opened { .. } => {
                 self.close_now(ErrorCode::UnexpectedStream, now);
@@ -172,7 +197,14 @@ impl Link {
         }
     }
 
-    /// Reads all there is. `false` when the client ended the stream.
+    fn take_readable(&mut self, events: &mut VecDeque<LinkEvent>, outcome: &mut Outcome, now: Instant) {
+        if !self.read(events) && self.phase == Phase::Up {
+            self.close_now(ErrorCode::Unspecified, now);
+            outcome.lost = Some(LostCause::ByPeer);
+        }
+    }
+
+    /// Reads all there is. `false` when the other side ended the stream.
     fn read(&mut self, events: &mut VecDeque<LinkEvent>) -> bool {
         let mut stream = self.connection.recv_stream(stream());
         let Ok(mut chunks) = stream.read(true) else { return false };
@@ -192,9 +224,10 @@ impl Link {
         goes_on
     }
 
-    /// Queues bytes. `false` when the client does not read.
+    /// Queues bytes. `false` when the other side does not read.
     pub(super) fn send(&mut self, bytes: Bytes) -> bool {
-        if self.queued + bytes.len() > OUTBOUND_QUEUE_MAX {
+        let max = if self.bounds == Bounds::Trunk { TRUNK_OUTBOUND_QUEUE_MAX } else { OUTBOUND_QUEUE_MAX };
+        if self.queued + bytes.len() > max {
             return false;
         }
         self.queued += bytes.len();
@@ -239,9 +272,12 @@ impl Link {
     }
 }
 
-fn cause_of(reason: &ConnectionError) -> LostCause {
+fn cause_of(reason: &ConnectionError, phase: Phase) -> LostCause {
     match reason {
-        ConnectionError::ApplicationClosed(_) => LostCause::ByClient,
+        ConnectionError::TransportError(error) if phase == Phase::Dialling && tls::is_alert(error.code) => {
+            LostCause::WrongKey
+        }
+        ConnectionError::ApplicationClosed(_) => LostCause::ByPeer,
         ConnectionError::TimedOut => LostCause::TimedOut,
         ConnectionError::Reset => LostCause::Reset,
         ConnectionError::LocallyClosed => LostCause::Closed,

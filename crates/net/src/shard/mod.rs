@@ -1,4 +1,5 @@
-//! The supernode's side of links: all connections of one shard, driven by one thread.
+//! The supernode's side of links: all connections of one shard, driven by one thread, those that it dials to other supernodes
+//! included.
 //!
 //! [`QuicShard::turn`] waits for packets, timers or the waker and does one bounded amount of work. What happened is then
 //! taken with [`QuicShard::poll_event`]; commands take effect at once in memory and leave with the next turn. An
@@ -9,6 +10,7 @@ mod link;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod trunk;
 
 use std::{
     collections::VecDeque,
@@ -21,12 +23,15 @@ use std::{
 use ahoy_proto::{limits::PROOF_TIMEOUT, v1::ErrorCode};
 use bytes::{Bytes, BytesMut};
 use mio::{Events, Poll, Token, Waker};
-use quinn_proto::{ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, EndpointConfig, Incoming, ServerConfig};
+use quinn_proto::{
+    Connection, ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, EndpointConfig, Incoming, ServerConfig,
+};
 
 pub use counters::Counters;
 pub use link::LostCause;
-use link::{Link, Phase};
+use link::{Bounds, Link, Phase};
 use socket::{Inbox, Socket};
+pub use trunk::DialError;
 
 use crate::{ServerTls, connection_id, limits, timers::Timers, transport};
 
@@ -89,7 +94,7 @@ pub enum LinkEvent {
         /// Its payload.
         bytes: Bytes,
     },
-    /// A link that was up is gone; not reported for links that [`QuicShard::close`] closes.
+    /// A link that was up is gone, or one that was dialled came to nothing; not reported for links that [`QuicShard::close`] closes.
     Lost {
         /// The link.
         link: LinkId,
@@ -105,12 +110,15 @@ pub enum LinkEvent {
     },
 }
 
-/// A packet that the kernel gave to the wrong shard, as happens when a client changes its network.
+/// A packet that the kernel gave to the wrong shard, as happens when a client changes its network, and to most answers on a link
+/// that a shard dialled.
 pub struct ForeignPacket {
     socket: usize,
     remote: SocketAddr,
     local_ip: Option<IpAddr>,
     ecn: Option<EcnCodepoint>,
+    /// Shards that know no link of it; 0 but for what may be a stateless reset.
+    unknown_to: u16,
     bytes: BytesMut,
 }
 
@@ -134,6 +142,13 @@ pub struct QuicShard {
     links: Vec<Option<Box<Link>>>,
     count: usize,
     handshakes: usize,
+    /// Links that we dial and that are not up.
+    dials: usize,
+    /// Links with the bounds of a trunk that have not proven themselves.
+    unproven_trunks: usize,
+    trunk_config: Arc<ServerConfig>,
+    /// When this shard last asked the others about a packet that may be a stateless reset.
+    last_search: Option<Instant>,
     generation: u32,
     timers: Timers,
     /// Links that something happened to and that are flushed before waiting again.
@@ -175,6 +190,10 @@ impl QuicShard {
             .enumerate()
             .map(|(index, socket)| Socket::new(socket, poll.registry(), Token(index)))
             .collect::<io::Result<Vec<_>>>()?;
+        let mut config = ServerConfig::with_crypto(tls.quic());
+        config.transport_config(transport::server());
+        let mut trunk_config = config.clone();
+        trunk_config.transport_config(transport::trunk_server());
         let inbox = Inbox::new(sockets.iter().map(Socket::packets_a_buffer).max().unwrap_or(1));
         Ok(Self {
             shard,
@@ -184,10 +203,14 @@ impl QuicShard {
             waker,
             sockets,
             inbox,
-            endpoint: endpoint(shard, shards, &tls, &reset_key),
+            endpoint: endpoint(shard, shards, config, &reset_key),
             links: Vec::new(),
             count: 0,
             handshakes: 0,
+            dials: 0,
+            unproven_trunks: 0,
+            trunk_config: Arc::new(trunk_config),
+            last_search: None,
             generation: 0,
             timers: Timers::default(),
             dirty: Vec::new(),
@@ -215,7 +238,7 @@ impl QuicShard {
         self.count
     }
 
-    /// Connections whose handshake is not finished.
+    /// Clients' connections whose handshake is not finished.
     pub fn handshakes(&self) -> usize {
         self.handshakes
     }
@@ -254,7 +277,7 @@ impl QuicShard {
         self.events.pop_front()
     }
 
-    /// Sends bytes on the ordered stream. A client that does not read what is sent is cut off with
+    /// Sends bytes on the ordered stream. Whoever does not read what is sent is cut off with
     /// [`ErrorCode::SlowReader`]. Nothing happens when the link is gone.
     pub fn send(&mut self, id: LinkId, bytes: Bytes) {
         let Some(link) = self.links.get_mut(id.key()).and_then(Option::as_mut) else { return };
@@ -282,20 +305,29 @@ impl QuicShard {
         }
         let Some(link) = self.links.get_mut(key).and_then(Option::as_mut) else { return };
         let mut datagrams = link.connection.datagrams();
-        let displaces = datagrams.send_buffer_space() < bytes.len();
+        let displaces = u64::from(datagrams.send_buffer_space() < bytes.len());
         match datagrams.send(bytes, true) {
             Ok(()) => {
                 self.counters.datagrams_sent += 1;
-                self.counters.datagrams_displaced += u64::from(displaces);
+                self.counters.datagrams_displaced += displaces;
+                if link.bounds != Bounds::Client {
+                    self.counters.trunk_datagrams_sent += 1;
+                    self.counters.trunk_datagrams_displaced += displaces;
+                }
                 self.mark(key);
             }
             Err(_) => self.counters.datagrams_refused += 1,
         }
     }
 
-    /// Delivers what was sent, for at most [`limits::CLOSE_GRACE`], then closes the link with a code. No event follows.
+    /// Delivers what was sent, for at most [`limits::CLOSE_GRACE`], then closes the link with a code; gives up a link that is
+    /// being dialled. No event follows.
     pub fn close(&mut self, id: LinkId, code: ErrorCode) {
         let Some(link) = self.links.get_mut(id.key()).and_then(Option::as_mut) else { return };
+        if link.id == id && link.phase == Phase::Dialling {
+            self.give_up(id.key(), code);
+            return;
+        }
         if link.id != id || link.phase != Phase::Up {
             return;
         }
@@ -304,7 +336,7 @@ impl QuicShard {
         self.mark(id.key());
     }
 
-    /// Closes all links as [`Self::close`] does.
+    /// Closes all links that are up as [`Self::close`] does.
     pub fn close_all(&mut self, code: ErrorCode) {
         let open: Vec<_> =
             self.links.iter().flatten().filter(|link| link.phase == Phase::Up).map(|link| link.id).collect();
@@ -357,6 +389,7 @@ impl QuicShard {
                         remote: meta.addr,
                         local_ip: meta.dst_ip,
                         ecn: meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8)),
+                        unknown_to: 0,
                         bytes: BytesMut::from(bytes),
                     };
                     self.route(packet, now);
@@ -377,10 +410,12 @@ impl QuicShard {
     }
 
     fn handle_packet(&mut self, packet: ForeignPacket, now: Instant) {
-        let ForeignPacket { socket, remote, local_ip, ecn, bytes } = packet;
+        let ForeignPacket { socket, remote, local_ip, ecn, unknown_to, bytes } = packet;
         let short = bytes.first().is_some_and(|first| first & 0x80 == 0);
+        let tail = bytes.last_chunk().copied();
         let mut response = std::mem::take(&mut self.scratch);
         response.clear();
+        let mut unknown = false;
         match self.endpoint.handle(now, remote, local_ip, ecn, bytes, &mut response) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 if let Some(link) = self.links.get_mut(handle.0).and_then(Option::as_mut) {
@@ -389,13 +424,22 @@ impl QuicShard {
                 }
             }
             Some(DatagramEvent::NewConnection(incoming)) => self.admit(socket, incoming, now, &mut response),
-            Some(DatagramEvent::Response(transmit)) => {
+            Some(DatagramEvent::Response(transmit)) if unknown_to == 0 => {
                 self.counters.resets_sent += u64::from(short);
                 self.sockets[socket].respond(&transmit, &response, &mut self.counters);
+                unknown = short;
             }
-            None => self.counters.packets_ignored += 1,
+            Some(DatagramEvent::Response(_)) => unknown = true,
+            None => {
+                self.counters.packets_ignored += u64::from(unknown_to == 0);
+                unknown = short;
+            }
         }
         self.scratch = response;
+        if unknown && let Some(tail) = tail {
+            let packet = ForeignPacket { socket, remote, local_ip, ecn, unknown_to, bytes: trunk::reset_of(&tail) };
+            self.search(packet, now);
+        }
     }
 
     fn admit(&mut self, socket: usize, incoming: Incoming, now: Instant, response: &mut Vec<u8>) {
@@ -411,18 +455,13 @@ impl QuicShard {
             }
             return;
         }
-        match self.endpoint.accept(incoming, now, response, None) {
+        let bounds = self.bounds_for(&incoming);
+        let config = (bounds != Bounds::Client).then(|| Arc::clone(&self.trunk_config));
+        match self.endpoint.accept(incoming, now, response, config) {
             Ok((handle, connection)) => {
-                self.generation = self.generation.wrapping_add(1);
-                let id = LinkId::new(handle.0, self.generation);
-                if self.links.len() <= handle.0 {
-                    self.links.resize_with(handle.0 + 1, || None);
-                }
-                self.links[handle.0] = Some(Box::new(Link::new(id, socket, connection)));
-                self.count += 1;
                 self.handshakes += 1;
-                self.handshake_deadlines.push_back((now + PROOF_TIMEOUT, id));
-                self.mark(handle.0);
+                self.unproven_trunks += usize::from(bounds == Bounds::UnprovenTrunk);
+                self.keep(handle, connection, Phase::Handshake, bounds, socket, now);
             }
             Err(error) => {
                 self.counters.handshakes_failed += 1;
@@ -431,6 +470,29 @@ impl QuicShard {
                 }
             }
         }
+    }
+
+    /// Puts a new connection into the table.
+    fn keep(
+        &mut self,
+        handle: ConnectionHandle,
+        connection: Connection,
+        phase: Phase,
+        bounds: Bounds,
+        socket: usize,
+        now: Instant,
+    ) -> LinkId {
+        // 30 bits, so that a link's number is a QUIC varint, as trunks name it.
+        self.generation = (self.generation + 1) & (u32::MAX >> 2);
+        let id = LinkId::new(handle.0, self.generation);
+        if self.links.len() <= handle.0 {
+            self.links.resize_with(handle.0 + 1, || None);
+        }
+        self.links[handle.0] = Some(Box::new(Link::new(id, phase, bounds, socket, connection)));
+        self.count += 1;
+        self.handshake_deadlines.push_back((now + PROOF_TIMEOUT, id));
+        self.mark(handle.0);
+        id
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
@@ -446,8 +508,8 @@ impl QuicShard {
             }
         }
         while let Some((_, id)) = self.handshake_deadlines.pop_front_if(|(at, _)| *at <= now) {
-            if self.phase_of(id) == Some(Phase::Handshake) {
-                self.abort(id.key(), ErrorCode::ProofTimeout, LostCause::Closed, now);
+            if matches!(self.phase_of(id), Some(Phase::Handshake | Phase::Dialling)) {
+                self.abort(id.key(), ErrorCode::ProofTimeout, LostCause::TimedOut, now);
             }
         }
         while let Some((_, id)) = self.close_deadlines.pop_front_if(|(at, _)| *at <= now) {
@@ -470,7 +532,7 @@ impl QuicShard {
         self.mark(key);
     }
 
-    /// Notes that a connection is over, and tells so once if it was up.
+    /// Notes that a connection is over, and tells so once if it was up or dialled.
     fn end(&mut self, key: usize, cause: LostCause) {
         let Some(link) = self.links.get_mut(key).and_then(Option::as_mut) else { return };
         match std::mem::replace(&mut link.phase, Phase::Ended) {
@@ -478,8 +540,17 @@ impl QuicShard {
                 self.handshakes -= 1;
                 self.counters.handshakes_failed += 1;
             }
+            Phase::Dialling => {
+                self.dials -= 1;
+                self.counters.trunks_failed += 1;
+                self.events.push_back(LinkEvent::Lost { link: link.id, cause });
+            }
             Phase::Up => self.events.push_back(LinkEvent::Lost { link: link.id, cause }),
             Phase::Closing(_) | Phase::Ended => {}
+        }
+        if link.bounds == Bounds::UnprovenTrunk {
+            link.bounds = Bounds::Client;
+            self.unproven_trunks -= 1;
         }
     }
 
@@ -514,8 +585,11 @@ impl QuicShard {
 
     fn take_events(&mut self, key: usize, now: Instant) {
         let Some(link) = self.links.get_mut(key).and_then(Option::as_mut) else { return };
+        let dialled = link.phase == Phase::Dialling;
         let outcome = link.take_events(&mut self.events, now);
-        if outcome.up {
+        if outcome.up && dialled {
+            self.dials -= 1;
+        } else if outcome.up {
             self.handshakes -= 1;
             self.counters.handshakes_finished += 1;
         }
@@ -568,14 +642,12 @@ impl QuicShard {
     }
 }
 
-fn endpoint(shard: u16, shards: u16, tls: &ServerTls, reset_key: &[u8; 32]) -> Endpoint {
+fn endpoint(shard: u16, shards: u16, server: ServerConfig, reset_key: &[u8; 32]) -> Endpoint {
     let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, reset_key);
     let mut config = EndpointConfig::new(Arc::new(reset_key));
     config
         .cid_generator(move || Box::new(connection_id::ShardIds { shard, shards }))
         .min_reset_interval(limits::RESET_INTERVAL);
-    let mut server = ServerConfig::with_crypto(tls.quic());
-    server.transport_config(transport::server());
     // Segments are equal in length only while the path's packet size is fixed, which it is without MTU discovery.
     let discovers_mtu = false;
     Endpoint::new(Arc::new(config), Some(Arc::new(server)), discovers_mtu, None)

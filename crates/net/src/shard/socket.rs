@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, IoSliceMut},
-    net::UdpSocket,
+    net::{SocketAddr, UdpSocket},
 };
 
 use mio::{Interest, Registry, Token};
@@ -38,6 +38,19 @@ impl Socket {
         let mut socket = mio::net::UdpSocket::from_std(socket);
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Self { socket, state, readable: true, stuck: None })
+    }
+
+    /// The address by which this socket reaches a remote one: an IPv6 socket that takes IPv4 as well names it in its own
+    /// family. `None` when it can't.
+    pub(super) fn name_of(&self, remote: SocketAddr) -> Option<SocketAddr> {
+        match (self.socket.local_addr().ok()?, remote) {
+            (SocketAddr::V4(_), SocketAddr::V4(_)) | (SocketAddr::V6(_), SocketAddr::V6(_)) => Some(remote),
+            (SocketAddr::V6(_), SocketAddr::V4(v4)) => {
+                let dual_stack = !socket2::SockRef::from(&self.socket).only_v6().ok()?;
+                dual_stack.then(|| SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port())))
+            }
+            (SocketAddr::V4(_), SocketAddr::V6(_)) => None,
+        }
     }
 
     /// Packets that one receive buffer can hold.

@@ -21,9 +21,11 @@ use prost::Message as _;
 
 use super::{socket::Sent, *};
 use crate::{
-    client::{ClientLink, DialError, DialOptions, LinkEnd, dial},
+    client::{self, ClientLink, DialOptions, LinkEnd, dial},
     listen, tls,
 };
+
+mod trunk;
 
 const RESET_KEY: [u8; 32] = [5; 32];
 
@@ -210,7 +212,7 @@ async fn a_supernode_with_another_key_is_not_trusted() {
     let mut entry = entry(rig.address);
     entry.key = Jwk::ed25519(*SigningKey::from_bytes(&[6; 32]).verifying_key().as_bytes());
     let dialled = dial(&entry, &DialOptions::default()).await;
-    assert!(matches!(dialled, Err(DialError::NotTheSupernode)), "{dialled:?}");
+    assert!(matches!(dialled, Err(client::DialError::NotTheSupernode)), "{dialled:?}");
     rig.kill();
 }
 
@@ -230,7 +232,7 @@ async fn dialling_nobody_ends_in_time_and_says_so() {
     let silent = UdpSocket::bind(loopback(0)).unwrap();
     let options = DialOptions { timeout: Duration::from_millis(300), ..Default::default() };
     let dialled = dial(&entry(silent.local_addr().unwrap()), &options).await;
-    assert!(matches!(dialled, Err(DialError::NoAnswer)), "{dialled:?}");
+    assert!(matches!(dialled, Err(client::DialError::NoAnswer)), "{dialled:?}");
 }
 
 #[tokio::test]
@@ -278,7 +280,7 @@ async fn a_client_that_says_goodbye_is_lost_at_once() {
     link.flush_close().await;
     let other = connect(&rig).await;
     echo(&other, b"\x10voice").await;
-    assert_eq!(rig.kill().1, [LostCause::ByClient]);
+    assert_eq!(rig.kill().1, [LostCause::ByPeer]);
 }
 
 #[tokio::test]
@@ -333,7 +335,7 @@ async fn a_mebibyte_of_noise_harms_nobody() {
 /// A shard that is turned by the test itself, and first packets of clients that go no further.
 struct Still {
     shard: QuicShard,
-    clients: Vec<(Endpoint, quinn_proto::Connection)>,
+    clients: Vec<(Endpoint, Connection)>,
     socket: UdpSocket,
     address: SocketAddr,
 }

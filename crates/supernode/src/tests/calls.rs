@@ -12,14 +12,19 @@ pub(super) struct Call {
     pub(super) caller_sends: FlowId,
     pub(super) callee_sends: FlowId,
     pub(super) caller_token: Bytes,
+    pub(super) callee_token: Bytes,
 }
 
-fn attached(event: Say) -> Option<(FlowId, Bytes)> {
+pub(super) fn attached(event: Say) -> Option<(FlowId, Bytes)> {
     if let Say::LegAttached(attached) = event { Some((FlowId::new(attached.flow)?, attached.call_token)) } else { None }
 }
 
 pub(super) async fn call(rig: &Rig, alice: &Person, bob: &Person, number: u8) -> Call {
-    let (mut caller, mut callee) = (rig.sign_in(alice).await, rig.sign_in(bob).await);
+    connect(rig.sign_in(alice).await, rig.sign_in(bob).await, number).await
+}
+
+/// Rings and answers.
+pub(super) async fn connect(mut caller: Client, mut callee: Client, number: u8) -> Call {
     let call = CallId([number; 16]).to_bytes();
     let started = caller
         .ask(Ask::StartCall(v1::StartCall {
@@ -33,11 +38,11 @@ pub(super) async fn call(rig: &Rig, alice: &Person, bob: &Person, number: u8) ->
     callee.event(|event| matches!(event, Say::IncomingCall(_)).then_some(())).await;
     let leg = LegId([2; 16]).to_bytes();
     let answered = callee.ask(Ask::AnswerCall(v1::AnswerCall { call, leg, sealed: vec![1].into() })).await;
-    let (callee_sends, _) = attached(answered).unwrap();
+    let (callee_sends, callee_token) = attached(answered).unwrap();
     let (caller_sends, caller_token) = caller.event(attached).await;
     callee.event(|event| matches!(event, Say::LegUp(_)).then_some(())).await;
     caller.event(|event| matches!(event, Say::LegUp(_)).then_some(())).await;
-    Call { caller, callee, caller_sends, callee_sends, caller_token }
+    Call { caller, callee, caller_sends, callee_sends, caller_token, callee_token }
 }
 
 pub(super) fn voice(flow: FlowId, text: &[u8]) -> Bytes {

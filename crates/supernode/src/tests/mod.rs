@@ -1,6 +1,7 @@
 //! A supernode with a store on real loopback sockets, and clients that speak the protocol by hand.
 
 mod calls;
+mod fleet;
 mod metrics;
 mod sessions;
 
@@ -141,8 +142,7 @@ impl Rig {
     }
 
     async fn dial(&self) -> Client {
-        let link = dial(&self.entry(), &DialOptions::default()).await.unwrap();
-        Client { link, requests: 0, events: VecDeque::new() }
+        Client::dial(&self.entry()).await
     }
 
     fn entry(&self) -> RosterEntry {
@@ -158,34 +158,26 @@ impl Rig {
     }
 
     async fn sign_in(&self, person: &Person) -> Client {
-        let mut client = self.dial().await;
-        client.prove(&person.credential(), &person.device_key).await;
-        client.event(|event| matches!(event, Say::Welcome(_)).then_some(())).await;
-        client
+        Client::sign_in(&self.entry(), person).await
     }
 
     /// Makes two accounts and their conversation.
     async fn two_people(&self) -> (Person, Person) {
         let (alice, bob) = (Person::new("alice", 10), Person::new("bob", 20));
-        for person in [&alice, &bob] {
-            person.sign_up(&self.store).await;
-        }
-        for (account, peer) in [(alice.account, bob.account), (bob.account, alice.account)] {
-            let verb = ahoy_store::RequestContact { account, peer, note: Bytes::new(), at: unix_now() };
-            self.store.call(verb).await.unwrap();
-        }
-        let mut client = self.sign_in(&alice).await;
-        let made = client
-            .ask(Ask::CreateConversation(v1::CreateConversation {
-                conversation: CONVERSATION.to_bytes(),
-                peer: bob.account.to_bytes(),
-                epoch: 1,
-                group_info: vec![1].into(),
-                welcomes: vec![v1::Welcoming { devices: vec![bob.device.to_bytes()], welcome: vec![2].into() }],
-            }))
-            .await;
-        assert!(matches!(made, Say::Conversations(_)), "{made:?}");
+        befriend(&self.store, &alice, &bob).await;
+        self.sign_in(&alice).await.converse(&bob).await;
         (alice, bob)
+    }
+}
+
+/// Signs two people up and makes them contacts.
+async fn befriend(store: &Store, alice: &Person, bob: &Person) {
+    for person in [alice, bob] {
+        person.sign_up(store).await;
+    }
+    for (account, peer) in [(alice.account, bob.account), (bob.account, alice.account)] {
+        let verb = ahoy_store::RequestContact { account, peer, note: Bytes::new(), at: unix_now() };
+        store.call(verb).await.unwrap();
     }
 }
 
@@ -268,7 +260,7 @@ impl Person {
 }
 
 struct Client {
-    link: ClientLink,
+    link: Arc<ClientLink>,
     requests: u64,
     events: VecDeque<Say>,
 }
@@ -276,6 +268,32 @@ struct Client {
 impl Client {
     async fn next(&self) -> Result<v1::SupernodeMessage, LinkEnd> {
         Ok(v1::SupernodeMessage::decode(self.link.next_message().await?).unwrap())
+    }
+
+    async fn dial(entry: &RosterEntry) -> Self {
+        let link = dial(entry, &DialOptions::default()).await.unwrap();
+        Self { link: Arc::new(link), requests: 0, events: VecDeque::new() }
+    }
+
+    async fn sign_in(entry: &RosterEntry, person: &Person) -> Self {
+        let mut client = Self::dial(entry).await;
+        client.prove(&person.credential(), &person.device_key).await;
+        client.event(|event| matches!(event, Say::Welcome(_)).then_some(())).await;
+        client
+    }
+
+    /// Makes a conversation with somebody.
+    async fn converse(&mut self, with: &Person) {
+        let made = self
+            .ask(Ask::CreateConversation(v1::CreateConversation {
+                conversation: CONVERSATION.to_bytes(),
+                peer: with.account.to_bytes(),
+                epoch: 1,
+                group_info: vec![1].into(),
+                welcomes: vec![v1::Welcoming { devices: vec![with.device.to_bytes()], welcome: vec![2].into() }],
+            }))
+            .await;
+        assert!(matches!(made, Say::Conversations(_)), "{made:?}");
     }
 
     /// Answers the challenge.
