@@ -46,6 +46,7 @@ fn entry(address: SocketAddr) -> RosterEntry {
         key: Jwk::ed25519(key),
         addresses: vec![address.to_string()],
         region: String::new(),
+        number: 0,
         weight: 1,
     }
 }
