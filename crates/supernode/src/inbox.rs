@@ -12,11 +12,9 @@ use std::{
     time::Duration,
 };
 
-use ahoy_core::{Answer, PeerMessage, QueryId, ShardId, StoreError};
+use ahoy_core::{Answer, Lists, PeerMessage, QueryId, ShardId, StoreError};
 use ahoy_net::{ForeignPacket, LinkId};
-use ahoy_proto::document::Revocations;
 use bytes::Bytes;
-use ed25519_dalek::VerifyingKey;
 use mio::Waker;
 
 /// Messages of other shards that wait. Starting a call takes about ten, so this is the start of 6,000 calls in one
@@ -48,7 +46,7 @@ pub(crate) enum Packet {
 #[expect(clippy::large_enum_variant, reason = "nearly every reply is an answer")]
 pub(crate) enum Reply {
     Answer { query: QueryId, answer: Result<Answer, StoreError> },
-    Keys { signing_keys: Vec<VerifyingKey>, revocations: Arc<Revocations>, roster_serial: u64 },
+    Lists(Lists),
     Drain { reconnect_in: Duration, spread: Duration },
     ShutDown { reconnect_in: Duration, spread: Duration },
     Stop,

@@ -107,9 +107,7 @@ impl Shard {
     fn take_reply(&mut self, reply: Reply, now: Now) {
         match reply {
             Reply::Answer { query, answer } => self.exchange.handle_answer(query, answer, now),
-            Reply::Keys { signing_keys, revocations, roster_serial } => {
-                self.exchange.handle_keys(signing_keys, &revocations, roster_serial, now);
-            }
+            Reply::Lists(lists) => self.exchange.handle_lists(lists, now),
             Reply::Drain { reconnect_in, spread } => self.exchange.drain(reconnect_in, spread),
             Reply::ShutDown { reconnect_in, spread } => {
                 self.exchange.drain(reconnect_in, spread);
@@ -148,7 +146,7 @@ impl Shard {
     /// The way of voice: from a link of this shard to links of this or another one.
     fn forward(&mut self, link: LinkId, datagram: &Bytes, now: Now) {
         let Forward::To(recipients) = self.exchange.forward(link, datagram, now) else { return };
-        for Recipient { shard, link } in recipients {
+        for Recipient { shard, link, .. } in recipients {
             let (link, datagram) = (ahoy_net::LinkId(link.0), datagram.clone());
             if *shard == self.id {
                 self.quic.send_datagram(link, datagram);
@@ -178,6 +176,9 @@ impl Shard {
                         Err(_) => self.counters.signals_dropped += 1,
                     }
                 }
+                // Without a fleet there is nobody to tell.
+                Output::Trunk { .. } => {}
+                Output::Joined { link, .. } => self.quic.close(ahoy_net::LinkId(link.0), ErrorCode::ShuttingDown),
                 Output::Idle { wake } => {
                     if let Some((at, why)) = wake {
                         tracing::trace!(shard = self.id.0, ?why, ?at, "waiting");

@@ -8,9 +8,13 @@ use std::{
     time::Duration,
 };
 
-use ahoy_core::{Exchange, ExchangeConfig, ShardId};
+use ahoy_core::{Exchange, ExchangeConfig, Lists, Now, ShardId};
 use ahoy_net::{ListenAddress, QuicShard, ServerTls, ShardConfig, listen};
-use ahoy_proto::{NetworkId, SupernodeId, call_token::CallTokenKey, document::Revocations};
+use ahoy_proto::{
+    NetworkId, SupernodeId,
+    call_token::CallTokenKey,
+    document::{Revocations, Roster},
+};
 use ahoy_store::Store;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use prometheus_client::registry::Registry;
@@ -27,6 +31,8 @@ pub struct SupernodeConfig {
     pub network: NetworkId,
     /// The key of its roster entry; makes its id and proves it in TLS.
     pub roster_key: SigningKey,
+    /// The number in its certificate.
+    pub number: u32,
     /// Where to listen, in UDP.
     pub listen: Vec<ListenAddress>,
     /// Threads; one for each core when `None`, at most 256.
@@ -45,15 +51,24 @@ pub struct SupernodeConfig {
     pub store: Store,
 }
 
-/// What credentials are checked against, and what clients are told of the roster.
+/// What credentials and other supernodes are checked against, and what this one is by the authority's word.
 #[derive(Debug, Clone)]
 pub struct CredentialKeys {
     /// The authority's.
     pub signing_keys: Vec<VerifyingKey>,
     /// The newest list.
-    pub revocations: Revocations,
-    /// Of the newest roster.
-    pub roster_serial: u64,
+    pub revocations: Arc<Revocations>,
+    /// The newest roster.
+    pub roster: Arc<Roster>,
+    /// This supernode's newest certificate, a compact JWS.
+    pub certificate: String,
+}
+
+impl From<CredentialKeys> for Lists {
+    fn from(keys: CredentialKeys) -> Self {
+        let CredentialKeys { signing_keys, revocations, roster, certificate } = keys;
+        Self { signing_keys, revocations, roster, certificate }
+    }
 }
 
 impl std::fmt::Debug for SupernodeConfig {
@@ -130,12 +145,13 @@ impl Supernode {
             published: (0..shards).map(|_| Arc::default()).collect(),
             threads: Vec::with_capacity(quic.len()),
         };
+        let started = clock();
         for (number, (quic, inbox)) in (0..shards).zip(quic.into_iter().zip(inboxes)) {
-            let mut exchange = Exchange::new(exchange_config(&config, id, ShardId(number), shards), rand::random());
+            let mut exchange =
+                Exchange::new(exchange_config(&config, id, ShardId(number), shards, started), rand::random());
             // Before the thread starts: clients that wait for a restart are here within milliseconds, and an exchange that
             // knows no keys would call their credentials forged.
-            let CredentialKeys { signing_keys, revocations, roster_serial } = keys.clone();
-            exchange.handle_keys(signing_keys, &revocations, roster_serial, clock());
+            exchange.handle_lists(keys.clone().into(), clock());
             supernode.spawn(Shard {
                 id: ShardId(number),
                 quic,
@@ -182,12 +198,7 @@ impl Supernode {
 
     /// Credentials are checked against these from now on; sessions that are revoked end.
     pub fn update_keys(&self, keys: CredentialKeys) {
-        let CredentialKeys { signing_keys, revocations, roster_serial } = keys;
-        let revocations = Arc::new(revocations);
-        for post in &self.posts {
-            let (signing_keys, revocations) = (signing_keys.clone(), Arc::clone(&revocations));
-            post.reply(Reply::Keys { signing_keys, revocations, roster_serial });
-        }
+        self.order(|| Reply::Lists(keys.clone().into()));
     }
 
     /// Asks all sessions to go elsewhere from `reconnect_in` on, spread over `spread`, and refuses new ones.
@@ -227,10 +238,20 @@ impl Drop for Supernode {
     }
 }
 
-fn exchange_config(config: &SupernodeConfig, supernode: SupernodeId, shard: ShardId, shards: u16) -> ExchangeConfig {
+fn exchange_config(
+    config: &SupernodeConfig,
+    supernode: SupernodeId,
+    shard: ShardId,
+    shards: u16,
+    started: Now,
+) -> ExchangeConfig {
     ExchangeConfig {
         network: config.network,
         supernode,
+        number: config.number,
+        // A life that begins later has a higher one, as long as the clock does not go back.
+        incarnation: started.unix_ms,
+        started,
         shard,
         shards,
         call_token_key: config.call_token_key.clone(),

@@ -19,7 +19,7 @@ use ahoy_net::{ClientLink, DialOptions, LinkEnd, dial};
 use ahoy_proto::{
     AccountId, ConversationId, DeviceId, Name, NetworkId, SupernodeId, UnixTime,
     call_token::CallTokenKey,
-    document::{self, Confirmation, Credential, Jwk, Revocations, RosterEntry},
+    document::{self, Confirmation, Credential, Jwk, KeyLogHead, Revocations, Roster, RosterEntry},
     frame,
     proof::proof_input,
     v1::{self, client_message::Body as Ask, supernode_message::Body as Say},
@@ -153,6 +153,7 @@ impl Rig {
             addresses: self.supernode.addresses().iter().map(ToString::to_string).collect(),
             region: String::new(),
             weight: 1,
+            number: 0,
         }
     }
 
@@ -192,6 +193,7 @@ fn config(store: &Store, shards: u16, port: u16) -> SupernodeConfig {
     SupernodeConfig {
         network: network(),
         roster_key: roster_key(),
+        number: 0,
         listen: vec![SocketAddr::from(([127, 0, 0, 1], port)).into()],
         shards: Some(shards),
         call_token_key: CallTokenKey::new([3; 32]),
@@ -204,7 +206,20 @@ fn config(store: &Store, shards: u16, port: u16) -> SupernodeConfig {
 }
 
 fn keys(revocations: Revocations) -> CredentialKeys {
-    CredentialKeys { signing_keys: vec![authority_key().verifying_key()], revocations, roster_serial: 1 }
+    let roster = Roster {
+        network: network(),
+        serial: 1,
+        supernodes: Vec::new(),
+        key_log: KeyLogHead { length: 0, head: [0; 32] },
+        issued_at: revocations.issued_at,
+        expires: revocations.expires,
+    };
+    CredentialKeys {
+        signing_keys: vec![authority_key().verifying_key()],
+        revocations: Arc::new(revocations),
+        roster: Arc::new(roster),
+        certificate: String::new(),
+    }
 }
 
 const CONVERSATION: ConversationId = ConversationId([9; 16]);
