@@ -155,7 +155,11 @@ impl Follower {
                         continue;
                     }
                 }
-                Some(membership) = renewals.recv() => self.membership = membership,
+                Some(membership) = renewals.recv() => {
+                    self.membership = membership;
+                    // With newer signing keys, what did not verify may.
+                    (self.roster.version, self.revocations.version) = (0, 0);
+                }
             }
             if let Some(newest) = self.keys() {
                 keys.send_replace(newest);

@@ -177,7 +177,7 @@ fn who_is_revoked_is_out_within_two_seconds_and_does_not_come_back() {
     let joined = machine.join(&token(&file, &[]));
     let id = joined[0]["supernode"].as_str().unwrap().to_owned();
     let mut supernode = machine.serve();
-    assert_eq!(listed(&daemon, &home.path().join("data")), [id.clone()]);
+    assert_eq!(listed(&daemon, &home.path().join("data")), [id.as_str()]);
     let changed = objects(&["supernodes", "change", &id[..8], "--config", &file, "--weight", "3"]);
     assert_eq!(changed[0]["weight"], 3);
     let start = Instant::now();
