@@ -167,7 +167,10 @@ fn refused(refusal: &ApiError) -> Failure {
         }
         ApiErrorCode::RateLimited => ("rate-limited", format!("Try again{wait}.")),
         ApiErrorCode::Unavailable => ("unavailable", format!("The network has a problem of its own. Try again{wait}.")),
-        ApiErrorCode::Invalid | ApiErrorCode::NotFound | ApiErrorCode::TooLarge => {
+        ApiErrorCode::Invalid
+        | ApiErrorCode::NotFound
+        | ApiErrorCode::TooLarge
+        | ApiErrorCode::SupernodeRefused => {
             ("protocol", "Update ahoy; if that does not help, tell the operator.".to_owned())
         }
     };

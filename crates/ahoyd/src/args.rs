@@ -29,7 +29,10 @@ Run it for others:
   ahoyd serve --config ahoy.toml
   ahoyd invite --config ahoy.toml
 
-Beside the running daemon: invite, account, reports, backup. What they change, it takes up within two seconds.
+Grow: a further machine as supernode, by a one-time token:
+  ahoyd enrol --config ahoy.toml           where the authority is; it prints what to run on the new machine
+
+Beside the running daemon: invite, account, reports, enrol, supernodes, backup. What they change, it takes up within two seconds.
 
 Signals: SIGTERM and SIGINT end the process cleanly, a second one at once; SIGHUP reads the certificate again.
 Exit codes: 0 ended as asked, 1 something failed, 2 wrong command line or configuration, 130 ended at once.";
@@ -51,6 +54,13 @@ pub(crate) enum Command {
     /// Read what people complain of
     #[command(subcommand)]
     Reports(ReportsCommand),
+    /// Make a token that lets one machine join as a supernode within a day, and say what to run there
+    Enrol(EnrolArgs),
+    /// Make this machine a supernode, by a token of `ahoyd enrol`; then run `ahoyd serve`
+    Join(JoinArgs),
+    /// Look at supernodes, change what the roster says of them, revoke them
+    #[command(subcommand)]
+    Supernodes(SupernodesCommand),
     /// Copy the database, consistent although the daemon runs
     Backup(BackupArgs),
     /// Put a backup into an empty data folder
@@ -172,6 +182,81 @@ pub(crate) struct NumberedArgs {
     pub(crate) number: u64,
     #[command(flatten)]
     pub(crate) operator: OperatorArgs,
+}
+
+/// What the operator decides of a supernode.
+#[derive(clap::Args)]
+pub(crate) struct PlaceArgs {
+    /// Where it stands, in your words; shown in the roster
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) region: Option<String>,
+    /// Its share of new sessions, relative to the others; 0 takes none
+    #[arg(long, value_name = "N")]
+    pub(crate) weight: Option<u32>,
+    /// Where clients find it, as host:port, best first; may be repeated
+    #[arg(long = "address", value_name = "HOST:PORT")]
+    pub(crate) addresses: Vec<String>,
+}
+
+/// `ahoyd enrol`
+#[derive(clap::Args)]
+pub(crate) struct EnrolArgs {
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+    /// What is not said here, the new machine says by its own configuration
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+/// `ahoyd join`
+#[derive(clap::Args)]
+pub(crate) struct JoinArgs {
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+    /// Where the authority is found; the same as --set authority=URL
+    #[arg(long, value_name = "URL")]
+    pub(crate) authority: Option<String>,
+    /// What `ahoyd enrol` printed; the same as --set enrolment_token=TOKEN
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SupernodesCommand {
+    /// All that have enrolled, by number
+    List(OperatorArgs),
+    /// Take one out of the roster for good: within seconds others close their trunks to it, and clients leave it
+    Revoke(RevokeArgs),
+    /// Change what the roster says of one
+    Change(ChangeArgs),
+}
+
+/// A command about one supernode.
+#[derive(clap::Args)]
+pub(crate) struct SupernodeArgs {
+    /// Its id, or the beginning of it, from `ahoyd supernodes list`
+    pub(crate) supernode: String,
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+}
+
+/// `ahoyd supernodes revoke`
+#[derive(clap::Args)]
+pub(crate) struct RevokeArgs {
+    #[command(flatten)]
+    pub(crate) which: SupernodeArgs,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// `ahoyd supernodes change`
+#[derive(clap::Args)]
+pub(crate) struct ChangeArgs {
+    #[command(flatten)]
+    pub(crate) which: SupernodeArgs,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 /// `ahoyd backup`

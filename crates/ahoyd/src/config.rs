@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use ahoy_proto::api::SignUpPolicy;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use check::private_key;
 pub(crate) use layers::{Layers, load};
 
 /// The sample, which is also the documentation and the defaults.
@@ -26,6 +27,9 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) public: Option<Vec<String>>,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) authority: Option<String>,
+    pub(crate) enrolment_token: Option<String>,
     pub(crate) sign_up: SignUpPolicy,
     pub(crate) echo: String,
     pub(crate) region: String,
@@ -65,7 +69,20 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    Authority,
+    Supernode,
+}
+
 impl Config {
+    /// Whether this process is that.
+    pub(crate) fn is(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
     /// What people call the network; [`check`](Self::check) has seen to it that there is something.
     pub(crate) fn network_name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()

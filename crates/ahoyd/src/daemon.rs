@@ -2,30 +2,33 @@
 //!
 //! A restart is part of a call: nothing here waits for anything slower than a disk before the port is open.
 
+mod alone;
+mod hosted;
+mod standing;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ahoy_authority::{Authority, AuthorityConfig, Keys, Rate, RateLimits, Signed, wall_clock};
-use ahoy_proto::document::{Jwk, Revocations, Roster, RosterEntry};
-use ahoy_proto::{Name, SupernodeId};
+use ahoy_authority::{Authority, Rate, RateLimits};
+use ahoy_proto::SupernodeId;
 use ahoy_store::Store;
 use ahoy_supernode::{CredentialKeys, StartError, Supernode, SupernodeConfig};
 use anyhow::{Context as _, bail};
-use ed25519_dalek::VerifyingKey;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::admin::{self, Readiness};
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::dev::Banner;
 use crate::echo::Echo;
 use crate::folder::{self, DataFolder};
-use crate::http::{self, Certificate, Front};
+use crate::http::{self, Front};
 use crate::log;
-use crate::retention;
 use crate::signals::Stop;
+use hosted::Hosted;
+use standing::Standing;
 
 /// When clients may start to come back after a clean end: a restart takes a fraction of it.
 const RECONNECT_IN: Duration = Duration::from_secs(1);
@@ -35,9 +38,6 @@ const HTTP_GRACE: Duration = Duration::from_secs(1);
 
 /// How often the shards are looked after.
 const SOUND_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The share of new sessions that the only supernode of a roster takes; any number would do.
-const WEIGHT: u32 = 100;
 
 /// Runs until told to stop. `banner` is what a newcomer is told; with it, limits meant for strangers are off.
 ///
@@ -51,10 +51,9 @@ pub(crate) fn run(config: &Config, banner: Option<&Banner>) -> anyhow::Result<()
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = DataFolder::claim(&config.data)?;
     let store = Store::open(&folder.database()).with_context(|| folder.database().display().to_string())?;
-    let keys = Keys::load_or_create(&folder.keys(), wall_clock())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
-        let mut parts = Parts::start(config, &folder, store.clone(), keys, banner).await?;
+        let mut parts = Parts::start(config, &folder, store.clone(), banner).await?;
         let result = parts.serve().await;
         parts.end(config).await;
         result
@@ -65,38 +64,21 @@ pub(crate) fn run(config: &Config, banner: Option<&Banner>) -> anyhow::Result<()
     result
 }
 
-/// What the authority is to know.
-pub(crate) fn authority_config(config: &Config, keys: &Keys, rate_limits: RateLimits) -> AuthorityConfig {
-    let key = keys.roster_key().verifying_key().to_bytes();
-    let entry = RosterEntry {
-        supernode: SupernodeId::of_roster_key(&key),
-        key: Jwk::ed25519(key),
-        addresses: config.public_addresses(),
-        region: config.region.clone(),
-        weight: WEIGHT,
-        number: 0,
-    };
-    AuthorityConfig {
-        name: config.network_name().to_owned(),
-        sign_up: config.sign_up,
-        echo: Name::parse(&config.echo).ok(),
-        supernodes: vec![entry],
-        rate_limits,
-        clock: Arc::new(wall_clock),
-    }
-}
-
 /// All that runs.
 struct Parts {
-    signing_keys: Vec<VerifyingKey>,
     stop: Option<Stop>,
-    supernode: Supernode,
-    front: Front,
+    supernode: Option<Running>,
+    front: Option<Front>,
     readiness: Readiness,
-    roster: watch::Receiver<Arc<Signed<Roster>>>,
-    revocations: watch::Receiver<Arc<Signed<Revocations>>>,
-    /// What runs beside and ends with us: renewals, retention, the certificate, metrics, the echo account.
+    /// What runs beside and ends with us: renewals, retention, certificates, metrics, the echo account.
     tasks: JoinSet<()>,
+}
+
+/// The supernode of this process.
+struct Running {
+    supernode: Supernode,
+    id: SupernodeId,
+    keys: watch::Receiver<CredentialKeys>,
 }
 
 impl Parts {
@@ -104,57 +86,52 @@ impl Parts {
         config: &Config,
         folder: &DataFolder,
         store: Store,
-        keys: Keys,
         banner: Option<&Banner>,
     ) -> anyhow::Result<Self> {
         let stop = Stop::new()?;
-        // On loopback everybody shares one address, and tests sign up many people.
-        let rate_limits = if banner.is_some() { generous() } else { RateLimits::default() };
-        let authority_config = authority_config(config, &keys, rate_limits);
-        let signing_keys = keys.signing_keys();
-        let supernode_config = supernode_config(config, &keys, store.clone());
         let mut tasks = JoinSet::new();
-        tasks.spawn(retention::run(store.clone(), authority_config.clock.clone()));
-        let authority = Authority::new(store, keys, authority_config).await?;
-        let certificate = certificate(config, &mut tasks).await?;
-        let listeners = http::bind(&config.api_addresses())?;
+        let (hosted, standing) = if config.is(Role::Authority) {
+            // On loopback everybody shares one address, and tests sign up many people.
+            let rate_limits = if banner.is_some() { generous() } else { RateLimits::default() };
+            let (hosted, own) = Hosted::start(config, folder, store.clone(), rate_limits, &mut tasks).await?;
+            (Some(hosted), own)
+        } else {
+            (None, Some(alone::start(config, folder, store.clone(), &mut tasks).await?))
+        };
         let admin = http::bind(&config.admin.listen).context("`admin.listen`")?;
-
-        let (roster, revocations) = (authority.roster(), authority.revocations());
-        let credential_keys = credential_keys(&signing_keys, &roster, &revocations);
-        let supernode =
-            Supernode::start(supernode_config, credential_keys).map_err(|error| unstarted(config, error))?;
-        let front = http::serve(listeners, &authority.router(), certificate.as_ref())?;
+        let supernode = standing.map(|standing| Running::start(config, standing, store)).transpose()?;
+        let (front, authority) = hosted.map(Hosted::open).transpose()?.unzip();
         let readiness = Readiness::default();
-        serve_admin(&mut tasks, admin, &supernode, readiness.clone())?;
+        let supernode_metrics = supernode.as_ref().map(|running| &running.supernode);
+        serve_admin(&mut tasks, admin, supernode_metrics, readiness.clone())?;
         announce(config, banner);
-        let ready = readiness.clone();
-        match Echo::of(config, own_url(config), folder, &authority) {
-            None => ready.set(true),
-            Some(echo) => _ = tasks.spawn(echo.run(move || ready.set(true))),
+        match authority {
+            Some(authority) => run_authority(config, folder, authority, &readiness, &mut tasks),
+            None => readiness.set(true),
         }
-        tasks.spawn(async move { authority.run().await });
-        Ok(Self { signing_keys, stop: Some(stop), supernode, front, readiness, roster, revocations, tasks })
+        Ok(Self { stop: Some(stop), supernode, front, readiness, tasks })
     }
 
     /// Hands on what changes until told to stop.
     async fn serve(&mut self) -> anyhow::Result<()> {
         let Some(stop) = self.stop.take() else { return Ok(()) };
         let mut stopped = std::pin::pin!(stop.asked());
+        let Some(running) = &mut self.supernode else {
+            stopped.await;
+            return Ok(());
+        };
+        let alone = self.front.is_none();
         let mut sound = tokio::time::interval(SOUND_INTERVAL);
         loop {
             tokio::select! {
                 () = &mut stopped => return Ok(()),
-                Ok(()) = self.roster.changed() => {}
-                Ok(()) = self.revocations.changed() => {}
+                Ok(()) = running.keys.changed() => running.take_keys(alone)?,
                 _ = sound.tick() => {
-                    if !self.supernode.is_sound() {
+                    if !running.supernode.is_sound() {
                         bail!("a shard has stopped: see the log above");
                     }
-                    continue;
                 }
             }
-            self.supernode.update_keys(credential_keys(&self.signing_keys, &self.roster, &self.revocations));
         }
     }
 
@@ -162,14 +139,60 @@ impl Parts {
         tracing::info!("ending");
         self.readiness.set(false);
         let spread = Duration::from_secs(config.reconnect_spread_s.into());
-        let supernode = self.supernode;
-        let links = tokio::task::spawn_blocking(move || supernode.shut_down(RECONNECT_IN, spread));
-        self.front.close(HTTP_GRACE).await;
+        let supernode = self.supernode.map(|running| running.supernode);
+        let links = tokio::task::spawn_blocking(move || {
+            if let Some(supernode) = supernode {
+                supernode.shut_down(RECONNECT_IN, spread);
+            }
+        });
+        if let Some(front) = self.front {
+            front.close(HTTP_GRACE).await;
+        }
         if links.await.is_err() {
             tracing::error!("the supernode did not end cleanly");
         }
         self.tasks.shutdown().await;
     }
+}
+
+impl Running {
+    fn start(config: &Config, standing: Standing, store: Store) -> anyhow::Result<Self> {
+        let (id, keys) = (standing.id(), standing.keys.clone());
+        let newest = keys.borrow().clone();
+        let started = Supernode::start(supernode_config(config, standing, store), newest);
+        Ok(Self { supernode: started.map_err(|error| unstarted(config, error))?, id, keys })
+    }
+
+    /// Hands on the newest lists. A supernode alone that is in them no more ends: it has no clients to expect.
+    fn take_keys(&mut self, alone: bool) -> anyhow::Result<()> {
+        let keys = self.keys.borrow_and_update().clone();
+        let listed = standing::lists(&keys, self.id);
+        self.supernode.update_keys(keys);
+        match (listed, alone) {
+            (true, _) => Ok(()),
+            (false, true) => bail!("the operator has revoked this supernode"),
+            (false, false) => {
+                tracing::error!("the operator has revoked the supernode of this very process: clients leave it");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What the authority does beside answering, and the echo account, which settles whether we are ready.
+fn run_authority(
+    config: &Config,
+    folder: &DataFolder,
+    authority: Authority,
+    readiness: &Readiness,
+    tasks: &mut JoinSet<()>,
+) {
+    let ready = readiness.clone();
+    match Echo::of(config, own_url(config), folder, &authority) {
+        None => ready.set(true),
+        Some(echo) => _ = tasks.spawn(echo.run(move || ready.set(true))),
+    }
+    tasks.spawn(async move { authority.run().await });
 }
 
 /// Rates that no person and no test reaches.
@@ -181,20 +204,21 @@ fn generous() -> RateLimits {
         sign_ins: rate,
         sign_ins_of_name_at_address: rate,
         sign_ins_of_name: rate,
+        supernodes: rate,
     }
 }
 
-fn supernode_config(config: &Config, keys: &Keys, store: Store) -> SupernodeConfig {
+fn supernode_config(config: &Config, standing: Standing, store: Store) -> SupernodeConfig {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shards = config.shard_count(cores);
     SupernodeConfig {
-        network: keys.network(),
-        roster_key: keys.roster_key().clone(),
-        number: 0,
+        network: standing.network,
+        roster_key: standing.roster_key,
+        number: standing.number,
         listen: config.listen.iter().copied().map(Into::into).collect(),
         shards: Some(shards),
-        call_token_key: keys.call_token_key().clone(),
-        reset_key: *keys.stateless_reset_key(),
+        call_token_key: standing.call_token_key,
+        reset_key: standing.stateless_reset_key,
         minimum_version: ahoy_proto::VERSION,
         shard_links_max: usize::try_from(config.sessions_max.div_ceil(shards.into())).unwrap_or(usize::MAX),
         key_log: false,
@@ -209,37 +233,16 @@ fn unstarted(config: &Config, error: StartError) -> anyhow::Error {
     }
 }
 
-/// The newest of what the authority has signed.
-fn credential_keys(
-    signing_keys: &[VerifyingKey],
-    roster: &watch::Receiver<Arc<Signed<Roster>>>,
-    revocations: &watch::Receiver<Arc<Signed<Revocations>>>,
-) -> CredentialKeys {
-    CredentialKeys {
-        signing_keys: signing_keys.to_vec(),
-        revocations: Arc::new(revocations.borrow().document.clone()),
-        roster: Arc::new(roster.borrow().document.clone()),
-        certificate: String::new(),
-    }
-}
-
-/// Reads the certificate, if there is to be one, and follows it.
-async fn certificate(config: &Config, tasks: &mut JoinSet<()>) -> anyhow::Result<Option<Certificate>> {
-    let Some((certificate, key)) = config.certificate_files() else { return Ok(None) };
-    let read = Certificate::read(certificate, key).await?;
-    let (following, certificate, key) = (read.clone(), certificate.to_owned(), key.to_owned());
-    tasks.spawn(async move { following.follow(&certificate, &key).await });
-    Ok(Some(read))
-}
-
 fn serve_admin(
     tasks: &mut JoinSet<()>,
     listeners: Vec<std::net::TcpListener>,
-    supernode: &Supernode,
+    supernode: Option<&Supernode>,
     readiness: Readiness,
 ) -> anyhow::Result<()> {
     let mut registry = Registry::default();
-    supernode.register(&mut registry);
+    if let Some(supernode) = supernode {
+        supernode.register(&mut registry);
+    }
     let router = admin::router(Arc::new(registry), readiness);
     for listener in listeners {
         listener.set_nonblocking(true)?;
@@ -274,8 +277,8 @@ fn raise_open_files() {
     }
 }
 
-/// Where a client in this very process finds the authority.
-fn own_url(config: &Config) -> String {
+/// Where the authority of this configuration is found: by clients in this very process, and by further supernodes.
+pub(crate) fn own_url(config: &Config) -> String {
     match config.certificate_files() {
         Some(_) => format!("https://{}:{}", config.network_name(), port(config)),
         None => {

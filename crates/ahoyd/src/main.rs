@@ -1,4 +1,4 @@
-//! The Ahoy daemon: authority and supernode in one process, put together here and nowhere else.
+//! The Ahoy daemon: authority, supernode, or both in one process, put together here and nowhere else.
 
 mod account;
 mod admin;
@@ -11,12 +11,15 @@ mod echo;
 mod folder;
 mod http;
 mod invite;
+mod join;
 mod log;
+mod membership;
 mod operator;
 mod reports;
 mod restore;
 mod retention;
 mod signals;
+mod supernodes;
 
 use std::process::ExitCode;
 
@@ -65,6 +68,11 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Invite(args) => beside(&args.operator, |config| invite::run(config, &args)),
         Command::Account(command) => beside(account::operator_args(&command), |config| account::run(config, &command)),
         Command::Reports(command) => beside(reports::operator_args(&command), |config| reports::run(config, &command)),
+        Command::Enrol(args) => beside(&args.operator, |config| supernodes::enrol(config, &args)),
+        Command::Join(args) => join::run(&args),
+        Command::Supernodes(command) => {
+            beside(supernodes::operator_args(&command), |config| supernodes::run(config, &command))
+        }
         Command::Backup(args) => beside(&args.operator, |config| backup::run(config, &args)),
         Command::Restore(args) => beside(&args.operator, |config| restore::run(config, &args)),
     }

@@ -16,7 +16,7 @@ use crate::http::{Answer, Body, Done, Refusal, Sender};
 use crate::opaque::OpaqueServer;
 use crate::sealed::Sealable;
 use crate::sign_in::Ticket;
-use crate::{Authority, credentials, invite_hash};
+use crate::{Authority, credentials, token_hash};
 
 /// A sign-up between its two steps.
 #[derive(Serialize, Deserialize)]
@@ -39,7 +39,7 @@ pub(crate) async fn start(
     let now = authority.now();
     authority.0.limiter.sign_up(sender.0, now)?;
     let name = Name::parse(&request.name).map_err(|error| Refusal::of(ApiErrorCode::NameInvalid, error.to_string()))?;
-    let invite = request.invite.as_deref().map(invite_hash);
+    let invite = request.invite.as_deref().map(token_hash);
     let admission = admission(&authority, &name);
     authority.0.store.call(CheckAdmission { name: name.clone(), admission, invite, at: now }).await.map_err(
         |error| {

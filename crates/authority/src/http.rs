@@ -18,13 +18,16 @@ use serde::de::DeserializeOwned;
 use ahoy_store::StoreError;
 
 use crate::rate::TooMany;
-use crate::{Authority, accounts, credentials, opaque, sign_in};
+use crate::{Authority, accounts, credentials, opaque, sign_in, supernodes};
 
 /// Longest body, in bytes. The largest request is `accounts/finish` at about 2 KiB.
 const BODY_MAX: usize = 64 * 1024;
 
 /// How long a body may take to arrive, so that a client that dawdles can't hold a connection for ever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Supernodes that are shown to whoever has no roster yet.
+const HINTS_MAX: usize = 16;
 
 /// What to wait when the store is full or behind.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -47,6 +50,8 @@ pub(crate) fn router(authority: Authority) -> Router {
         .route("/v1/devices/rename", post(credentials::rename_device))
         .route("/v1/credentials/renew", post(credentials::renew))
         .route("/v1/credentials/revoke", post(credentials::revoke))
+        .route("/v1/supernodes/enrol", post(supernodes::enrol))
+        .route("/v1/supernodes/renew", post(supernodes::renew))
         .method_not_allowed_fallback(async || {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ApiErrorCode::Invalid, "this path has another method")
         })
@@ -65,7 +70,7 @@ async fn well_known(State(authority): State<Authority>) -> Json<WellKnown> {
         minimum_version: ahoy_proto::VERSION,
         sign_up: config.sign_up,
         echo: config.echo.clone(),
-        supernodes: config.supernodes.clone(),
+        supernodes: authority.0.roster.borrow().document.supernodes.iter().take(HINTS_MAX).cloned().collect(),
         report_key: Base64Url(keys.report_secret().report_key().to_vec()),
     })
 }
@@ -150,6 +155,11 @@ impl Refusal {
         Self::of(ApiErrorCode::Invalid, text)
     }
 
+    /// The sentence.
+    pub(crate) fn text(&self) -> &str {
+        &self.error.text
+    }
+
     fn retry_after(mut self, wait: Duration) -> Self {
         self.error.retry_after_ms = Some(wait.as_millis().try_into().unwrap_or(u64::MAX));
         self
@@ -162,7 +172,7 @@ fn status(code: ApiErrorCode) -> StatusCode {
         ApiErrorCode::SignInRefused | ApiErrorCode::StateRefused | ApiErrorCode::CredentialRefused => {
             StatusCode::UNAUTHORIZED
         }
-        ApiErrorCode::SignUpRefused | ApiErrorCode::Suspended => StatusCode::FORBIDDEN,
+        ApiErrorCode::SignUpRefused | ApiErrorCode::Suspended | ApiErrorCode::SupernodeRefused => StatusCode::FORBIDDEN,
         ApiErrorCode::NotFound => StatusCode::NOT_FOUND,
         ApiErrorCode::NameTaken | ApiErrorCode::TooManyDevices => StatusCode::CONFLICT,
         ApiErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,9 +1,12 @@
-//! The lists that the authority signs for everybody: roster and revocations.
+//! The lists that the authority signs for everybody: roster and revocations. Each is published as it is made, so that supernodes
+//! in other processes find it in the store.
 
 use ahoy_proto::UnixTime;
-use ahoy_proto::document::{self, Document, KeyLogHead, Revocations, Roster, RosterEntry};
+use ahoy_proto::document::{self, Document, KeyLogHead, Revocations, Roster};
 use ahoy_proto::limits::{CLOCK_SKEW_MAX, CREDENTIAL_LIFE, ROSTER_LIFE};
-use ahoy_store::{KeyLogHeadNow, PruneRevocations, SetRoster, Store, StoreError};
+use ahoy_store::{
+    Enrolled, KeyLogHeadNow, ListSupernodes, PruneRevocations, Publish, PublishedList, Store, StoreError,
+};
 
 use crate::Keys;
 
@@ -17,25 +20,24 @@ pub struct Signed<D> {
 }
 
 impl<D: Document> Signed<D> {
-    fn new(document: D, keys: &Keys) -> Self {
+    pub(crate) fn new(document: D, keys: &Keys) -> Self {
         Self { token: document::sign(&document, keys.signing_key()), document }
     }
 }
 
-/// The roster of these supernodes, put into force.
-pub(crate) async fn roster(
-    store: &Store,
-    keys: &Keys,
-    supernodes: &[RosterEntry],
-    now: UnixTime,
-) -> Result<Signed<Roster>, StoreError> {
-    let supernodes = supernodes.to_vec();
-    let serial = store.call(SetRoster { supernodes: supernodes.clone() }).await?;
+/// The roster of those that have enrolled and are not revoked, as it stands.
+pub(crate) async fn roster(store: &Store, keys: &Keys, now: UnixTime) -> Result<Signed<Roster>, StoreError> {
+    let listed = store.call(ListSupernodes).await?;
+    let serial = listed.serial;
+    let standing = listed.supernodes.into_iter().filter(|supernode| supernode.revoked_at.is_none());
+    let supernodes = standing.map(Enrolled::roster_entry).collect();
     let newest = store.call(KeyLogHeadNow).await?;
     let key_log = KeyLogHead { length: newest.sequence, head: newest.head };
     let network = keys.network();
     let expires = now.plus(ROSTER_LIFE);
-    Ok(Signed::new(Roster { network, serial, supernodes, key_log, issued_at: now, expires }, keys))
+    let roster = Signed::new(Roster { network, serial, supernodes, key_log, issued_at: now, expires }, keys);
+    store.call(Publish { list: PublishedList::Roster, serial, token: roster.token.clone() }).await?;
+    Ok(roster)
 }
 
 /// The revocation list as it stands.
@@ -49,7 +51,10 @@ pub(crate) async fn revocations(store: &Store, keys: &Keys, now: UnixTime) -> Re
         issued_at: now,
         expires: now.plus(ROSTER_LIFE),
     };
-    Ok(Signed::new(list, keys))
+    let list = Signed::new(list, keys);
+    let (serial, token) = (list.document.serial, list.token.clone());
+    store.call(Publish { list: PublishedList::Revocations, serial, token }).await?;
+    Ok(list)
 }
 
 /// Forgets what voids only credentials that have expired, on the slowest of clocks too.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ahoy_proto::{Name, UnixTime};
 
-/// Buckets of one kind. Five kinds at 16 bytes each are 5 MiB.
+/// Buckets of one kind. Six kinds at 16 bytes each are 6 MiB.
 const BUCKETS: usize = 65_536;
 
 /// A burst, and how long one more takes.
@@ -37,6 +37,8 @@ pub struct RateLimits {
     pub sign_ins_of_name_at_address: Rate,
     /// Sign-ins and recoveries of one name, from everywhere: 8,640 guesses a day at the most.
     pub sign_ins_of_name: Rate,
+    /// Enrolments and renewals of supernodes, by address: a hall full of them behind one address renews hourly.
+    pub supernodes: Rate,
 }
 
 impl Default for RateLimits {
@@ -48,6 +50,7 @@ impl Default for RateLimits {
             sign_ins: rate(30, 3),
             sign_ins_of_name_at_address: rate(10, 60),
             sign_ins_of_name: rate(30, 10),
+            supernodes: rate(30, 10),
         }
     }
 }
@@ -64,6 +67,7 @@ pub(crate) struct Limiter {
     sign_ins: Buckets,
     sign_ins_of_name_at_address: Buckets,
     sign_ins_of_name: Buckets,
+    supernodes: Buckets,
 }
 
 impl Limiter {
@@ -74,6 +78,7 @@ impl Limiter {
             sign_ins: Buckets::new(limits.sign_ins),
             sign_ins_of_name_at_address: Buckets::new(limits.sign_ins_of_name_at_address),
             sign_ins_of_name: Buckets::new(limits.sign_ins_of_name),
+            supernodes: Buckets::new(limits.supernodes),
         }
     }
 
@@ -89,6 +94,10 @@ impl Limiter {
         self.sign_ins.take(network(from), now)?;
         self.sign_ins_of_name_at_address.take((network(from), name), now)?;
         self.sign_ins_of_name.take(name, now)
+    }
+
+    pub(crate) fn supernode(&self, from: Option<IpAddr>, now: UnixTime) -> Result<(), TooMany> {
+        self.supernodes.take(network(from), now)
     }
 }
 

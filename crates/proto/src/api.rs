@@ -109,6 +109,9 @@ pub enum ApiErrorCode {
     CredentialRefused,
     /// 403: the operator has suspended the account.
     Suspended,
+    /// 403: the enrolment token is unknown, used or expired, and nobody learns which; or the key is no supernode of this network
+    /// (any more).
+    SupernodeRefused,
     /// 409: the account has as many devices as it may.
     TooManyDevices,
     /// 404.
@@ -359,4 +362,57 @@ pub fn device_request_input(verb: DeviceVerb<'_>, network: NetworkId, device: De
     let target = target.as_ref().map_or(&[][..], |target| &target.0);
     let head = [b"ahoy/1 device request" as &[u8], &[0, verb]].concat();
     [&head[..], &network.0, &device.0, &time.0.to_be_bytes(), target, name.as_bytes()].concat()
+}
+
+/// `POST /v1/supernodes/enrol`, answered with [`SupernodeEnrolled`]: the machine that holds the key becomes a supernode.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct EnrolSupernode {
+    /// From the operator; good for one enrolment.
+    pub token: String,
+    /// The supernode's key, Ed25519, public.
+    pub key: Jwk,
+    /// `host:port`, best first. What the operator has said with the token goes before this and the next two.
+    pub addresses: Vec<String>,
+    /// Where it stands.
+    pub region: String,
+    /// Its share of new sessions, relative to the others.
+    pub weight: u32,
+    /// X25519, public, 32 bytes: the call-token key comes sealed to it.
+    pub reply_key: Base64Url,
+    /// Ed25519 by the supernode's key over [`enrol_input`](crate::enrolment::enrol_input).
+    pub signature: Base64Url,
+}
+
+impl fmt::Debug for EnrolSupernode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnrolSupernode").field("region", &self.region).finish_non_exhaustive()
+    }
+}
+
+/// `POST /v1/supernodes/renew`, answered with [`SupernodeEnrolled`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RenewSupernode {
+    /// The present certificate; one that expired at most [`CERTIFICATE_GRACE`](crate::limits::CERTIFICATE_GRACE) ago will do.
+    pub certificate: String,
+    /// The supernode's clock; must be within [`CLOCK_SKEW_MAX`](crate::limits::CLOCK_SKEW_MAX) of the authority's.
+    pub time: UnixTime,
+    /// X25519, public, 32 bytes: the call-token key comes sealed to it.
+    pub reply_key: Base64Url,
+    /// Ed25519 by the certificate's key over [`renew_input`](crate::enrolment::renew_input).
+    pub signature: Base64Url,
+}
+
+/// Response to [`EnrolSupernode`] and [`RenewSupernode`]: all that a supernode needs beside the published lists.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SupernodeEnrolled {
+    /// `ahoy-supernode+jwt`
+    pub certificate: String,
+    /// The network's root key.
+    pub root_key: Jwk,
+    /// `ahoy-signing-key+jwt` documents, newest first.
+    pub signing_keys: Vec<String>,
+    /// What call tokens are sealed with; see [`ReplySecret::open`](crate::enrolment::ReplySecret::open).
+    pub sealed_call_token_key: Base64Url,
+    /// The authority's clock.
+    pub time: UnixTime,
 }

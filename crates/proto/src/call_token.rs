@@ -26,6 +26,11 @@ impl CallTokenKey {
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
+
+    /// What is handed to a supernode of the fleet, and kept.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 /// What a token says.

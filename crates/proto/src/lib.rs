@@ -9,6 +9,7 @@ pub mod binding;
 pub mod call_token;
 pub mod comparison;
 pub mod document;
+pub mod enrolment;
 pub mod flow;
 pub mod frame;
 mod hex;

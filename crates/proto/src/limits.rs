@@ -171,3 +171,19 @@ pub const REPORT_SEALED_MAX: usize = 32 * 1024;
 
 /// Reports that one account may file in a day.
 pub const REPORTS_PER_DAY_MAX: usize = 10;
+
+/// Supernodes of one network. At some 300 bytes an entry, a roster of as many is 4 MB as base64, which clients still read.
+pub const SUPERNODES_MAX: usize = 10_000;
+
+/// Addresses of one supernode: some of IPv4, of IPv6 and of names.
+pub const SUPERNODE_ADDRESSES_MAX: usize = 8;
+
+/// Longest address of a supernode, in bytes: a host name has at most 253, and a colon and a port follow.
+pub const SUPERNODE_ADDRESS_MAX: usize = 259;
+
+/// Longest region of a supernode, in bytes.
+pub const REGION_MAX: usize = 64;
+
+/// How long after its end a supernode's certificate still serves to ask for the next one, as with credentials: a month in which a
+/// machine may be off.
+pub const CERTIFICATE_GRACE: Duration = Duration::from_secs(30 * 86_400);

@@ -8,7 +8,9 @@ use ahoy_proto::api::{DeviceVerb, device_request_input};
 use ahoy_proto::call_token::{self, CallTokenClaims, CallTokenKey};
 use ahoy_proto::document::{
     self, Confirmation, Credential, DocumentError, Jwk, KeyLogHead, Revocations, Revoked, Roster, RosterEntry,
+    SupernodeCertificate, SupernodePolicy,
 };
+use ahoy_proto::enrolment::{self, Particulars, ReplySecret};
 use ahoy_proto::flow::FlowId;
 use ahoy_proto::frame;
 use ahoy_proto::placement::{self, Candidate};
@@ -90,7 +92,7 @@ fn documents_are_compact_jws() {
             addresses: vec!["127.0.0.1:8080".into(), "[::1]:8080".into()],
             region: "local".into(),
             weight: 100,
-            number: 0,
+            number: 9,
         }],
         key_log: KeyLogHead { length: 3, head: [0x11; 32] },
         issued_at: UnixTime(1_800_000_000),
@@ -104,6 +106,15 @@ fn documents_are_compact_jws() {
         issued_at: UnixTime(1_800_000_000),
         expires: UnixTime(1_800_604_800),
     };
+    let certificate = SupernodeCertificate {
+        network: network(),
+        supernode: SupernodeId::of_roster_key(&public(4)),
+        confirmation: Confirmation { jwk: Jwk::ed25519(public(4)) },
+        number: 9,
+        policy: SupernodePolicy::Hosted,
+        issued_at: UnixTime(1_800_000_000),
+        expires: UnixTime(1_800_604_800),
+    };
     let kept = golden(
         "documents",
         &json!({
@@ -112,6 +123,7 @@ fn documents_are_compact_jws() {
             "credential": document::sign(&credential(), &key(2)),
             "roster": document::sign(&roster, &key(2)),
             "revocations": document::sign(&revocations, &key(2)),
+            "supernode_certificate": document::sign(&certificate, &key(2)),
             "forged_credential": document::sign(&credential(), &key(5)),
         }),
     );
@@ -121,6 +133,10 @@ fn documents_are_compact_jws() {
     assert_eq!(document::verify(&text("credential"), &keys, network(), now), Ok(credential()));
     assert_eq!(document::verify(&text("roster"), &keys, network(), now), Ok(roster));
     assert_eq!(document::verify(&text("revocations"), &keys, network(), now), Ok(revocations));
+    let verified = document::verify(&text("supernode_certificate"), &keys, network(), now);
+    assert_eq!(verified, Ok(certificate));
+    let confused = document::verify::<SupernodeCertificate>(&text("credential"), &keys, network(), now);
+    assert_eq!(confused, Err(DocumentError::Malformed), "an account's credential is no certificate");
     let forged = document::verify::<Credential>(&text("forged_credential"), &keys, network(), now);
     assert_eq!(forged, Err(DocumentError::Forged));
 }
@@ -140,6 +156,11 @@ fn signatures_cover_the_inputs_of_the_protocol() {
         &key(6),
         UnixTime(1_800_000_000),
     );
+    let (addresses, reply) = (["192.0.2.7:443".to_owned(), "[2001:db8::7]:443".to_owned()], ReplySecret::new([10; 32]));
+    let particulars = Particulars { addresses: &addresses, region: "Zürich", weight: 100 };
+    let enrol = enrolment::enrol_input("token", &reply.reply_key(), particulars).unwrap();
+    let renewal = enrolment::renew_input(network(), supernode, UnixTime(1_800_000_000), &reply.reply_key());
+    let sealed_key = enrolment::seal_call_token_key(&[9; 32], supernode, &reply.reply_key(), [11; 32]).unwrap();
     let kept = golden(
         "signatures",
         &json!({
@@ -155,11 +176,19 @@ fn signatures_cover_the_inputs_of_the_protocol() {
                 "input": hex(&other(DeviceVerb::RevokeDevice { target })) },
             "device_request_rename_device": { "time": 1_800_000_000, "target": target.to_hex(), "name": "Büro",
                 "input": hex(&other(DeviceVerb::RenameDevice { target, name: "Büro" })) },
+            "supernode_enrolment": { "roster_secret": hex(&[4; 32]), "token": "token", "addresses": addresses,
+                "region": "Zürich", "weight": 100, "reply_secret": hex(&[10; 32]), "reply_key": hex(&reply.reply_key()),
+                "input": hex(&enrol), "signature": hex(&key(4).sign(&enrol).to_bytes()) },
+            "supernode_renewal": { "time": 1_800_000_000, "input": hex(&renewal),
+                "signature": hex(&key(4).sign(&renewal).to_bytes()) },
+            "call_token_key": { "key": hex(&[9; 32]), "seed": hex(&[11; 32]), "sealed": hex(&sealed_key) },
             "binding": hex(&bound.encode_to_vec()),
         }),
     );
     let read = v1::Binding::decode(&unhex(&kept["binding"])[..]).unwrap();
     assert!(binding::verify(&read).is_ok_and(|binding| binding.account_key == public(6)));
+    let opened = reply.open(&unhex(&kept["call_token_key"]["sealed"]), supernode);
+    assert_eq!(opened.as_deref(), Some(&[9; 32]));
 }
 
 #[test]

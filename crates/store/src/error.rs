@@ -16,6 +16,9 @@ pub enum StoreError {
     /// The invite is missing, unknown, used or expired, or does not admit to this.
     #[error("no valid invite")]
     InviteRefused,
+    /// The enrolment token is unknown, used or expired.
+    #[error("no valid enrolment token")]
+    EnrolmentRefused,
     /// Known, but not allowed.
     #[error("not allowed")]
     Forbidden,

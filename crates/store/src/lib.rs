@@ -28,6 +28,7 @@ mod restoration;
 mod schema;
 mod settings;
 mod statements;
+mod supernodes;
 #[cfg(test)]
 mod tests;
 
@@ -56,7 +57,7 @@ pub use expiry::{Expire, Expired};
 pub use inbox::{FetchInbox, Welcoming};
 pub use invites::{AddInvite, Admission, CheckAdmission};
 pub use key_packages::{ClaimKeyPackages, PublishKeyPackages};
-pub use lists::{PruneRevocations, RevocationLists, RevocationSerial, Revocations, SetRoster};
+pub use lists::{ListSerials, PruneRevocations, RevocationLists, Revocations, Serials};
 pub use log::{Appended, FetchLog, SendMessage, Sent};
 pub use members::{CallWelcome, Callee, Callees, FetchMembers, LeaveConversation, ListMemberIds};
 pub use operator::{AccountSummary, ListAccounts, SummaryOf};
@@ -64,6 +65,10 @@ pub use receipts::{FetchReceipts, ReceiptSet, SetReceipt};
 pub use reports::{ForgetReport, ListReports, Report, Reported};
 pub use restoration::AfterRestore;
 pub use settings::ChangeSettings;
+pub use supernodes::{
+    AddEnrolment, ChangeSupernode, Enrol, EnrolOwn, Enrolled, Enrolling, Granted, ListSupernodes, Place, Publication,
+    Publications, Publish, Published, PublishedList, RevokeSupernode, SupernodeOf, Supernodes,
+};
 
 /// What arrived in an inbox, and whose inbox it is, so that a device that is online gets it at once.
 pub type Delivery = (AccountId, DeviceId, v1::InboxEntry);

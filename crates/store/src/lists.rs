@@ -1,6 +1,7 @@
-//! What the authority signs as lists: revocations and the roster, each with a serial number that goes up with every change.
+//! What the authority signs as lists: revocations, and the roster (`supernodes`), each with a serial number that goes up with
+//! every change.
 
-use ahoy_proto::document::{Revoked, RosterEntry};
+use ahoy_proto::document::Revoked;
 use ahoy_proto::{AccountId, DeviceId, UnixTime};
 use rusqlite::params;
 
@@ -13,15 +14,15 @@ crate::statements::statements! {
     REVOKE = "INSERT INTO revocations (kind, id, at) VALUES (?1, ?2, ?3) ON CONFLICT (kind, id) DO UPDATE SET at = excluded.at";
     REVOKED = "SELECT id, at FROM revocations WHERE kind = ?1 ORDER BY id";
     PRUNE = "DELETE FROM revocations WHERE at < ?1";
-    ROSTER = "SELECT entry FROM supernodes ORDER BY place";
-    CLEAR_ROSTER = "DELETE FROM supernodes";
-    ADD_TO_ROSTER = "INSERT INTO supernodes (place, entry) VALUES (?1, ?2)";
 }
 
+/// What is numbered.
 #[derive(Clone, Copy)]
-enum List {
+pub(crate) enum List {
     Revocations = 1,
     Roster = 2,
+    /// Not a list: how many supernodes there have been.
+    Numbers = 3,
 }
 
 #[derive(Clone, Copy)]
@@ -56,14 +57,23 @@ impl Verb for Revocations {
     }
 }
 
-/// Asks for the serial number of the revocation list alone, to see whether another process has changed it.
-#[derive(Debug)]
-pub struct RevocationSerial;
+/// How far the lists have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Serials {
+    /// Of the revocation list.
+    pub revocations: u64,
+    /// Of the roster.
+    pub roster: u64,
+}
 
-impl Verb for RevocationSerial {
-    type Output = u64;
-    fn run(self, transaction: &Transaction<'_>) -> Result<u64, StoreError> {
-        serial(transaction, List::Revocations)
+/// Asks for the serial numbers of the lists alone, to see whether another process has changed them.
+#[derive(Debug)]
+pub struct ListSerials;
+
+impl Verb for ListSerials {
+    type Output = Serials;
+    fn run(self, transaction: &Transaction<'_>) -> Result<Serials, StoreError> {
+        Ok(Serials { revocations: serial(transaction, List::Revocations)?, roster: serial(transaction, List::Roster)? })
     }
 }
 
@@ -110,40 +120,11 @@ fn revoke(transaction: &Transaction<'_>, kind: Kind, id: [u8; 16], at: UnixTime)
     raise_serial(transaction, List::Revocations)
 }
 
-/// Puts a roster in the place of the last one and gives its serial number, which is a new one if anything differs.
-#[derive(Debug)]
-pub struct SetRoster {
-    /// All supernodes, in order.
-    pub supernodes: Vec<RosterEntry>,
-}
-
-impl Verb for SetRoster {
-    type Output = u64;
-    fn run(self, transaction: &Transaction<'_>) -> Result<u64, StoreError> {
-        let json = |entry| serde_json::to_string(entry).expect("a roster entry has string keys only");
-        let new: Vec<String> = self.supernodes.iter().map(json).collect();
-        let old: Vec<String> = {
-            let mut statement = transaction.0.prepare_cached(ROSTER)?;
-            let rows = statement.query_map([], |row| row.get(0))?;
-            rows.collect::<rusqlite::Result<_>>()?
-        };
-        if new != old {
-            transaction.0.prepare_cached(CLEAR_ROSTER)?.execute([])?;
-            let mut insert = transaction.0.prepare_cached(ADD_TO_ROSTER)?;
-            for (place, entry) in new.iter().enumerate() {
-                insert.execute(params![place, entry])?;
-            }
-            raise_serial(transaction, List::Roster)?;
-        }
-        serial(transaction, List::Roster)
-    }
-}
-
-fn serial(transaction: &Transaction<'_>, list: List) -> Result<u64, StoreError> {
+pub(crate) fn serial(transaction: &Transaction<'_>, list: List) -> Result<u64, StoreError> {
     Ok(transaction.0.prepare_cached(SERIAL)?.query_row([list as i32], |row| row.get(0))?)
 }
 
-fn raise_serial(transaction: &Transaction<'_>, list: List) -> Result<(), StoreError> {
+pub(crate) fn raise_serial(transaction: &Transaction<'_>, list: List) -> Result<(), StoreError> {
     transaction.0.prepare_cached(NEXT_SERIAL)?.execute([list as i32])?;
     Ok(())
 }

@@ -12,13 +12,17 @@ use crate::cursors::SENT_UNKNOWN;
 /// How far numbers leap: more than any of them has counted in its life, and few enough for two thousand million restorations.
 const LEAP: i64 = 1 << 32;
 
+/// How far the numbers of supernodes leap: more than enrol between a backup and its return. Few, for they make flow ids longer.
+const LEAP_OF_NUMBERS: i64 = 64;
+
 /// Whole tables, once: no daemon runs.
 const LEAP_LOGS: &str = "UPDATE conversations SET head = head + ?1, receipts_serial = receipts_serial + ?1";
 const LEAP_CONTACTS: &str = "UPDATE accounts SET contacts_serial = contacts_serial + ?1";
-const LEAP_LISTS: &str = "UPDATE serials SET serial = serial + ?1";
+const LEAP_LISTS: &str = "UPDATE serials SET serial = serial + ?1 WHERE list <= 2";
 const LEAP_INBOXES: &str = "UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = 'inbox'";
 const BEGIN_INBOXES: &str = "INSERT INTO sqlite_sequence (name, seq) SELECT 'inbox', ?1
     WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'inbox')";
+const LEAP_NUMBERS: &str = "UPDATE serials SET serial = serial + ?1 WHERE list = 3";
 const FORGET_SENT: &str = "UPDATE cursors SET sent = ?1";
 const FORGET_NUMBERS: &str = "UPDATE numbers SET sent = ?1";
 
@@ -35,6 +39,7 @@ impl Verb for AfterRestore {
         for statement in [LEAP_LOGS, LEAP_CONTACTS, LEAP_LISTS, LEAP_INBOXES, BEGIN_INBOXES] {
             transaction.0.execute(statement, params![LEAP])?;
         }
+        transaction.0.execute(LEAP_NUMBERS, params![LEAP_OF_NUMBERS])?;
         for statement in [FORGET_SENT, FORGET_NUMBERS] {
             transaction.0.execute(statement, params![SENT_UNKNOWN])?;
         }

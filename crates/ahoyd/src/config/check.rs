@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use ahoy_authority::{Granted, check_granted};
+use ahoy_client::account::NetworkUrl;
 use ahoy_proto::Name;
 use anyhow::{Context as _, bail};
 
-use super::{Config, SHARDS_MAX};
+use super::{Config, Role, SHARDS_MAX};
 
 impl Config {
     /// Whether the keys agree with each other and with the machine.
@@ -16,7 +18,8 @@ impl Config {
     /// # Errors
     /// One line: which key, what is wrong, what to do.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        if self.network_name().is_empty() {
+        self.check_roles()?;
+        if self.is(Role::Authority) && self.network_name().is_empty() {
             bail!("`name` is missing: set it to the network's domain, such as \"ahoy.example.org\"");
         }
         let Some(first) = self.listen.first() else { bail!("`listen` is empty: there would be nothing to reach") };
@@ -32,14 +35,51 @@ impl Config {
         if self.public_addresses().is_empty() {
             bail!("`public` is empty: clients would not find this supernode");
         }
+        let said =
+            Granted { addresses: Some(self.public_addresses()), region: Some(self.region.clone()), weight: None };
+        check_granted(&said).context("`public` or `region`")
+    }
+
+    /// Whether what this process is agrees with the keys that belong to it.
+    fn check_roles(&self) -> anyhow::Result<()> {
+        if self.roles.is_empty() {
+            bail!("`roles` is empty: say \"authority\", \"supernode\" or both");
+        }
+        if self.is(Role::Authority) {
+            if self.authority.is_some() || self.enrolment_token.is_some() {
+                bail!(
+                    "`authority` and `enrolment_token` are for a supernode alone, and `roles` says that this is the authority \
+                     itself: remove them, or \"authority\" from `roles`"
+                );
+            }
+            return Ok(());
+        }
+        let Some(authority) = &self.authority else {
+            bail!(
+                "`authority` is missing: a supernode alone has to know where its authority is, such as \"https://ahoy.example.org\""
+            )
+        };
+        authority.parse::<NetworkUrl>().context("`authority`")?;
+        if self.public.is_none() {
+            bail!(
+                "`public` is missing: a supernode alone has to say where clients find it, such as [\"voice.example.org:443\"]"
+            );
+        }
+        if !self.echo.is_empty() {
+            bail!("`echo` is {:?}, and an echo account runs where the authority is: set `echo = \"\"`", self.echo);
+        }
         Ok(())
     }
 
-    /// Whether there is a certificate if one is needed, and can be used. `ahoyd dev` does without.
+    /// Whether there is a certificate if one is needed, and can be used. `ahoyd dev` does without, and so does a supernode alone,
+    /// whose roster key is all that it proves.
     ///
     /// # Errors
     /// One line: which key, what is wrong, what to do.
     pub(crate) fn check_tls(&self) -> anyhow::Result<()> {
+        if !self.is(Role::Authority) {
+            return Ok(());
+        }
         match (&self.tls.certificate, &self.tls.key) {
             (Some(certificate), Some(key)) => {
                 std::fs::File::open(certificate)

@@ -135,6 +135,26 @@ fn keys_that_disagree_are_refused() {
 }
 
 #[test]
+fn roles_and_what_belongs_to_them_agree() {
+    let check = |list: &[&str]| settings(list).unwrap().check().map_err(|error| format!("{error:#}"));
+    let refused = |list: &[&str]| check(list).unwrap_err();
+    assert!(settings(&["name=a.org"]).unwrap().is(Role::Supernode), "both by default");
+    assert_eq!(check(&["roles=authority", "name=a.org"]), Ok(()));
+    let alone = ["roles=supernode", "authority=https://a.org", "public=b.org:443"];
+    assert_eq!(check(&alone), Ok(()), "a supernode alone needs no name");
+    assert!(settings(&alone).unwrap().check_tls().is_ok(), "and no certificate of the web's");
+    assert!(refused(&["roles=[]", "name=a.org"]).contains("`roles` is empty"));
+    assert!(format!("{:#}", settings(&["roles=client"]).unwrap_err()).contains("roles"), "no such role");
+    assert!(refused(&["name=a.org", "authority=https://a.org"]).contains("supernode alone"));
+    assert!(refused(&["name=a.org", "enrolment_token=x"]).contains("supernode alone"));
+    assert!(refused(&["roles=supernode", "public=b.org:443"]).contains("`authority` is missing"));
+    assert!(refused(&["roles=supernode", "authority=https://a.org"]).contains("`public` is missing"));
+    assert!(refused(&["roles=supernode", "authority=http://a.org", "public=b.org:443"]).contains("use https"));
+    assert!(refused(&[&alone[..], &["echo=echo"]].concat()).contains("`echo`"));
+    assert!(refused(&["name=a.org", "public=nowhere"]).contains("looks like"));
+}
+
+#[test]
 fn a_key_that_everybody_can_read_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
     let key = file("secret");

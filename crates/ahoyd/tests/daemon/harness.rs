@@ -154,6 +154,20 @@ impl Daemon {
         kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
     }
 
+    /// Waits until it ends by itself: exit code and standard error.
+    pub(crate) fn ended(&mut self) -> (Option<i32>, String) {
+        let mut child = self.child.take().unwrap();
+        let start = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if start.elapsed() > PATIENCE {
+                child.kill().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+
     /// Sends a signal and waits: exit code and standard error.
     pub(crate) fn end(&mut self, signal: Signal) -> (Option<i32>, String) {
         let child = self.child.take().unwrap();

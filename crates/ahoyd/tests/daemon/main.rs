@@ -10,4 +10,5 @@ mod logs;
 mod refusals;
 mod reports;
 mod restarts;
+mod supernodes;
 mod tls;

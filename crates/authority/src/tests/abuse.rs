@@ -9,7 +9,7 @@ use ed25519_dalek::SigningKey;
 use super::person::{Login, Registration, add_device, new_device, ok, registration};
 use super::*;
 
-const PATHS: [&str; 13] = [
+const PATHS: [&str; 15] = [
     "/v1/accounts/start",
     "/v1/accounts/finish",
     "/v1/accounts/delete",
@@ -23,6 +23,8 @@ const PATHS: [&str; 13] = [
     "/v1/devices/rename",
     "/v1/credentials/renew",
     "/v1/credentials/revoke",
+    "/v1/supernodes/enrol",
+    "/v1/supernodes/renew",
 ];
 
 #[test]

@@ -19,13 +19,14 @@ const ANSWER_MAX: u64 = 4 * 1024 * 1024;
 
 /// A network's authority, reached at its address.
 #[derive(Debug, Clone)]
-pub(super) struct Authority {
+pub struct Authority {
     agent: ureq::Agent,
     url: NetworkUrl,
 }
 
 impl Authority {
-    pub(super) fn new(url: NetworkUrl) -> Self {
+    /// The authority at this address. Nothing is asked yet.
+    pub fn new(url: NetworkUrl) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::PlatformVerifier)
@@ -44,17 +45,26 @@ impl Authority {
     }
 
     /// `GET path`, the answer as JSON.
-    pub(super) fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<T, AccountError> {
+    ///
+    /// # Errors
+    /// When it can't be reached, refuses, or is no authority.
+    pub fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<T, AccountError> {
         self.parse(&self.fetch_text(path)?)
     }
 
     /// `GET path`, the answer as text.
-    pub(super) fn fetch_text(&self, path: &str) -> Result<String, AccountError> {
+    ///
+    /// # Errors
+    /// When it can't be reached, refuses, or is no authority.
+    pub fn fetch_text(&self, path: &str) -> Result<String, AccountError> {
         self.answer(self.agent.get(self.at(path)).call())
     }
 
     /// `POST path`, JSON both ways.
-    pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, AccountError> {
+    ///
+    /// # Errors
+    /// When it can't be reached, refuses, or is no authority.
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, AccountError> {
         self.parse(&self.answer(self.agent.post(self.at(path)).send_json(body))?)
     }
 

@@ -21,7 +21,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use prost::Message;
 use serde::Deserialize;
 
-use authority::Authority;
+pub use authority::Authority;
 pub use network::{Contact, Network, contact};
 pub use url::{InvalidUrl, NetworkUrl};
 
