@@ -2,10 +2,10 @@
 
 use ahoy_proto::document::{Revoked, RosterEntry};
 use ahoy_proto::{AccountId, DeviceId, UnixTime};
-use rusqlite::params;
 
 use crate::StoreError;
 use crate::batch::{Transaction, Verb};
+use crate::sql::params;
 
 crate::statements::statements! {
     SERIAL = "SELECT serial FROM serials WHERE list = ?1";
@@ -47,7 +47,7 @@ pub struct Revocations;
 
 impl Verb for Revocations {
     type Output = RevocationLists;
-    fn run(self, transaction: &Transaction<'_>) -> Result<RevocationLists, StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<RevocationLists, StoreError> {
         Ok(RevocationLists {
             serial: serial(transaction, List::Revocations)?,
             devices: revoked(transaction, Kind::Device, DeviceId)?,
@@ -62,7 +62,7 @@ pub struct RevocationSerial;
 
 impl Verb for RevocationSerial {
     type Output = u64;
-    fn run(self, transaction: &Transaction<'_>) -> Result<u64, StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<u64, StoreError> {
         serial(transaction, List::Revocations)
     }
 }
@@ -72,10 +72,7 @@ fn revoked<Id>(
     kind: Kind,
     id: fn([u8; 16]) -> Id,
 ) -> Result<Vec<Revoked<Id>>, StoreError> {
-    let mut statement = transaction.0.prepare_cached(REVOKED)?;
-    let rows =
-        statement.query_map([kind as i32], |row| Ok(Revoked { id: id(row.get(0)?), at: UnixTime(row.get(1)?) }))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    transaction.all(REVOKED, params![kind as i32], |row| Ok(Revoked { id: id(row.get(0)?), at: row.get(1)? }))
 }
 
 /// Forgets revocations from before a time: nothing signed then is valid any more.
@@ -87,8 +84,8 @@ pub struct PruneRevocations {
 
 impl Verb for PruneRevocations {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        let pruned = transaction.0.prepare_cached(PRUNE)?.execute([self.before.0])?;
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let pruned = transaction.execute(PRUNE, params![self.before])?;
         if pruned > 0 { raise_serial(transaction, List::Revocations) } else { Ok(()) }
     }
 }
@@ -106,7 +103,7 @@ pub(crate) fn revoke_account(
 }
 
 fn revoke(transaction: &Transaction<'_>, kind: Kind, id: [u8; 16], at: UnixTime) -> Result<(), StoreError> {
-    transaction.0.prepare_cached(REVOKE)?.execute(params![kind as i32, id, at.0])?;
+    transaction.execute(REVOKE, params![kind as i32, id, at])?;
     raise_serial(transaction, List::Revocations)
 }
 
@@ -119,19 +116,14 @@ pub struct SetRoster {
 
 impl Verb for SetRoster {
     type Output = u64;
-    fn run(self, transaction: &Transaction<'_>) -> Result<u64, StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<u64, StoreError> {
         let json = |entry| serde_json::to_string(entry).expect("a roster entry has string keys only");
         let new: Vec<String> = self.supernodes.iter().map(json).collect();
-        let old: Vec<String> = {
-            let mut statement = transaction.0.prepare_cached(ROSTER)?;
-            let rows = statement.query_map([], |row| row.get(0))?;
-            rows.collect::<rusqlite::Result<_>>()?
-        };
+        let old: Vec<String> = transaction.all(ROSTER, params![], |row| row.get(0))?;
         if new != old {
-            transaction.0.prepare_cached(CLEAR_ROSTER)?.execute([])?;
-            let mut insert = transaction.0.prepare_cached(ADD_TO_ROSTER)?;
+            transaction.execute(CLEAR_ROSTER, params![])?;
             for (place, entry) in new.iter().enumerate() {
-                insert.execute(params![place, entry])?;
+                transaction.execute(ADD_TO_ROSTER, params![place, entry])?;
             }
             raise_serial(transaction, List::Roster)?;
         }
@@ -140,10 +132,10 @@ impl Verb for SetRoster {
 }
 
 fn serial(transaction: &Transaction<'_>, list: List) -> Result<u64, StoreError> {
-    Ok(transaction.0.prepare_cached(SERIAL)?.query_row([list as i32], |row| row.get(0))?)
+    transaction.one(SERIAL, params![list as i32], |row| row.get(0))
 }
 
 fn raise_serial(transaction: &Transaction<'_>, list: List) -> Result<(), StoreError> {
-    transaction.0.prepare_cached(NEXT_SERIAL)?.execute([list as i32])?;
+    transaction.execute(NEXT_SERIAL, params![list as i32])?;
     Ok(())
 }

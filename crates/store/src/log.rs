@@ -4,11 +4,11 @@ use ahoy_proto::limits::{MAILBOX_BYTES_MAX, PAST_EPOCHS};
 use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use bytes::Bytes;
 use prost::Message;
-use rusqlite::{OptionalExtension, Row, params};
 
-use crate::batch::{Transaction, Verb};
+use crate::batch::{Key, Transaction, Verb};
 use crate::cursors::SENT_UNKNOWN;
 use crate::members::members;
+use crate::sql::{Row, params};
 use crate::{StoreError, inbox};
 
 crate::statements::statements! {
@@ -70,10 +70,15 @@ pub struct SendMessage {
 
 impl Verb for SendMessage {
     type Output = Sent;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Sent, StoreError> {
+
+    fn key(&self) -> Key {
+        self.conversation.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Sent, StoreError> {
         let (account, device, id) = (self.account, self.device, self.conversation);
-        let sending = params![account.0, id.0, device.0];
-        let state = transaction.0.prepare_cached(SENDING)?.query_row(sending, Sending::read)?;
+        let sending = params![account, id, device];
+        let state = transaction.one(SENDING, sending, Sending::read)?;
         let sent = state.sent.ok_or(StoreError::Conflict)?;
         let number = i64::try_from(self.number).map_err(|_| StoreError::Conflict)?;
         if number <= sent {
@@ -85,7 +90,7 @@ impl Verb for SendMessage {
         if !follows || !epoch_holds {
             return Err(StoreError::Conflict);
         }
-        let message = v1::SealedMessage { number: self.number, sealed: self.sealed };
+        let message = v1::SealedMessage { number: self.number, sealed: self.sealed.clone() };
         let entry = v1::LogEntry {
             conversation: id.to_bytes(),
             sequence: state.head + 1,
@@ -101,8 +106,8 @@ impl Verb for SendMessage {
         if state.usage + entry.encoded_len() as u64 > MAILBOX_BYTES_MAX {
             return Err(StoreError::LimitReached);
         }
-        transaction.0.prepare_cached(SENT)?.execute(params![id.0, device.0, self.number])?;
-        transaction.0.prepare_cached(SET_HEAD)?.execute(params![id.0, entry.sequence])?;
+        transaction.execute(SENT, params![id, device, self.number])?;
+        transaction.execute(SET_HEAD, params![id, entry.sequence])?;
         append(transaction, id, &entry, Some(account))?;
         Ok(Sent::Appended(Appended { members: members(transaction, id)?, entry }))
     }
@@ -120,21 +125,21 @@ struct Sending {
 }
 
 impl Sending {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             generation: row.get(0)?,
             epoch: row.get(1)?,
             safe_epoch: row.get(2)?,
             head: row.get(3)?,
             sent: row.get(4)?,
-            usage: row.get::<_, Option<u64>>(5)?.unwrap_or(0),
+            usage: row.get::<Option<u64>>(5)?.unwrap_or(0),
         })
     }
 }
 
 /// [`StoreError::LimitReached`] when so many bytes more would be too many for the account.
 pub(crate) fn check_quota(transaction: &Transaction<'_>, account: AccountId, bytes: usize) -> Result<(), StoreError> {
-    let used: Option<u64> = transaction.0.prepare_cached(USAGE)?.query_row([account.0], |row| row.get(0)).optional()?;
+    let used: Option<u64> = transaction.first(USAGE, params![account], |row| row.get(0))?;
     if used.unwrap_or(0) + bytes as u64 > MAILBOX_BYTES_MAX { Err(StoreError::LimitReached) } else { Ok(()) }
 }
 
@@ -146,14 +151,8 @@ pub(crate) fn append(
     on_account_of: Option<AccountId>,
 ) -> Result<(), StoreError> {
     let encoded = entry.encode_to_vec();
-    transaction.0.prepare_cached(APPEND)?.execute(params![
-        conversation.0,
-        entry.sequence,
-        entry.at_ms,
-        on_account_of.map(|account| account.0),
-        encoded.len(),
-        encoded,
-    ])?;
+    transaction
+        .execute(APPEND, params![conversation, entry.sequence, entry.at_ms, on_account_of, encoded.len(), encoded,])?;
     Ok(())
 }
 
@@ -170,13 +169,17 @@ pub struct FetchLog {
 
 impl Verb for FetchLog {
     type Output = v1::LogEntries;
-    fn run(self, transaction: &Transaction<'_>) -> Result<v1::LogEntries, StoreError> {
-        let of_member = [self.account.0, self.conversation.0];
-        let floor: i64 = transaction.0.prepare_cached(FLOOR)?.query_row(of_member, |row| row.get(0))?;
+
+    fn key(&self) -> Key {
+        self.conversation.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<v1::LogEntries, StoreError> {
+        let of_member = params![self.account, self.conversation];
+        let floor: i64 = transaction.one(FLOOR, of_member, |row| row.get(0))?;
         let after = i64::try_from(self.after).unwrap_or(i64::MAX).max(floor);
-        let mut statement = transaction.0.prepare_cached(AFTER)?;
-        let mut rows = statement.query(params![self.conversation.0, after])?;
-        let (entries, more) = inbox::page(&mut rows, |row| inbox::decode(&row.get::<_, Vec<u8>>(0)?))?;
+        let (entries, more) =
+            inbox::page(transaction, AFTER, params![self.conversation, after], |row| inbox::decode(row.get(0)?))?;
         Ok(v1::LogEntries { entries, more })
     }
 }

@@ -3,11 +3,10 @@
 //! Every number that counts up leaps so far ahead that no client has seen it. What a client would otherwise take for old news it
 //! takes for a gap, and a gap makes it fetch anew or enter the group anew.
 
-use rusqlite::params;
-
 use crate::StoreError;
 use crate::batch::{Transaction, Verb};
 use crate::cursors::SENT_UNKNOWN;
+use crate::sql::params;
 
 /// How far numbers leap: more than any of them has counted in its life, and few enough for two thousand million restorations.
 const LEAP: i64 = 1 << 32;
@@ -31,12 +30,12 @@ pub struct AfterRestore;
 
 impl Verb for AfterRestore {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         for statement in [LEAP_LOGS, LEAP_CONTACTS, LEAP_LISTS, LEAP_INBOXES, BEGIN_INBOXES] {
-            transaction.0.execute(statement, params![LEAP])?;
+            transaction.execute(statement, params![LEAP])?;
         }
         for statement in [FORGET_SENT, FORGET_NUMBERS] {
-            transaction.0.execute(statement, params![SENT_UNKNOWN])?;
+            transaction.execute(statement, params![SENT_UNKNOWN])?;
         }
         Ok(())
     }
