@@ -7,7 +7,7 @@ use crate::batch::{Key, Transaction, Verb};
 use crate::inbox::{self, Welcoming};
 use crate::members::{self, check_member};
 use crate::sql::{Row, params};
-use crate::{Delivery, StoreError, accounts, cursors};
+use crate::{Delivery, StoreError, accounts, cursors, log};
 
 crate::statements::statements! {
     EXISTS = "SELECT 1 FROM conversations WHERE conversation = ?1";
@@ -26,7 +26,7 @@ crate::statements::statements! {
         FROM conversations
         LEFT JOIN cursors ON cursors.conversation = conversations.conversation AND cursors.device = ?2
         WHERE conversations.conversation = ?1";
-    DROP_LOG = "DELETE FROM log WHERE conversation = ?1";
+    DROP_LOG = "DELETE FROM log WHERE conversation = ?1 RETURNING account, bytes";
     DROP_MEMBERS = "DELETE FROM members WHERE conversation = ?1";
     DROP = "DELETE FROM conversations WHERE conversation = ?1";
 }
@@ -191,7 +191,8 @@ pub(crate) fn is_pair(transaction: &Transaction<'_>, id: ConversationId) -> Resu
 
 /// Deletes a conversation with all that belongs to it.
 pub(crate) fn forget(transaction: &Transaction<'_>, id: ConversationId) -> Result<(), StoreError> {
-    for statement in [DROP_LOG, DROP_MEMBERS, DROP] {
+    log::drop_entries(transaction, DROP_LOG, params![id])?;
+    for statement in [DROP_MEMBERS, DROP] {
         transaction.execute(statement, params![id])?;
     }
     Ok(())

@@ -7,15 +7,16 @@ use ahoy_proto::{AccountId, ConversationId, DeviceId};
 
 use crate::batch::{Key, Transaction, Verb};
 use crate::sql::{Row, params};
-use crate::{StoreError, inbox};
+use crate::{StoreError, inbox, log};
 
 crate::statements::statements! {
     ENTER = "INSERT INTO cursors (conversation, device, acknowledged, sent) VALUES (?1, ?2, ?3,
         coalesce((SELECT sent FROM numbers WHERE conversation = ?1 AND device = ?2), 0))
         ON CONFLICT (conversation, device) DO NOTHING";
-    KEEP_NUMBERS = "INSERT OR REPLACE INTO numbers (conversation, device, sent)
+    KEEP_NUMBERS = "INSERT INTO numbers (conversation, device, sent)
         SELECT conversation, device, sent FROM cursors WHERE conversation = ?1 AND sent <> 0
-        AND device IN (SELECT device FROM devices WHERE account = ?2)";
+        AND device IN (SELECT device FROM devices WHERE account = ?2)
+        ON CONFLICT (conversation, device) DO UPDATE SET sent = excluded.sent";
     DROP_OF_ACCOUNT = "DELETE FROM cursors WHERE conversation = ?1
         AND device IN (SELECT device FROM devices WHERE account = ?2)";
     MARK = "SELECT acknowledged, floor, head FROM cursors
@@ -25,8 +26,9 @@ crate::statements::statements! {
     FLOOR = "SELECT floor FROM conversations WHERE conversation = ?1";
     LOWEST = "SELECT min(acknowledged) FROM cursors WHERE conversation = ?1";
     SET_FLOOR = "UPDATE conversations SET floor = ?2 WHERE conversation = ?1";
-    DROP_LOG = "DELETE FROM log WHERE arrival IN
-        (SELECT arrival FROM log WHERE conversation = ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3)";
+    DROP_LOG = "DELETE FROM log WHERE conversation = ?1 AND sequence IN
+        (SELECT sequence FROM log WHERE conversation = ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3)
+        RETURNING account, bytes";
     LOWEST_OF_DEVICE = "SELECT cursors.conversation FROM cursors
         JOIN conversations ON conversations.conversation = cursors.conversation
         WHERE cursors.device = ?1 AND acknowledged <= floor AND floor < head";
@@ -82,8 +84,7 @@ fn raise_floor(transaction: &Transaction<'_>, conversation: ConversationId, floo
     let lowest: Option<u64> = transaction.one(LOWEST, params![conversation], |row| row.get(0))?;
     let Some(lowest) = lowest.filter(|lowest| *lowest > floor) else { return Ok(()) };
     transaction.execute(SET_FLOOR, params![conversation, lowest])?;
-    let passed = params![conversation, lowest, DROPPED_AT_ONCE_MAX];
-    transaction.execute(DROP_LOG, passed)?;
+    log::drop_entries(transaction, DROP_LOG, params![conversation, lowest, DROPPED_AT_ONCE_MAX])?;
     Ok(())
 }
 

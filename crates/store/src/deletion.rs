@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::batch::{Key, Transaction, Verb};
 use crate::log::Appended;
 use crate::sql::params;
-use crate::{AccountOf, StoreError, contacts, conversations, lists, members, reports};
+use crate::{AccountOf, StoreError, contacts, conversations, inbox, lists, members, reports};
 
 crate::statements::statements! {
     DEVICES = "SELECT device FROM devices WHERE account = ?1 ORDER BY device";
@@ -69,7 +69,10 @@ impl Verb for DeleteAccount {
             }
         }
         departures.retain(|departure| !departure.members.is_empty());
-        let devices = ids(transaction, DEVICES, account)?.into_iter().map(DeviceId).collect();
+        let devices: Vec<DeviceId> = ids(transaction, DEVICES, account)?.into_iter().map(DeviceId).collect();
+        for device in &devices {
+            inbox::forget_all(transaction, *device)?;
+        }
         reports::forget_account(transaction, account)?;
         transaction.execute(DROP_DEVICES, params![account])?;
         transaction.execute(DROP, params![account])?;

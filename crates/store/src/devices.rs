@@ -5,7 +5,7 @@ use ahoy_proto::{AccountId, DeviceId, UnixTime, v1};
 
 use crate::batch::{Key, Transaction, Verb};
 use crate::sql::{Row, params};
-use crate::{StoreError, accounts, cursors, lists};
+use crate::{StoreError, accounts, cursors, inbox, lists};
 
 crate::statements::statements! {
     FIND = "SELECT account, device_key FROM devices WHERE device = ?1";
@@ -15,7 +15,8 @@ crate::statements::statements! {
     RENAME = "UPDATE devices SET name = ?3 WHERE device = ?1 AND account = ?2";
     LIST = "SELECT device, name, made_at, last_seen_day FROM devices WHERE account = ?1 ORDER BY device";
     STATE_SERIAL = "SELECT state_serial FROM devices WHERE device = ?1 AND account = ?2";
-    CHECK_IN = "UPDATE devices SET state_serial = ?2, last_seen_day = max(last_seen_day, ?3) WHERE device = ?1";
+    CHECK_IN = "UPDATE devices SET state_serial = ?2,
+        last_seen_day = CASE WHEN last_seen_day < ?3 THEN ?3 ELSE last_seen_day END WHERE device = ?1";
     MARK_SEEN = "UPDATE accounts SET last_seen_day = ?2 WHERE account = ?1 AND last_seen_day < ?2";
 }
 
@@ -127,6 +128,7 @@ impl Verb for RevokeDevice {
 
     fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let waited_for = cursors::lowest_of_device(transaction, self.device)?;
+        inbox::forget_all(transaction, self.device)?;
         let deleted = transaction.execute(DELETE, params![self.device, self.account])?;
         if deleted == 0 {
             return Err(StoreError::NotFound);

@@ -3,17 +3,17 @@
 use ahoy_proto::limits::{DECLINE_LASTS, RETENTION};
 use ahoy_proto::{ConversationId, UnixTime};
 
-use crate::StoreError;
 use crate::batch::{Transaction, Verb};
 use crate::contacts::DECLINED;
 use crate::sql::{Row, params};
+use crate::{StoreError, log};
 
 crate::statements::statements! {
-    OLDEST_LOG = "SELECT arrival, at_ms, conversation, sequence FROM log WHERE arrival > 0 ORDER BY arrival LIMIT ?1";
-    DROP_LOG = "DELETE FROM log WHERE arrival = ?1";
+    OLDEST_LOG = "SELECT at_ms, conversation, sequence FROM log WHERE arrival > 0 ORDER BY arrival LIMIT ?1";
+    DROP_LOG = "DELETE FROM log WHERE conversation = ?1 AND sequence = ?2 RETURNING account, bytes";
     RAISE_FLOOR = "UPDATE conversations SET floor = ?2 WHERE conversation = ?1 AND floor < ?2";
     STAMP_WELCOMES = "UPDATE welcomes SET at = ?1 WHERE at = 0";
-    OLDEST_WELCOMES = "SELECT welcome, at FROM welcomes WHERE welcome > 0 ORDER BY welcome LIMIT ?1";
+    OLDEST_WELCOMES = "SELECT welcome, at FROM welcomes WHERE at > 0 ORDER BY at LIMIT ?1";
     DROP_WELCOME = "DELETE FROM welcomes WHERE welcome = ?1";
     OLDEST_REPORTS = "SELECT arrival, at FROM reports WHERE arrival > 0 ORDER BY arrival LIMIT ?1";
     DROP_REPORT = "DELETE FROM reports WHERE arrival = ?1";
@@ -64,14 +64,14 @@ impl Verb for Expire {
 
 /// Deletes log entries from before a time, and raises the floors of their conversations.
 fn drop_log(transaction: &Transaction<'_>, kept_since: u64) -> Result<usize, StoreError> {
-    let entry = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-    let oldest: Vec<(i64, u64, ConversationId, u64)> = transaction.all(OLDEST_LOG, params![STEP_MAX], entry)?;
+    let entry = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let oldest: Vec<(u64, ConversationId, u64)> = transaction.all(OLDEST_LOG, params![STEP_MAX], entry)?;
     let mut gone = 0;
-    for (arrival, at_ms, conversation, sequence) in oldest {
+    for (at_ms, conversation, sequence) in oldest {
         if at_ms / 1_000 >= kept_since {
             break;
         }
-        transaction.execute(DROP_LOG, params![arrival])?;
+        log::drop_entries(transaction, DROP_LOG, params![conversation, sequence])?;
         transaction.execute(RAISE_FLOOR, params![conversation, sequence])?;
         gone += 1;
     }

@@ -10,14 +10,17 @@ use crate::sql::{Row, Value, params};
 use crate::{Delivery, StoreError, cursors, devices, members};
 
 crate::statements::statements! {
-    KEEP_WELCOME = "INSERT INTO welcomes (conversation, entry) VALUES (?1, ?2)";
-    INSERT = "INSERT INTO inbox (device, welcome) VALUES (?1, ?2)";
+    KEEP_WELCOME = "INSERT INTO welcomes (conversation, entry) VALUES (?1, ?2) RETURNING welcome";
+    DROP_WELCOME = "DELETE FROM welcomes
+        WHERE welcome = ?1 AND NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.welcome = ?1)";
+    NEXT_SEQUENCE = "UPDATE devices SET inbox_sequence = inbox_sequence + 1 WHERE device = ?1 RETURNING inbox_sequence";
+    INSERT = "INSERT INTO inbox (device, sequence, welcome) VALUES (?1, ?2, ?3)";
     COUNT = "SELECT count(*) FROM inbox WHERE device = ?1";
-    DROP_OLDEST = "DELETE FROM inbox WHERE sequence IN
-        (SELECT sequence FROM inbox WHERE device = ?1 ORDER BY sequence LIMIT ?2)";
+    DROP_OLDEST = "DELETE FROM inbox WHERE device = ?1 AND sequence IN
+        (SELECT sequence FROM inbox WHERE device = ?1 ORDER BY sequence LIMIT ?2) RETURNING welcome";
     AFTER = "SELECT inbox.sequence, welcomes.entry FROM inbox JOIN welcomes ON welcomes.welcome = inbox.welcome
         WHERE inbox.device = ?1 AND inbox.sequence > ?2 ORDER BY inbox.sequence";
-    ACKNOWLEDGE = "DELETE FROM inbox WHERE device = ?1 AND sequence <= ?2";
+    ACKNOWLEDGE = "DELETE FROM inbox WHERE device = ?1 AND sequence <= ?2 RETURNING welcome";
 }
 
 /// One MLS Welcome, and the devices that it is for.
@@ -40,8 +43,8 @@ pub(crate) fn welcome(
     let mut deliveries = Vec::new();
     for Welcoming { devices, welcome } in welcomes {
         let entry = v1::InboxEntry { body: Some(v1::inbox_entry::Body::Welcome(welcome.clone())), ..header.clone() };
-        transaction.execute(KEEP_WELCOME, params![conversation, entry.encode_to_vec()])?;
-        let kept = transaction.0.last_insert_rowid();
+        let encoded = entry.encode_to_vec();
+        let kept = transaction.one(KEEP_WELCOME, params![conversation, encoded], |row| row.get(0))?;
         for &device in devices {
             let account = devices::owner(transaction, device)?.ok_or(StoreError::Conflict)?;
             if !members::is_member(transaction, account, conversation)? {
@@ -58,11 +61,11 @@ pub(crate) fn welcome(
 /// Puts a Welcome into an inbox. Beyond [`INBOX_MAX`] the oldest gives way: whoever has been away for so long finds the
 /// conversation by `ListConversations` and joins by external commit.
 fn deliver(transaction: &Transaction<'_>, device: DeviceId, welcome: i64) -> Result<u64, StoreError> {
-    transaction.execute(INSERT, params![device, welcome])?;
-    let sequence = transaction.0.last_insert_rowid().cast_unsigned();
+    let sequence: u64 = transaction.one(NEXT_SEQUENCE, params![device], |row| row.get(0))?;
+    transaction.execute(INSERT, params![device, sequence, welcome])?;
     let count: usize = transaction.one(COUNT, params![device], |row| row.get(0))?;
     if let Some(excess) = count.checked_sub(INBOX_MAX).filter(|excess| *excess > 0) {
-        transaction.execute(DROP_OLDEST, params![device, excess])?;
+        drop_entries(transaction, DROP_OLDEST, params![device, excess])?;
     }
     Ok(sequence)
 }
@@ -96,7 +99,24 @@ impl Verb for FetchInbox {
 /// Forgets everything up to a sequence number: the device has taken it over.
 pub(crate) fn forget(transaction: &Transaction<'_>, device: DeviceId, up_to: u64) -> Result<(), StoreError> {
     let up_to = i64::try_from(up_to).unwrap_or(i64::MAX);
-    transaction.execute(ACKNOWLEDGE, params![device, up_to])?;
+    drop_entries(transaction, ACKNOWLEDGE, params![device, up_to])
+}
+
+/// Forgets all of it: the device goes.
+pub(crate) fn forget_all(transaction: &Transaction<'_>, device: DeviceId) -> Result<(), StoreError> {
+    forget(transaction, device, u64::MAX)
+}
+
+/// Deletes entries by a statement that returns the Welcome of each, and those Welcomes that stand in no inbox any more.
+fn drop_entries(
+    transaction: &Transaction<'_>,
+    statement: &'static str,
+    params: &[Value<'_>],
+) -> Result<(), StoreError> {
+    let welcomes: Vec<i64> = transaction.all(statement, params, |row| row.get(0))?;
+    for welcome in welcomes {
+        transaction.execute(DROP_WELCOME, params![welcome])?;
+    }
     Ok(())
 }
 

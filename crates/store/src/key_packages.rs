@@ -13,11 +13,11 @@ crate::statements::statements! {
     INSERT = "INSERT INTO key_packages (device, last_resort, key_package) VALUES (?1, ?2, ?3)";
     DROP_LAST_RESORT = "DELETE FROM key_packages WHERE device = ?1 AND last_resort = 1";
     COUNT = "SELECT count(*) FROM key_packages WHERE device = ?1 AND last_resort = 0";
-    DROP_OLDEST = "DELETE FROM key_packages WHERE arrival IN
+    DROP_OLDEST = "DELETE FROM key_packages WHERE device = ?1 AND arrival IN
         (SELECT arrival FROM key_packages WHERE device = ?1 AND last_resort = 0 ORDER BY arrival LIMIT ?2)";
     DEVICES = "SELECT device FROM devices WHERE account = ?1 ORDER BY device LIMIT ?2";
     NEXT = "SELECT arrival, last_resort, key_package FROM key_packages WHERE device = ?1 ORDER BY last_resort, arrival LIMIT 1";
-    TAKE = "DELETE FROM key_packages WHERE arrival = ?1";
+    TAKE = "DELETE FROM key_packages WHERE device = ?1 AND arrival = ?2";
 }
 
 /// Adds to a device's key packages. Beyond [`KEY_PACKAGES_MAX`] the oldest give way: their makers have the newer keys.
@@ -97,7 +97,7 @@ fn take(transaction: &Transaction<'_>, device: [u8; 16]) -> Result<Option<Bytes>
     let next = transaction.first(NEXT, params![device], row)?;
     let Some((arrival, last_resort, key_package)): Option<(i64, bool, Bytes)> = next else { return Ok(None) };
     if !last_resort {
-        transaction.execute(TAKE, params![arrival])?;
+        transaction.execute(TAKE, params![device, arrival])?;
     }
     Ok(Some(key_package))
 }

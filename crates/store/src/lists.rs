@@ -9,7 +9,7 @@ use crate::sql::params;
 
 crate::statements::statements! {
     SERIAL = "SELECT serial FROM serials WHERE list = ?1";
-    NEXT_SERIAL = "UPDATE serials SET serial = serial + 1 WHERE list = ?1";
+    NEXT_SERIAL = "UPDATE serials SET serial = serial + 1 WHERE list = ?1 RETURNING serial";
     REVOKE = "INSERT INTO revocations (kind, id, at) VALUES (?1, ?2, ?3) ON CONFLICT (kind, id) DO UPDATE SET at = excluded.at";
     REVOKED = "SELECT id, at FROM revocations WHERE kind = ?1 ORDER BY id";
     PRUNE = "DELETE FROM revocations WHERE at < ?1";
@@ -22,6 +22,8 @@ crate::statements::statements! {
 enum List {
     Revocations = 1,
     Roster = 2,
+    /// Signed by nobody: it numbers the reports.
+    Reports = 3,
 }
 
 #[derive(Clone, Copy)]
@@ -136,6 +138,14 @@ fn serial(transaction: &Transaction<'_>, list: List) -> Result<u64, StoreError> 
 }
 
 fn raise_serial(transaction: &Transaction<'_>, list: List) -> Result<(), StoreError> {
-    transaction.execute(NEXT_SERIAL, params![list as i32])?;
-    Ok(())
+    next_serial(transaction, list).map(|_| ())
+}
+
+/// The arrival of the next report.
+pub(crate) fn next_report(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
+    next_serial(transaction, List::Reports)
+}
+
+fn next_serial(transaction: &Transaction<'_>, list: List) -> Result<u64, StoreError> {
+    transaction.one(NEXT_SERIAL, params![list as i32], |row| row.get(0))
 }

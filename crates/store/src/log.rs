@@ -1,5 +1,7 @@
 //! Logs: what was said and changed in each conversation, in the one order that all members see.
 
+use std::collections::BTreeMap;
+
 use ahoy_proto::limits::{MAILBOX_BYTES_MAX, PAST_EPOCHS};
 use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use bytes::Bytes;
@@ -8,7 +10,7 @@ use prost::Message;
 use crate::batch::{Key, Transaction, Verb};
 use crate::cursors::SENT_UNKNOWN;
 use crate::members::members;
-use crate::sql::{Row, params};
+use crate::sql::{Row, Value, params};
 use crate::{StoreError, inbox};
 
 crate::statements::statements! {
@@ -21,6 +23,9 @@ crate::statements::statements! {
     SET_HEAD = "UPDATE conversations SET head = ?2 WHERE conversation = ?1";
     USAGE = "SELECT bytes FROM usage WHERE account = ?1";
     APPEND = "INSERT INTO log (conversation, sequence, at_ms, account, bytes, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    GROW = "INSERT INTO usage (account, bytes) VALUES (?1, ?2)
+        ON CONFLICT (account) DO UPDATE SET bytes = usage.bytes + excluded.bytes";
+    SHRINK = "UPDATE usage SET bytes = bytes - ?2 WHERE account = ?1";
     FLOOR = "SELECT floor FROM members JOIN conversations ON conversations.conversation = members.conversation
         WHERE members.account = ?1 AND members.conversation = ?2";
     AFTER = "SELECT entry FROM log WHERE conversation = ?1 AND sequence > ?2 ORDER BY sequence";
@@ -153,7 +158,30 @@ pub(crate) fn append(
     let encoded = entry.encode_to_vec();
     transaction
         .execute(APPEND, params![conversation, entry.sequence, entry.at_ms, on_account_of, encoded.len(), encoded,])?;
+    if let Some(account) = on_account_of {
+        transaction.execute(GROW, params![account, encoded.len()])?;
+    }
     Ok(())
+}
+
+/// Deletes entries by a statement that returns on whose account each was and its bytes, and says how many they were.
+pub(crate) fn drop_entries(
+    transaction: &Transaction<'_>,
+    statement: &'static str,
+    params: &[Value<'_>],
+) -> Result<usize, StoreError> {
+    let (mut dropped, mut given_back) = (0, BTreeMap::new());
+    transaction.each(statement, params, |row| {
+        dropped += 1;
+        if let Some(account) = row.get::<Option<AccountId>>(0)? {
+            *given_back.entry(account).or_insert(0) += row.get::<u64>(1)?;
+        }
+        Ok(true)
+    })?;
+    for (account, bytes) in given_back {
+        transaction.execute(SHRINK, params![account, bytes])?;
+    }
+    Ok(dropped)
 }
 
 /// A page of a conversation's log, for members. Below what is kept it begins with the first entry that is.

@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use crate::batch::{Key, Transaction, Verb};
 use crate::sql::{Row, params};
-use crate::{StoreError, accounts};
+use crate::{StoreError, accounts, lists};
 
 crate::statements::statements! {
     COUNT = "SELECT count(*) FROM reports WHERE reporter = ?1 AND at > ?2";
-    INSERT = "INSERT INTO reports (reporter, about, at, sealed) VALUES (?1, ?2, ?3, ?4)";
+    INSERT = "INSERT INTO reports (arrival, reporter, about, at, sealed) VALUES (?1, ?2, ?3, ?4, ?5)";
     AFTER = "SELECT arrival, reporter, about, at, sealed FROM reports WHERE arrival > ?1 ORDER BY arrival LIMIT ?2";
     FORGET = "DELETE FROM reports WHERE arrival = ?1";
     FORGET_BY = "DELETE FROM reports WHERE reporter = ?1";
@@ -52,7 +52,8 @@ impl Verb for Report {
         if count >= REPORTS_PER_DAY_MAX {
             return Err(StoreError::LimitReached);
         }
-        let report = params![self.account, self.about, self.at, self.sealed];
+        let arrival = lists::next_report(transaction)?;
+        let report = params![arrival, self.account, self.about, self.at, self.sealed];
         transaction.execute(INSERT, report)?;
         Ok(())
     }

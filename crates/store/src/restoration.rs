@@ -15,9 +15,7 @@ const LEAP: i64 = 1 << 32;
 const LEAP_LOGS: &str = "UPDATE conversations SET head = head + ?1, receipts_serial = receipts_serial + ?1";
 const LEAP_CONTACTS: &str = "UPDATE accounts SET contacts_serial = contacts_serial + ?1";
 const LEAP_LISTS: &str = "UPDATE serials SET serial = serial + ?1";
-const LEAP_INBOXES: &str = "UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = 'inbox'";
-const BEGIN_INBOXES: &str = "INSERT INTO sqlite_sequence (name, seq) SELECT 'inbox', ?1
-    WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'inbox')";
+const LEAP_INBOXES: &str = "UPDATE devices SET inbox_sequence = inbox_sequence + ?1";
 const FORGET_SENT: &str = "UPDATE cursors SET sent = ?1";
 const FORGET_NUMBERS: &str = "UPDATE numbers SET sent = ?1";
 
@@ -31,7 +29,7 @@ pub struct AfterRestore;
 impl Verb for AfterRestore {
     type Output = ();
     fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        for statement in [LEAP_LOGS, LEAP_CONTACTS, LEAP_LISTS, LEAP_INBOXES, BEGIN_INBOXES] {
+        for statement in [LEAP_LOGS, LEAP_CONTACTS, LEAP_LISTS, LEAP_INBOXES] {
             transaction.execute(statement, params![LEAP])?;
         }
         for statement in [FORGET_SENT, FORGET_NUMBERS] {

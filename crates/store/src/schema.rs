@@ -8,7 +8,11 @@ use rusqlite::Connection;
 use crate::OpenError;
 
 /// `MIGRATIONS[n]` leads from schema version n to n + 1. Never changed once released, only added to.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001.sql"), include_str!("../migrations/0002.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001.sql"),
+    include_str!("../migrations/0002.sql"),
+    include_str!("../migrations/0003.sql"),
+];
 
 /// How long another process (a backup) may hold the database before a batch fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

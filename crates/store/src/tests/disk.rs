@@ -11,8 +11,8 @@ struct SetMaxPages(u32);
 impl Verb for SetMaxPages {
     type Output = ();
     fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        transaction.0.query_row(&format!("PRAGMA max_page_count = {}", self.0), [], |_| Ok(()))?;
-        Ok(())
+        let pragma = format!("PRAGMA max_page_count = {}", self.0);
+        Ok(transaction.0.query_row(&pragma, [], |_| Ok(()))?)
     }
 }
 
