@@ -3,12 +3,12 @@
 use ahoy_proto::limits::SEARCH_RESULTS_MAX;
 use ahoy_proto::{AccountId, Name, UnixTime, v1};
 use bytes::Bytes;
-use rusqlite::{OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
-use crate::batch::{Transaction, Verb};
+use crate::batch::{Key, Transaction, Verb};
 use crate::devices::{self, Device};
 use crate::invites::{self, Admission};
+use crate::sql::{Row, params};
 use crate::{StoreError, lists};
 
 crate::statements::statements! {
@@ -73,9 +73,9 @@ impl std::fmt::Debug for Recovery {
     }
 }
 
-fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
+fn account(row: &Row<'_>) -> Result<Account, StoreError> {
     Ok(Account {
-        account: AccountId(row.get(0)?),
+        account: row.get(0)?,
         name: name(row, 1)?,
         account_key: row.get(2)?,
         opaque_record: row.get(3)?,
@@ -85,10 +85,11 @@ fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
     })
 }
 
-pub(crate) fn name(row: &Row<'_>, column: usize) -> rusqlite::Result<Name> {
-    let text: String = row.get(column)?;
-    let wrong = |error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error));
-    Name::parse(&text).map_err(wrong)
+pub(crate) fn name(row: &Row<'_>, column: usize) -> Result<Name, StoreError> {
+    Name::parse(&row.get::<String>(column)?).map_err(|error| {
+        tracing::error!(%error, "the database holds a name that is none");
+        StoreError::Unavailable
+    })
 }
 
 /// The account of a name, if there is one.
@@ -100,9 +101,13 @@ pub struct AccountByName {
 
 impl Verb for AccountByName {
     type Output = Option<Account>;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Option<Account>, StoreError> {
-        let mut statement = transaction.0.prepare_cached(BY_NAME)?;
-        Ok(statement.query_row([self.name.as_str()], account).optional()?)
+
+    fn key(&self) -> Key {
+        (&self.name).into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Option<Account>, StoreError> {
+        transaction.first(BY_NAME, params![self.name.as_str()], account)
     }
 }
 
@@ -115,8 +120,13 @@ pub struct AccountOf {
 
 impl Verb for AccountOf {
     type Output = Account;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Account, StoreError> {
-        Ok(transaction.0.prepare_cached(BY_ID)?.query_row([self.account.0], account)?)
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Account, StoreError> {
+        transaction.one(BY_ID, params![self.account], account)
     }
 }
 
@@ -133,9 +143,9 @@ pub struct FoundAccount {
     pub request_key: Bytes,
 }
 
-fn found_account(row: &Row<'_>) -> rusqlite::Result<FoundAccount> {
-    let request_key = row.get::<_, Option<Vec<u8>>>(3)?.unwrap_or_default().into();
-    Ok(FoundAccount { account: AccountId(row.get(0)?), name: name(row, 1)?, account_key: row.get(2)?, request_key })
+fn found_account(row: &Row<'_>) -> Result<FoundAccount, StoreError> {
+    let request_key = row.get::<Option<Vec<u8>>>(3)?.unwrap_or_default().into();
+    Ok(FoundAccount { account: row.get(0)?, name: name(row, 1)?, account_key: row.get(2)?, request_key })
 }
 
 /// Exact look-up by name, or [`StoreError::NotFound`].
@@ -147,8 +157,13 @@ pub struct FindAccount {
 
 impl Verb for FindAccount {
     type Output = FoundAccount;
-    fn run(self, transaction: &Transaction<'_>) -> Result<FoundAccount, StoreError> {
-        Ok(transaction.0.prepare_cached(FIND)?.query_row([self.name.as_str()], found_account)?)
+
+    fn key(&self) -> Key {
+        (&self.name).into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<FoundAccount, StoreError> {
+        transaction.one(FIND, params![self.name.as_str()], found_account)
     }
 }
 
@@ -161,19 +176,17 @@ pub struct SearchDirectory {
 
 impl Verb for SearchDirectory {
     type Output = Vec<FoundAccount>;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Vec<FoundAccount>, StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Vec<FoundAccount>, StoreError> {
         // Names are ASCII: all that begin with the prefix stand below the prefix whose last character is one higher.
         let last = self.prefix.bytes().last().filter(|_| self.prefix.is_ascii()).ok_or(StoreError::Invalid)?;
         let end = format!("{}{}", &self.prefix[..self.prefix.len() - 1], char::from(last + 1));
-        let mut statement = transaction.0.prepare_cached(SEARCH)?;
-        let rows = statement.query_map(params![self.prefix, end, SEARCH_RESULTS_MAX], found_account)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        transaction.all(SEARCH, params![self.prefix, end, SEARCH_RESULTS_MAX], found_account)
     }
 }
 
 /// Whether there is such an account.
 pub(crate) fn exists(transaction: &Transaction<'_>, account: AccountId) -> Result<bool, StoreError> {
-    Ok(transaction.0.prepare_cached(EXISTS)?.exists([account.0])?)
+    transaction.exists(EXISTS, params![account])
 }
 
 /// Length of a request key: X25519 and its signature.
@@ -191,12 +204,17 @@ pub struct SetRequestKey {
 
 impl Verb for SetRequestKey {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         if self.request_key.len() != REQUEST_KEY_LENGTH {
             return Err(StoreError::Invalid);
         }
-        let key = params![self.account.0, self.request_key];
-        found(transaction.0.prepare_cached(SET_REQUEST_KEY)?.execute(key)?)
+        let key = params![self.account, self.request_key];
+        found(transaction.execute(SET_REQUEST_KEY, key)?)
     }
 }
 
@@ -244,8 +262,13 @@ pub struct AddAccount {
 
 impl Verb for AddAccount {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        let new = self.account;
+
+    fn key(&self) -> Key {
+        self.account.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let new = &self.account;
         if new.request_key.as_ref().is_some_and(|key| key.len() != REQUEST_KEY_LENGTH) {
             return Err(StoreError::Invalid);
         }
@@ -253,18 +276,21 @@ impl Verb for AddAccount {
         if name_taken(transaction, &new.name, self.at)? {
             return Err(StoreError::NameTaken);
         }
-        transaction.0.prepare_cached(INSERT)?.execute(params![
-            new.account.0,
-            new.name.as_str(),
-            new.account_key,
-            new.opaque_record,
-            new.sealed_account_key,
-            new.recovery.verifier,
-            new.recovery.sealed_account_key,
-            v1::CallsFrom::Contacts as i32,
-            self.at.0,
-            new.request_key,
-        ])?;
+        transaction.execute(
+            INSERT,
+            params![
+                new.account,
+                new.name.as_str(),
+                new.account_key,
+                new.opaque_record,
+                new.sealed_account_key,
+                new.recovery.verifier,
+                new.recovery.sealed_account_key,
+                v1::CallsFrom::Contacts as i32,
+                self.at,
+                new.request_key,
+            ],
+        )?;
         append_to_key_log(transaction, new.account, &new.account_key, self.at)?;
         devices::insert(transaction, new.account, &self.device, self.at)
     }
@@ -272,8 +298,8 @@ impl Verb for AddAccount {
 
 /// Whether an account has this name, or had it lately.
 pub(crate) fn name_taken(transaction: &Transaction<'_>, name: &Name, at: UnixTime) -> Result<bool, StoreError> {
-    Ok(transaction.0.prepare_cached(NAME_TAKEN)?.exists([name.as_str()])?
-        || transaction.0.prepare_cached(NAME_KEPT)?.exists(params![name.as_str(), at.0])?)
+    Ok(transaction.exists(NAME_TAKEN, params![name.as_str()])?
+        || transaction.exists(NAME_KEPT, params![name.as_str(), at])?)
 }
 
 /// The newest entry of the account key log.
@@ -292,9 +318,9 @@ pub struct KeyLogHeadNow;
 
 impl Verb for KeyLogHeadNow {
     type Output = KeyLogHead;
-    fn run(self, transaction: &Transaction<'_>) -> Result<KeyLogHead, StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<KeyLogHead, StoreError> {
         let head = |row: &Row<'_>| Ok(KeyLogHead { sequence: row.get(0)?, head: row.get(1)? });
-        let newest = transaction.0.prepare_cached(LOG_HEAD)?.query_row([], head).optional()?;
+        let newest = transaction.first(LOG_HEAD, params![], head)?;
         Ok(newest.unwrap_or(KeyLogHead { sequence: 0, head: [0; 32] }))
     }
 }
@@ -315,7 +341,7 @@ fn append_to_key_log(
         .chain_update(at.0.to_be_bytes())
         .finalize()
         .into();
-    transaction.0.prepare_cached(LOG_APPEND)?.execute(params![sequence, account.0, account_key, at.0, head])?;
+    transaction.execute(LOG_APPEND, params![sequence, account, account_key, at, head])?;
     Ok(())
 }
 
@@ -341,16 +367,21 @@ impl std::fmt::Debug for ChangePassword {
 
 impl Verb for ChangePassword {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         if (AccountOf { account: self.account }).run(transaction)?.opaque_record != self.old_record {
             return Err(StoreError::Conflict);
         }
         let id = self.account.0;
         let password = params![id, self.opaque_record, self.sealed_account_key];
-        transaction.0.prepare_cached(SET_PASSWORD)?.execute(password)?;
-        if let Some(recovery) = self.recovery {
+        transaction.execute(SET_PASSWORD, password)?;
+        if let Some(recovery) = &self.recovery {
             let recovery = params![id, recovery.verifier, recovery.sealed_account_key];
-            transaction.0.prepare_cached(SET_RECOVERY)?.execute(recovery)?;
+            transaction.execute(SET_RECOVERY, recovery)?;
         }
         Ok(())
     }
@@ -369,8 +400,13 @@ pub struct Suspend {
 
 impl Verb for Suspend {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        let changed = transaction.0.prepare_cached(SET_SUSPENDED)?.execute(params![self.account.0, self.suspended])?;
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let changed = transaction.execute(SET_SUSPENDED, params![self.account, self.suspended])?;
         found(changed)?;
         if self.suspended { lists::revoke_account(transaction, self.account, self.at) } else { Ok(()) }
     }

@@ -18,55 +18,91 @@ pub trait Verb: Send + Sized + 'static {
     /// What its reply holds.
     type Output: Send + 'static;
 
-    /// Does the work. An error undoes everything this verb wrote.
+    /// What it is about. Verbs of one store with the same key take effect in the order they were submitted in; others may
+    /// overtake each other. Whose callers don't wait for one answer before they submit the next needs one key for both.
+    /// Without a word, a verb shares its key with all others that say nothing.
+    fn key(&self) -> Key {
+        Key::REST
+    }
+
+    /// Does the work. An error undoes everything this verb wrote. May be run again, on a database as if it never had been, when
+    /// others were in its way; what it answers and what it writes follow from itself and the database alone.
     ///
     /// # Errors
     /// Each verb says which.
-    fn run(self, transaction: &Transaction<'_>) -> Result<Self::Output, StoreError>;
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Self::Output, StoreError>;
 }
 
-/// What a verb works on; only this crate can look inside, so that another engine can stand there.
+/// What a verb is about: an account, a device, a conversation, a name, or the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key(pub(crate) u64);
+
+impl Key {
+    /// Nothing of these.
+    pub const REST: Self = Self(0);
+}
+
+macro_rules! key_of {
+    ($($id:ident),*) => { $(
+        impl From<ahoy_proto::$id> for Key {
+            /// Ids are random, so a part is as good as the whole.
+            fn from(id: ahoy_proto::$id) -> Self {
+                Self(u128::from_be_bytes(id.0) as u64)
+            }
+        }
+    )* };
+}
+key_of!(AccountId, DeviceId, ConversationId);
+
+impl From<&ahoy_proto::Name> for Key {
+    fn from(name: &ahoy_proto::Name) -> Self {
+        let spread = |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte));
+        Self(name.as_str().bytes().fold(0, spread))
+    }
+}
+
+/// What a verb works on; only this crate can look inside.
 #[derive(Debug)]
 pub struct Transaction<'a>(pub(crate) &'a Connection);
 
 /// A verb with its reply, its type erased.
 pub(crate) trait Job: Send {
-    /// Runs the verb in a savepoint. The reply leaves when it is told how the batch ended.
-    fn run(self: Box<Self>, connection: &Connection) -> Reply;
-    /// Replies without running.
-    fn refuse(self: Box<Self>, error: StoreError);
+    /// Runs the verb and keeps what came of it, in the place of what came of it before.
+    fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError>;
+    /// Replies what came of the last run, or why it came to nothing.
+    fn reply(self: Box<Self>, outcome: Result<(), StoreError>);
 }
-
-type Reply = Box<dyn FnOnce(Result<(), StoreError>)>;
 
 pub(crate) fn job<V, R>(verb: V, reply: R) -> Box<dyn Job>
 where
     V: Verb,
     R: FnOnce(Result<V::Output, StoreError>) + Send + 'static,
 {
-    Box::new(VerbJob { verb, reply })
+    Box::new(VerbJob { verb, reply, result: Err(StoreError::Unavailable) })
 }
 
-struct VerbJob<V, R> {
+struct VerbJob<V: Verb, R> {
     verb: V,
     reply: R,
+    result: Result<V::Output, StoreError>,
 }
 
 impl<V: Verb, R: FnOnce(Result<V::Output, StoreError>) + Send + 'static> Job for VerbJob<V, R> {
-    fn run(self: Box<Self>, connection: &Connection) -> Reply {
-        let Self { verb, reply } = *self;
-        let result = in_savepoint(connection, verb);
-        Box::new(move |batch| reply(result.and_then(|output| batch.map(|()| output))))
+    fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        self.result = self.verb.run(transaction);
+        self.result.as_ref().map(|_| ()).map_err(|error| *error)
     }
 
-    fn refuse(self: Box<Self>, error: StoreError) {
-        (self.reply)(Err(error));
+    fn reply(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let Self { reply, result, .. } = *self;
+        reply(outcome.and(result));
     }
 }
 
-fn in_savepoint<V: Verb>(connection: &Connection, verb: V) -> Result<V::Output, StoreError> {
+/// Runs the verb. What it did and found stands or falls with the batch; only what it says itself is in the job.
+fn in_savepoint(connection: &Connection, job: &mut dyn Job) -> Result<(), StoreError> {
     connection.prepare_cached("SAVEPOINT verb")?.execute([])?;
-    let result = verb.run(&Transaction(connection));
+    let result = job.run(&Transaction(connection));
     // After a full disk SQLite may have rolled the whole batch back, savepoints included.
     if connection.is_autocommit() {
         return result.and(Err(StoreError::Unavailable));
@@ -87,17 +123,20 @@ pub(crate) fn run(connection: &Connection, queue: &Receiver<Box<dyn Job>>) {
 
 fn batch(connection: &Connection, first: Box<dyn Job>, queue: &Receiver<Box<dyn Job>>) {
     if let Err(error) = execute(connection, "BEGIN IMMEDIATE") {
-        return first.refuse(error);
+        return first.reply(Err(error));
     }
     let deadline = Instant::now() + BATCH_AGE;
-    let mut replies = vec![first.run(connection)];
-    while !connection.is_autocommit() && replies.len() < BATCH_MAX && Instant::now() < deadline {
-        let Ok(job) = queue.try_recv() else { break };
-        replies.push(job.run(connection));
+    let mut done = Vec::new();
+    let mut next = Some(first);
+    while let Some(mut job) = next {
+        let result = in_savepoint(connection, &mut *job);
+        done.push((job, result));
+        let goes_on = !connection.is_autocommit() && done.len() < BATCH_MAX && Instant::now() < deadline;
+        next = if goes_on { queue.try_recv().ok() } else { None };
     }
     let outcome = commit(connection);
-    for reply in replies {
-        reply(outcome);
+    for (job, result) in done {
+        job.reply(result.and(outcome));
     }
 }
 

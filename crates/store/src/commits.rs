@@ -4,10 +4,10 @@ use ahoy_proto::limits::GROUP_MEMBERS_MAX;
 use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use bytes::Bytes;
 use prost::Message;
-use rusqlite::{Row, params};
 
-use crate::batch::{Transaction, Verb};
+use crate::batch::{Key, Transaction, Verb};
 use crate::inbox::{self, Welcoming};
+use crate::sql::{Row, params};
 use crate::{Delivery, StoreError, cursors, log, members};
 
 crate::statements::statements! {
@@ -64,17 +64,22 @@ pub struct Commit {
 
 impl Verb for Commit {
     type Output = Committed;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Committed, StoreError> {
+
+    fn key(&self) -> Key {
+        self.conversation.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Committed, StoreError> {
         let (account, id) = (self.account, self.conversation);
         if self.commit.is_empty() || self.group_info.is_empty() {
             return Err(StoreError::Invalid);
         }
-        let before = transaction.0.prepare_cached(STATE)?.query_row([account.0, id.0], State::read)?;
+        let before = transaction.one(STATE, params![account, id], State::read)?;
         if (self.generation, self.epoch) != (before.generation, before.epoch) {
             return Err(StoreError::Conflict);
         }
         let sequence = before.head + 1;
-        before.change_members(transaction, &self)?;
+        before.change_members(transaction, self)?;
         let ids = |accounts: &[AccountId]| accounts.iter().map(|account| account.to_bytes()).collect();
         let entry = v1::LogEntry {
             conversation: id.to_bytes(),
@@ -84,7 +89,7 @@ impl Verb for Commit {
             device: self.device.to_bytes(),
             account: account.to_bytes(),
             at_ms: self.at_ms,
-            body: Some(v1::log_entry::Body::Commit(self.commit)),
+            body: Some(v1::log_entry::Body::Commit(self.commit.clone())),
             added: ids(&self.add),
             removed: ids(&self.remove),
         };
@@ -92,8 +97,8 @@ impl Verb for Commit {
         let epoch = before.epoch + 1;
         let excludes = before.departed || !self.remove.is_empty();
         let safe_epoch = if excludes { epoch } else { before.safe_epoch };
-        transaction.0.prepare_cached(ADVANCE)?.execute(params![id.0, epoch, sequence, safe_epoch])?;
-        transaction.0.prepare_cached(SET_GROUP_INFO)?.execute(params![id.0, &self.group_info[..]])?;
+        transaction.execute(ADVANCE, params![id, epoch, sequence, safe_epoch])?;
+        transaction.execute(SET_GROUP_INFO, params![id, self.group_info])?;
         log::append(transaction, id, &entry, Some(account))?;
         cursors::enter(transaction, id, self.device, sequence)?;
         let header = v1::InboxEntry {
@@ -103,10 +108,10 @@ impl Verb for Commit {
             account: account.to_bytes(),
             ..v1::InboxEntry::default()
         };
-        let deliveries = inbox::welcome(transaction, id, header, self.welcomes)?;
+        let deliveries = inbox::welcome(transaction, id, header, &self.welcomes)?;
         cursors::settle_floor(transaction, id)?;
         let mut members = members::members(transaction, id)?;
-        members.extend(self.remove);
+        members.extend(&self.remove);
         Ok(Committed { entry, members, deliveries })
     }
 }
@@ -122,7 +127,7 @@ struct State {
 }
 
 impl State {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             generation: row.get(0)?,
             epoch: row.get(1)?,

@@ -6,10 +6,10 @@
 use ahoy_proto::limits::{CONTACT_REQUESTS_IN_MAX, CONTACT_REQUESTS_OUT_MAX, CONTACTS_MAX, DECLINE_LASTS};
 use ahoy_proto::{AccountId, UnixTime, v1};
 use bytes::Bytes;
-use rusqlite::{OptionalExtension, Row, params};
 
-use crate::batch::{Transaction, Verb};
+use crate::batch::{Key, Transaction, Verb};
 use crate::devices::Day;
+use crate::sql::{Row, params};
 use crate::{StoreError, accounts, inbox, settings};
 
 crate::statements::statements! {
@@ -124,8 +124,8 @@ impl Pair {
     fn set(self, transaction: &Transaction<'_>, to: Standing, at: UnixTime, note: &[u8]) -> Result<(), StoreError> {
         let (own, other) = (self.own.0, self.other.0);
         match to.stored() {
-            Some(state) => transaction.0.prepare_cached(SET)?.execute(params![own, other, state, at.0, note])?,
-            None => transaction.0.prepare_cached(CLEAR)?.execute([own, other])?,
+            Some(state) => transaction.execute(SET, params![own, other, state, at, note])?,
+            None => transaction.execute(CLEAR, params![own, other])?,
         };
         raise_serial(transaction, self.own)
     }
@@ -171,18 +171,18 @@ pub(crate) fn standing(
     account: AccountId,
     peer: AccountId,
 ) -> Result<Standing, StoreError> {
-    let standing = |row: &Row<'_>| Ok(Standing::read(row.get(0)?, UnixTime(row.get(1)?)));
-    let row = transaction.0.prepare_cached(STANDING)?.query_row([account.0, peer.0], standing).optional()?;
+    let standing = |row: &Row<'_>| Ok(Standing::read(row.get(0)?, row.get(1)?));
+    let row = transaction.first(STANDING, params![account, peer], standing)?;
     Ok(row.unwrap_or(Standing::None))
 }
 
 fn raise_serial(transaction: &Transaction<'_>, account: AccountId) -> Result<(), StoreError> {
-    transaction.0.prepare_cached(RAISE_SERIAL)?.execute([account.0])?;
+    transaction.execute(RAISE_SERIAL, params![account])?;
     Ok(())
 }
 
 fn count(transaction: &Transaction<'_>, account: AccountId) -> Result<usize, StoreError> {
-    Ok(transaction.0.prepare_cached(COUNT)?.query_row([account.0], |row| row.get(0))?)
+    transaction.one(COUNT, params![account], |row| row.get(0))
 }
 
 fn count_in_state(
@@ -190,8 +190,7 @@ fn count_in_state(
     account: AccountId,
     state: v1::ContactState,
 ) -> Result<usize, StoreError> {
-    let state = params![account.0, i32::from(state)];
-    Ok(transaction.0.prepare_cached(COUNT_IN_STATE)?.query_row(state, |row| row.get(0))?)
+    transaction.one(COUNT_IN_STATE, params![account, i32::from(state)], |row| row.get(0))
 }
 
 fn has_room_for_a_request(transaction: &Transaction<'_>, account: AccountId) -> Result<bool, StoreError> {
@@ -212,15 +211,15 @@ fn shown(transaction: &Transaction<'_>, pair: Pair) -> Result<v1::ContactChanged
         let contact = v1::Contact {
             account: pair.other.to_bytes(),
             name: row.get(0)?,
-            account_key: Bytes::from(row.get::<_, Vec<u8>>(1)?),
+            account_key: row.get(1)?,
             state: seen.unwrap_or_else(|| v1::ContactState::None.into()),
             since: since.unwrap_or(0),
-            note: row.get::<_, Option<Vec<u8>>>(4)?.unwrap_or_default().into(),
+            note: row.get::<Option<Vec<u8>>>(4)?.unwrap_or_default().into(),
             last_seen: v1::LastSeen::Unspecified.into(),
         };
         Ok(v1::ContactChanged { contact: Some(contact), serial: row.get(5)? })
     };
-    Ok(transaction.0.prepare_cached(SHOWN)?.query_row([pair.own.0, pair.other.0], contact)?)
+    transaction.one(SHOWN, params![pair.own, pair.other], contact)
 }
 
 /// Asks an account to become a contact. Fails with [`StoreError::NotFound`], [`StoreError::Forbidden`] when it is blocked by
@@ -239,15 +238,20 @@ pub struct RequestContact {
 
 impl Verb for RequestContact {
     type Output = ContactChange;
-    fn run(self, transaction: &Transaction<'_>) -> Result<ContactChange, StoreError> {
-        let Self { account, at, note, .. } = self;
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<ContactChange, StoreError> {
+        let Self { account, at, ref note, .. } = *self;
         let pair = Pair::of(transaction, account, self.peer)?;
         let (own, other) = (pair.standing(transaction)?, pair.reversed().standing(transaction)?.at(at));
         let told = match own {
             Standing::Blocked => return Err(StoreError::Forbidden),
             Standing::Accepted => false,
             Standing::Asks => pair.accept(transaction, other, at)?,
-            Standing::Asked => pair.reach(transaction, other, at, &note)?,
+            Standing::Asked => pair.reach(transaction, other, at, note)?,
             Standing::None | Standing::Declined(_) => {
                 check_room(transaction, account, own)?;
                 if matches!(other, Standing::Asked | Standing::Accepted) {
@@ -258,7 +262,7 @@ impl Verb for RequestContact {
                         return Err(StoreError::LimitReached);
                     }
                     pair.set(transaction, Standing::Asked, at, &[])?;
-                    pair.reach(transaction, other, at, &note)?
+                    pair.reach(transaction, other, at, note)?
                 }
             }
         };
@@ -281,7 +285,12 @@ pub struct AnswerContact {
 
 impl Verb for AnswerContact {
     type Output = ContactChange;
-    fn run(self, transaction: &Transaction<'_>) -> Result<ContactChange, StoreError> {
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<ContactChange, StoreError> {
         let pair = Pair::of(transaction, self.account, self.peer)?;
         if pair.standing(transaction)? != Standing::Asks {
             return Err(StoreError::NotFound);
@@ -308,7 +317,12 @@ pub struct RemoveContact {
 
 impl Verb for RemoveContact {
     type Output = ContactChange;
-    fn run(self, transaction: &Transaction<'_>) -> Result<ContactChange, StoreError> {
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<ContactChange, StoreError> {
         let pair = Pair::of(transaction, self.account, self.peer)?;
         if !matches!(pair.standing(transaction)?, Standing::Asked | Standing::Accepted) {
             return Err(StoreError::NotFound);
@@ -339,7 +353,12 @@ pub struct BlockAccount {
 
 impl Verb for BlockAccount {
     type Output = ContactChange;
-    fn run(self, transaction: &Transaction<'_>) -> Result<ContactChange, StoreError> {
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<ContactChange, StoreError> {
         let pair = Pair::of(transaction, self.account, self.peer)?;
         let own = pair.standing(transaction)?;
         if self.block == (own == Standing::Blocked) {
@@ -374,37 +393,41 @@ pub struct ListContacts {
 
 impl Verb for ListContacts {
     type Output = v1::Contacts;
-    fn run(self, transaction: &Transaction<'_>) -> Result<v1::Contacts, StoreError> {
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<v1::Contacts, StoreError> {
         let v1::SettingsChanged { settings, serial } = settings::settings(transaction, self.account)?;
         // Every id is greater than the empty string of bytes.
         let after = self.after.map_or(Vec::new(), |id| id.0.to_vec());
-        let mut statement = transaction.0.prepare_cached(LIST)?;
-        let mut rows = statement.query(params![self.account.0, after])?;
-        let (contacts, more) = inbox::page(&mut rows, |row| listed(row, self.today))?;
+        let (contacts, more) =
+            inbox::page(transaction, LIST, params![self.account, after], |row| listed(row, self.today))?;
         Ok(v1::Contacts { contacts, more, serial, settings: settings.filter(|_| self.after.is_none()) })
     }
 }
 
-fn listed(row: &Row<'_>, today: Day) -> rusqlite::Result<v1::Contact> {
+fn listed(row: &Row<'_>, today: Day) -> Result<v1::Contact, StoreError> {
     let state = row.get(3)?;
     let last_seen = if state == i32::from(v1::ContactState::Accepted) {
-        today.last_seen(Day(row.get::<_, u32>(6)?.min(blocked_on(row)?)))
+        today.last_seen(Day(row.get::<u32>(6)?.min(blocked_on(row)?)))
     } else {
         v1::LastSeen::Unspecified
     };
     Ok(v1::Contact {
-        account: Bytes::from(row.get::<_, Vec<u8>>(0)?),
+        account: row.get(0)?,
         name: row.get(1)?,
-        account_key: Bytes::from(row.get::<_, Vec<u8>>(2)?),
+        account_key: row.get(2)?,
         state,
         since: row.get(4)?,
-        note: row.get::<_, Vec<u8>>(5)?.into(),
+        note: row.get(5)?,
         last_seen: last_seen.into(),
     })
 }
 
 /// The day on which the contact blocked the asking account: for all that it may know, the contact was not there after it.
-fn blocked_on(row: &Row<'_>) -> rusqlite::Result<u32> {
+fn blocked_on(row: &Row<'_>) -> Result<u32, StoreError> {
     let (state, since): (Option<i32>, Option<u64>) = (row.get(7)?, row.get(8)?);
     let blocks = state == Some(v1::ContactState::Blocked.into());
     Ok(since.filter(|_| blocks).map_or(u32::MAX, |since| Day::of(UnixTime(since)).0))
@@ -415,13 +438,9 @@ pub(crate) fn forget(
     transaction: &Transaction<'_>,
     account: AccountId,
 ) -> Result<Vec<(AccountId, v1::ContactChanged)>, StoreError> {
-    let seen_by: Vec<AccountId> = {
-        let mut statement = transaction.0.prepare_cached(SEEN_BY)?;
-        let rows = statement.query_map([account.0], |row| row.get(0).map(AccountId))?;
-        rows.collect::<rusqlite::Result<_>>()?
-    };
-    transaction.0.prepare_cached(CLEAR_OWN)?.execute([account.0])?;
-    transaction.0.prepare_cached(CLEAR_OTHERS)?.execute([account.0])?;
+    let seen_by: Vec<AccountId> = transaction.all(SEEN_BY, params![account], |row| row.get(0))?;
+    transaction.execute(CLEAR_OWN, params![account])?;
+    transaction.execute(CLEAR_OTHERS, params![account])?;
     let mut told = Vec::with_capacity(seen_by.len());
     for own in seen_by {
         raise_serial(transaction, own)?;

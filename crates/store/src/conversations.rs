@@ -2,12 +2,12 @@
 
 use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use bytes::Bytes;
-use rusqlite::{OptionalExtension, Row, params};
 
-use crate::batch::{Transaction, Verb};
+use crate::batch::{Key, Transaction, Verb};
 use crate::inbox::{self, Welcoming};
 use crate::members::{self, check_member};
-use crate::{Delivery, StoreError, accounts, cursors};
+use crate::sql::{Row, params};
+use crate::{Delivery, StoreError, accounts, cursors, log};
 
 crate::statements::statements! {
     EXISTS = "SELECT 1 FROM conversations WHERE conversation = ?1";
@@ -26,7 +26,7 @@ crate::statements::statements! {
         FROM conversations
         LEFT JOIN cursors ON cursors.conversation = conversations.conversation AND cursors.device = ?2
         WHERE conversations.conversation = ?1";
-    DROP_LOG = "DELETE FROM log WHERE conversation = ?1";
+    DROP_LOG = "DELETE FROM log WHERE conversation = ?1 RETURNING account, bytes";
     DROP_MEMBERS = "DELETE FROM members WHERE conversation = ?1";
     DROP = "DELETE FROM conversations WHERE conversation = ?1";
 }
@@ -72,8 +72,13 @@ pub struct CreateConversation {
 
 impl Verb for CreateConversation {
     type Output = Created;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Created, StoreError> {
-        let Self { account, device, conversation: id, peer, group_info, .. } = self;
+
+    fn key(&self) -> Key {
+        self.conversation.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Created, StoreError> {
+        let Self { account, device, conversation: id, peer, ref group_info, .. } = *self;
         let epoch = i64::try_from(self.epoch).map_err(|_| StoreError::Invalid)?;
         if peer == Some(account) || group_info.is_empty() {
             return Err(StoreError::Invalid);
@@ -83,13 +88,13 @@ impl Verb for CreateConversation {
             if !accounts::exists(transaction, peer)? {
                 return Err(StoreError::NotFound);
             }
-            let of_pair = transaction.0.prepare_cached(OF_PAIR)?.query_row([pair], |row| row.get(0)).optional()?;
+            let of_pair = transaction.first(OF_PAIR, params![pair], |row| row.get(0))?;
             if let Some(existing) = of_pair {
                 let conversation = one(transaction, account, device, ConversationId(existing))?;
                 return Ok(Created::Existing { conversation });
             }
         }
-        if transaction.0.prepare_cached(EXISTS)?.exists([id.0])? {
+        if transaction.exists(EXISTS, params![id])? {
             return Err(StoreError::AlreadyExists);
         }
         if let Some(peer) = peer
@@ -97,8 +102,8 @@ impl Verb for CreateConversation {
         {
             return Err(StoreError::Forbidden);
         }
-        transaction.0.prepare_cached(INSERT)?.execute(params![id.0, pair, epoch])?;
-        transaction.0.prepare_cached(INSERT_GROUP_INFO)?.execute(params![id.0, &group_info[..]])?;
+        transaction.execute(INSERT, params![id, pair, epoch])?;
+        transaction.execute(INSERT_GROUP_INFO, params![id, group_info])?;
         for member in [account].into_iter().chain(peer) {
             members::join(transaction, member, id, 0)?;
         }
@@ -109,7 +114,7 @@ impl Verb for CreateConversation {
             account: account.to_bytes(),
             ..v1::InboxEntry::default()
         };
-        let deliveries = inbox::welcome(transaction, id, header, self.welcomes)?;
+        let deliveries = inbox::welcome(transaction, id, header, &self.welcomes)?;
         Ok(Created::New { conversation: one(transaction, account, device, id)?, deliveries })
     }
 }
@@ -140,12 +145,17 @@ pub struct ListConversations {
 
 impl Verb for ListConversations {
     type Output = v1::Conversations;
-    fn run(self, transaction: &Transaction<'_>) -> Result<v1::Conversations, StoreError> {
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<v1::Conversations, StoreError> {
         // Every id is greater than the empty string of bytes.
         let after = self.after.map_or(Vec::new(), |id| id.0.to_vec());
-        let mut statement = transaction.0.prepare_cached(LIST)?;
-        let mut rows = statement.query(params![self.account.0, after, self.device.0])?;
-        let (conversations, more) = inbox::page(&mut rows, |row| conversation(self.account, row))?;
+        let (conversations, more) = inbox::page(transaction, LIST, params![self.account, after, self.device], |row| {
+            conversation(self.account, row)
+        })?;
         Ok(v1::Conversations { conversations, more })
     }
 }
@@ -156,34 +166,34 @@ fn one(
     device: DeviceId,
     id: ConversationId,
 ) -> Result<v1::Conversation, StoreError> {
-    let mut statement = transaction.0.prepare_cached(ONE)?;
-    Ok(statement.query_row([id.0, device.0], |row| conversation(account, row))?)
+    transaction.one(ONE, params![id, device], |row| conversation(account, row))
 }
 
-fn conversation(account: AccountId, row: &Row<'_>) -> rusqlite::Result<v1::Conversation> {
+fn conversation(account: AccountId, row: &Row<'_>) -> Result<v1::Conversation, StoreError> {
     let pair: Option<Vec<u8>> = row.get(1)?;
     Ok(v1::Conversation {
-        conversation: Bytes::from(row.get::<_, Vec<u8>>(0)?),
+        conversation: row.get(0)?,
         peer: peer_of(pair.as_deref(), account),
         generation: row.get(2)?,
         epoch: row.get(3)?,
         head: row.get(4)?,
         receipts_serial: row.get(5)?,
-        acknowledged: row.get::<_, Option<u64>>(6)?.unwrap_or(0),
+        acknowledged: row.get::<Option<u64>>(6)?.unwrap_or(0),
         // Unknown after a restoration: none, as far as the store can say.
-        sent: row.get::<_, Option<i64>>(7)?.and_then(|sent| u64::try_from(sent).ok()).unwrap_or(0),
+        sent: row.get::<Option<i64>>(7)?.and_then(|sent| u64::try_from(sent).ok()).unwrap_or(0),
     })
 }
 
 /// Whether it is a one-to-one conversation.
 pub(crate) fn is_pair(transaction: &Transaction<'_>, id: ConversationId) -> Result<bool, StoreError> {
-    Ok(transaction.0.prepare_cached(IS_PAIR)?.query_row([id.0], |row| row.get(0))?)
+    transaction.one(IS_PAIR, params![id], |row| row.get(0))
 }
 
 /// Deletes a conversation with all that belongs to it.
 pub(crate) fn forget(transaction: &Transaction<'_>, id: ConversationId) -> Result<(), StoreError> {
-    for statement in [DROP_LOG, DROP_MEMBERS, DROP] {
-        transaction.0.prepare_cached(statement)?.execute([id.0])?;
+    log::drop_entries(transaction, DROP_LOG, params![id])?;
+    for statement in [DROP_MEMBERS, DROP] {
+        transaction.execute(statement, params![id])?;
     }
     Ok(())
 }
@@ -199,7 +209,12 @@ pub struct FetchGroupInfo {
 
 impl Verb for FetchGroupInfo {
     type Output = v1::GroupInfo;
-    fn run(self, transaction: &Transaction<'_>) -> Result<v1::GroupInfo, StoreError> {
+
+    fn key(&self) -> Key {
+        self.conversation.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<v1::GroupInfo, StoreError> {
         check_member(transaction, self.account, self.conversation)?;
         let group_info = |row: &Row<'_>| {
             Ok(v1::GroupInfo {
@@ -207,9 +222,9 @@ impl Verb for FetchGroupInfo {
                 generation: row.get(0)?,
                 epoch: row.get(1)?,
                 head: row.get(2)?,
-                group_info: row.get::<_, Vec<u8>>(3)?.into(),
+                group_info: row.get(3)?,
             })
         };
-        Ok(transaction.0.prepare_cached(GROUP_INFO)?.query_row([self.conversation.0], group_info)?)
+        transaction.one(GROUP_INFO, params![self.conversation], group_info)
     }
 }

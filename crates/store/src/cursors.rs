@@ -4,18 +4,19 @@
 //! last entry that all have; entries up to it are never shown again.
 
 use ahoy_proto::{AccountId, ConversationId, DeviceId};
-use rusqlite::{OptionalExtension, Row, params};
 
-use crate::batch::{Transaction, Verb};
-use crate::{StoreError, inbox};
+use crate::batch::{Key, Transaction, Verb};
+use crate::sql::{Row, params};
+use crate::{StoreError, inbox, log};
 
 crate::statements::statements! {
     ENTER = "INSERT INTO cursors (conversation, device, acknowledged, sent) VALUES (?1, ?2, ?3,
         coalesce((SELECT sent FROM numbers WHERE conversation = ?1 AND device = ?2), 0))
         ON CONFLICT (conversation, device) DO NOTHING";
-    KEEP_NUMBERS = "INSERT OR REPLACE INTO numbers (conversation, device, sent)
+    KEEP_NUMBERS = "INSERT INTO numbers (conversation, device, sent)
         SELECT conversation, device, sent FROM cursors WHERE conversation = ?1 AND sent <> 0
-        AND device IN (SELECT device FROM devices WHERE account = ?2)";
+        AND device IN (SELECT device FROM devices WHERE account = ?2)
+        ON CONFLICT (conversation, device) DO UPDATE SET sent = excluded.sent";
     DROP_OF_ACCOUNT = "DELETE FROM cursors WHERE conversation = ?1
         AND device IN (SELECT device FROM devices WHERE account = ?2)";
     MARK = "SELECT acknowledged, floor, head FROM cursors
@@ -25,8 +26,9 @@ crate::statements::statements! {
     FLOOR = "SELECT floor FROM conversations WHERE conversation = ?1";
     LOWEST = "SELECT min(acknowledged) FROM cursors WHERE conversation = ?1";
     SET_FLOOR = "UPDATE conversations SET floor = ?2 WHERE conversation = ?1";
-    DROP_LOG = "DELETE FROM log WHERE arrival IN
-        (SELECT arrival FROM log WHERE conversation = ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3)";
+    DROP_LOG = "DELETE FROM log WHERE conversation = ?1 AND sequence IN
+        (SELECT sequence FROM log WHERE conversation = ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3)
+        RETURNING account, bytes";
     LOWEST_OF_DEVICE = "SELECT cursors.conversation FROM cursors
         JOIN conversations ON conversations.conversation = cursors.conversation
         WHERE cursors.device = ?1 AND acknowledged <= floor AND floor < head";
@@ -47,7 +49,7 @@ pub(crate) fn enter(
     device: DeviceId,
     sequence: u64,
 ) -> Result<(), StoreError> {
-    transaction.0.prepare_cached(ENTER)?.execute(params![conversation.0, device.0, sequence])?;
+    transaction.execute(ENTER, params![conversation, device, sequence])?;
     Ok(())
 }
 
@@ -58,8 +60,8 @@ pub(crate) fn drop_of_account(
     conversation: ConversationId,
     account: AccountId,
 ) -> Result<(), StoreError> {
-    transaction.0.prepare_cached(KEEP_NUMBERS)?.execute([conversation.0, account.0])?;
-    transaction.0.prepare_cached(DROP_OF_ACCOUNT)?.execute([conversation.0, account.0])?;
+    transaction.execute(KEEP_NUMBERS, params![conversation, account])?;
+    transaction.execute(DROP_OF_ACCOUNT, params![conversation, account])?;
     Ok(())
 }
 
@@ -68,24 +70,21 @@ pub(crate) fn lowest_of_device(
     transaction: &Transaction<'_>,
     device: DeviceId,
 ) -> Result<Vec<ConversationId>, StoreError> {
-    let mut statement = transaction.0.prepare_cached(LOWEST_OF_DEVICE)?;
-    let rows = statement.query_map([device.0], |row| row.get(0).map(ConversationId))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    transaction.all(LOWEST_OF_DEVICE, params![device], |row| row.get(0))
 }
 
 /// Raises the floor to the lowest mark of the group's devices, and deletes what is below.
 pub(crate) fn settle_floor(transaction: &Transaction<'_>, conversation: ConversationId) -> Result<(), StoreError> {
-    let floor = transaction.0.prepare_cached(FLOOR)?.query_row([conversation.0], |row| row.get(0))?;
+    let floor = transaction.one(FLOOR, params![conversation], |row| row.get(0))?;
     raise_floor(transaction, conversation, floor)
 }
 
 /// As [`settle_floor`], where the floor is known. A log that nobody has come up to stays: its time ends it.
 fn raise_floor(transaction: &Transaction<'_>, conversation: ConversationId, floor: u64) -> Result<(), StoreError> {
-    let lowest: Option<u64> = transaction.0.prepare_cached(LOWEST)?.query_row([conversation.0], |row| row.get(0))?;
+    let lowest: Option<u64> = transaction.one(LOWEST, params![conversation], |row| row.get(0))?;
     let Some(lowest) = lowest.filter(|lowest| *lowest > floor) else { return Ok(()) };
-    transaction.0.prepare_cached(SET_FLOOR)?.execute(params![conversation.0, lowest])?;
-    let passed = params![conversation.0, lowest, DROPPED_AT_ONCE_MAX];
-    transaction.0.prepare_cached(DROP_LOG)?.execute(passed)?;
+    transaction.execute(SET_FLOOR, params![conversation, lowest])?;
+    log::drop_entries(transaction, DROP_LOG, params![conversation, lowest, DROPPED_AT_ONCE_MAX])?;
     Ok(())
 }
 
@@ -103,12 +102,21 @@ pub struct Acknowledge {
 
 impl Verb for Acknowledge {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+
+    /// One log, and it is known whose other verbs change the same rows.
+    fn key(&self) -> Key {
+        match &self.logs[..] {
+            [(conversation, _)] if self.inbox == 0 => (*conversation).into(),
+            _ => self.device.into(),
+        }
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         if self.inbox > 0 {
             inbox::forget(transaction, self.device, self.inbox)?;
         }
-        for (conversation, sequence) in self.logs {
-            advance(transaction, conversation, self.device, sequence)?;
+        for (conversation, sequence) in &self.logs {
+            advance(transaction, *conversation, self.device, *sequence)?;
         }
         Ok(())
     }
@@ -121,12 +129,12 @@ fn advance(
     sequence: u64,
 ) -> Result<(), StoreError> {
     let mark = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-    let found = transaction.0.prepare_cached(MARK)?.query_row([conversation.0, device.0], mark).optional()?;
+    let found = transaction.first(MARK, params![conversation, device], mark)?;
     let Some((acknowledged, floor, head)): Option<(u64, u64, u64)> = found else { return Ok(()) };
     let sequence = sequence.min(head);
     if sequence <= acknowledged {
         return Ok(());
     }
-    transaction.0.prepare_cached(MOVE)?.execute(params![conversation.0, device.0, sequence])?;
+    transaction.execute(MOVE, params![conversation, device, sequence])?;
     if acknowledged <= floor { raise_floor(transaction, conversation, floor) } else { Ok(()) }
 }

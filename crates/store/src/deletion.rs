@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use ahoy_proto::{AccountId, ConversationId, DeviceId, UnixTime, v1};
 use bytes::Bytes;
-use rusqlite::params;
 
-use crate::batch::{Transaction, Verb};
+use crate::batch::{Key, Transaction, Verb};
 use crate::log::Appended;
-use crate::{AccountOf, StoreError, contacts, conversations, lists, members, reports};
+use crate::sql::params;
+use crate::{AccountOf, StoreError, contacts, conversations, inbox, lists, members, reports};
 
 crate::statements::statements! {
     DEVICES = "SELECT device FROM devices WHERE account = ?1 ORDER BY device";
@@ -48,8 +48,13 @@ pub struct DeleteAccount {
 
 impl Verb for DeleteAccount {
     type Output = AccountDeleted;
-    fn run(self, transaction: &Transaction<'_>) -> Result<AccountDeleted, StoreError> {
-        let Self { account, at } = self;
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<AccountDeleted, StoreError> {
+        let Self { account, at } = *self;
         let name = AccountOf { account }.run(transaction)?.name;
         let contacts = contacts::forget(transaction, account)?;
         let (mut departures, mut ended) = (Vec::new(), Vec::new());
@@ -64,18 +69,23 @@ impl Verb for DeleteAccount {
             }
         }
         departures.retain(|departure| !departure.members.is_empty());
-        let devices = ids(transaction, DEVICES, account)?.into_iter().map(DeviceId).collect();
+        let devices: Vec<DeviceId> = ids(transaction, DEVICES, account)?.into_iter().map(DeviceId).collect();
+        for device in &devices {
+            inbox::forget_all(transaction, *device)?;
+        }
         reports::forget_account(transaction, account)?;
-        transaction.0.prepare_cached(DROP_DEVICES)?.execute([account.0])?;
-        transaction.0.prepare_cached(DROP)?.execute([account.0])?;
-        transaction.0.prepare_cached(KEEP_NAME)?.execute(params![name.as_str(), at.plus(NAME_KEPT).0])?;
+        transaction.execute(DROP_DEVICES, params![account])?;
+        transaction.execute(DROP, params![account])?;
+        transaction.execute(KEEP_NAME, params![name.as_str(), at.plus(NAME_KEPT).0])?;
         lists::revoke_account(transaction, account, at)?;
         Ok(AccountDeleted { devices, departures, ended, contacts })
     }
 }
 
-fn ids(transaction: &Transaction<'_>, statement: &str, account: AccountId) -> Result<Vec<[u8; 16]>, StoreError> {
-    let mut statement = transaction.0.prepare_cached(statement)?;
-    let rows = statement.query_map([account.0], |row| row.get(0))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+fn ids(
+    transaction: &Transaction<'_>,
+    statement: &'static str,
+    account: AccountId,
+) -> Result<Vec<[u8; 16]>, StoreError> {
+    transaction.all(statement, params![account], |row| row.get(0))
 }

@@ -2,11 +2,10 @@
 
 use ahoy_proto::limits::DEVICES_MAX;
 use ahoy_proto::{AccountId, DeviceId, UnixTime, v1};
-use bytes::Bytes;
-use rusqlite::{OptionalExtension, Row, params};
 
-use crate::batch::{Transaction, Verb};
-use crate::{StoreError, accounts, cursors, lists};
+use crate::batch::{Key, Transaction, Verb};
+use crate::sql::{Row, params};
+use crate::{StoreError, accounts, cursors, inbox, lists};
 
 crate::statements::statements! {
     FIND = "SELECT account, device_key FROM devices WHERE device = ?1";
@@ -16,7 +15,8 @@ crate::statements::statements! {
     RENAME = "UPDATE devices SET name = ?3 WHERE device = ?1 AND account = ?2";
     LIST = "SELECT device, name, made_at, last_seen_day FROM devices WHERE account = ?1 ORDER BY device";
     STATE_SERIAL = "SELECT state_serial FROM devices WHERE device = ?1 AND account = ?2";
-    CHECK_IN = "UPDATE devices SET state_serial = ?2, last_seen_day = max(last_seen_day, ?3) WHERE device = ?1";
+    CHECK_IN = "UPDATE devices SET state_serial = ?2,
+        last_seen_day = CASE WHEN last_seen_day < ?3 THEN ?3 ELSE last_seen_day END WHERE device = ?1";
     MARK_SEEN = "UPDATE accounts SET last_seen_day = ?2 WHERE account = ?1 AND last_seen_day < ?2";
 }
 
@@ -42,14 +42,19 @@ pub struct DeviceOf {
 
 impl Verb for DeviceOf {
     type Output = (AccountId, [u8; 32]);
-    fn run(self, transaction: &Transaction<'_>) -> Result<(AccountId, [u8; 32]), StoreError> {
+
+    fn key(&self) -> Key {
+        self.device.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(AccountId, [u8; 32]), StoreError> {
         find(transaction, self.device)?.ok_or(StoreError::NotFound)
     }
 }
 
 fn find(transaction: &Transaction<'_>, device: DeviceId) -> Result<Option<(AccountId, [u8; 32])>, StoreError> {
-    let owner = |row: &Row<'_>| Ok((AccountId(row.get(0)?), row.get(1)?));
-    Ok(transaction.0.prepare_cached(FIND)?.query_row([device.0], owner).optional()?)
+    let owner = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    transaction.first(FIND, params![device], owner)
 }
 
 /// Whose device an id is, if it is one.
@@ -71,11 +76,16 @@ pub struct AddDevice {
 
 impl Verb for AddDevice {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         if find(transaction, self.device.device)? == Some((self.account, self.device.device_key)) {
             return Ok(());
         }
-        let count: usize = transaction.0.prepare_cached(COUNT)?.query_row([self.account.0], |row| row.get(0))?;
+        let count: usize = transaction.one(COUNT, params![self.account], |row| row.get(0))?;
         if count >= DEVICES_MAX {
             return Err(StoreError::LimitReached);
         }
@@ -92,8 +102,8 @@ pub(crate) fn insert(
     if find(transaction, device.device)?.is_some() {
         return Err(StoreError::AlreadyExists);
     }
-    let row = params![device.device.0, account.0, device.name, device.device_key, device.binding, at.0];
-    transaction.0.prepare_cached(INSERT)?.execute(row)?;
+    let row = params![device.device, account, device.name, device.device_key, device.binding, at];
+    transaction.execute(INSERT, row)?;
     Ok(())
 }
 
@@ -111,9 +121,15 @@ pub struct RevokeDevice {
 
 impl Verb for RevokeDevice {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let waited_for = cursors::lowest_of_device(transaction, self.device)?;
-        let deleted = transaction.0.prepare_cached(DELETE)?.execute(params![self.device.0, self.account.0])?;
+        inbox::forget_all(transaction, self.device)?;
+        let deleted = transaction.execute(DELETE, params![self.device, self.account])?;
         if deleted == 0 {
             return Err(StoreError::NotFound);
         }
@@ -137,9 +153,14 @@ pub struct RenameDevice {
 
 impl Verb for RenameDevice {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        let renamed = params![self.device.0, self.account.0, self.name];
-        accounts::found(transaction.0.prepare_cached(RENAME)?.execute(renamed)?)
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let renamed = params![self.device, self.account, self.name];
+        accounts::found(transaction.execute(RENAME, renamed)?)
     }
 }
 
@@ -175,18 +196,21 @@ pub struct ListDevices {
 
 impl Verb for ListDevices {
     type Output = Vec<v1::DeviceRecord>;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Vec<v1::DeviceRecord>, StoreError> {
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Vec<v1::DeviceRecord>, StoreError> {
         let record = |row: &Row<'_>| {
             Ok(v1::DeviceRecord {
-                device: Bytes::from(row.get::<_, Vec<u8>>(0)?),
+                device: row.get(0)?,
                 name: row.get(1)?,
                 made_at: row.get(2)?,
                 last_seen: self.today.last_seen(Day(row.get(3)?)).into(),
             })
         };
-        let mut statement = transaction.0.prepare_cached(LIST)?;
-        let rows = statement.query_map([self.account.0], record)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        transaction.all(LIST, params![self.account], record)
     }
 }
 
@@ -206,15 +230,20 @@ pub struct CheckIn {
 
 impl Verb for CheckIn {
     type Output = Vec<v1::DeviceRecord>;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Vec<v1::DeviceRecord>, StoreError> {
-        let Self { account, device, today, .. } = self;
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Vec<v1::DeviceRecord>, StoreError> {
+        let Self { account, device, today, .. } = *self;
         let serial = i64::try_from(self.serial).map_err(|_| StoreError::Invalid)?;
-        let of_device = params![device.0, account.0];
-        let last: i64 = transaction.0.prepare_cached(STATE_SERIAL)?.query_row(of_device, |row| row.get(0))?;
+        let of_device = params![device, account];
+        let last: i64 = transaction.one(STATE_SERIAL, of_device, |row| row.get(0))?;
         if serial <= last {
             return Err(StoreError::StateTooOld);
         }
-        transaction.0.prepare_cached(CHECK_IN)?.execute(params![device.0, serial, today.0])?;
+        transaction.execute(CHECK_IN, params![device, serial, today])?;
         MarkSeen { account, today }.run(transaction)?;
         ListDevices { account, today }.run(transaction)
     }
@@ -231,8 +260,13 @@ pub struct MarkSeen {
 
 impl Verb for MarkSeen {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        transaction.0.prepare_cached(MARK_SEEN)?.execute(params![self.account.0, self.today.0])?;
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        transaction.execute(MARK_SEEN, params![self.account, self.today])?;
         Ok(())
     }
 }

@@ -2,18 +2,18 @@
 
 use ahoy_proto::limits::{DECLINE_LASTS, RETENTION};
 use ahoy_proto::{ConversationId, UnixTime};
-use rusqlite::params;
 
-use crate::StoreError;
 use crate::batch::{Transaction, Verb};
 use crate::contacts::DECLINED;
+use crate::sql::{Row, params};
+use crate::{StoreError, log};
 
 crate::statements::statements! {
-    OLDEST_LOG = "SELECT arrival, at_ms, conversation, sequence FROM log WHERE arrival > 0 ORDER BY arrival LIMIT ?1";
-    DROP_LOG = "DELETE FROM log WHERE arrival = ?1";
+    OLDEST_LOG = "SELECT at_ms, conversation, sequence FROM log WHERE arrival > 0 ORDER BY arrival LIMIT ?1";
+    DROP_LOG = "DELETE FROM log WHERE conversation = ?1 AND sequence = ?2 RETURNING account, bytes";
     RAISE_FLOOR = "UPDATE conversations SET floor = ?2 WHERE conversation = ?1 AND floor < ?2";
     STAMP_WELCOMES = "UPDATE welcomes SET at = ?1 WHERE at = 0";
-    OLDEST_WELCOMES = "SELECT welcome, at FROM welcomes WHERE welcome > 0 ORDER BY welcome LIMIT ?1";
+    OLDEST_WELCOMES = "SELECT welcome, at FROM welcomes WHERE at > 0 ORDER BY at LIMIT ?1";
     DROP_WELCOME = "DELETE FROM welcomes WHERE welcome = ?1";
     OLDEST_REPORTS = "SELECT arrival, at FROM reports WHERE arrival > 0 ORDER BY arrival LIMIT ?1";
     DROP_REPORT = "DELETE FROM reports WHERE arrival = ?1";
@@ -45,18 +45,18 @@ pub struct Expire {
 
 impl Verb for Expire {
     type Output = Expired;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Expired, StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Expired, StoreError> {
         let kept_since = self.now.0.saturating_sub(RETENTION.as_secs());
         let declined_since = self.now.0.saturating_sub(DECLINE_LASTS.as_secs());
-        transaction.0.prepare_cached(STAMP_WELCOMES)?.execute([self.now.0])?;
+        transaction.execute(STAMP_WELCOMES, params![self.now])?;
         let declined = params![declined_since, STEP_MAX];
-        let names = params![self.now.0, STEP_MAX];
+        let names = params![self.now, STEP_MAX];
         let gone = [
             drop_log(transaction, kept_since)?,
             drop_oldest(transaction, OLDEST_WELCOMES, DROP_WELCOME, kept_since)?,
             drop_oldest(transaction, OLDEST_REPORTS, DROP_REPORT, kept_since)?,
-            transaction.0.prepare_cached(DROP_DECLINED)?.execute(declined)?,
-            transaction.0.prepare_cached(DROP_NAMES)?.execute(names)?,
+            transaction.execute(DROP_DECLINED, declined)?,
+            transaction.execute(DROP_NAMES, names)?,
         ];
         Ok(if gone.contains(&STEP_MAX) { Expired::Some } else { Expired::All })
     }
@@ -64,30 +64,32 @@ impl Verb for Expire {
 
 /// Deletes log entries from before a time, and raises the floors of their conversations.
 fn drop_log(transaction: &Transaction<'_>, kept_since: u64) -> Result<usize, StoreError> {
-    let mut oldest = transaction.0.prepare_cached(OLDEST_LOG)?;
-    let rows = oldest.query_map([STEP_MAX], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-    let oldest = rows.collect::<rusqlite::Result<Vec<(i64, u64, [u8; 16], u64)>>>()?;
+    let entry = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let oldest: Vec<(u64, ConversationId, u64)> = transaction.all(OLDEST_LOG, params![STEP_MAX], entry)?;
     let mut gone = 0;
-    for (arrival, at_ms, conversation, sequence) in oldest {
+    for (at_ms, conversation, sequence) in oldest {
         if at_ms / 1_000 >= kept_since {
             break;
         }
-        transaction.0.prepare_cached(DROP_LOG)?.execute([arrival])?;
-        let conversation = ConversationId(conversation);
-        transaction.0.prepare_cached(RAISE_FLOOR)?.execute(params![conversation.0, sequence])?;
+        log::drop_entries(transaction, DROP_LOG, params![conversation, sequence])?;
+        transaction.execute(RAISE_FLOOR, params![conversation, sequence])?;
         gone += 1;
     }
     Ok(gone)
 }
 
 /// Deletes what arrived before a time. `oldest` gives ids and times, `drop` deletes one.
-fn drop_oldest(transaction: &Transaction<'_>, oldest: &str, drop: &str, kept_since: u64) -> Result<usize, StoreError> {
-    let mut oldest = transaction.0.prepare_cached(oldest)?;
-    let rows = oldest.query_map([STEP_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let oldest = rows.collect::<rusqlite::Result<Vec<(i64, u64)>>>()?;
+fn drop_oldest(
+    transaction: &Transaction<'_>,
+    oldest: &'static str,
+    drop: &'static str,
+    kept_since: u64,
+) -> Result<usize, StoreError> {
+    let entry = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let oldest: Vec<(i64, u64)> = transaction.all(oldest, params![STEP_MAX], entry)?;
     let mut gone = 0;
     for (id, _) in oldest.into_iter().take_while(|(_, at)| *at < kept_since) {
-        transaction.0.prepare_cached(drop)?.execute([id])?;
+        transaction.execute(drop, params![id])?;
         gone += 1;
     }
     Ok(gone)

@@ -4,20 +4,23 @@ use ahoy_proto::limits::{INBOX_MAX, PAGE_BYTES_MAX};
 use ahoy_proto::{ConversationId, DeviceId, v1};
 use bytes::Bytes;
 use prost::Message;
-use rusqlite::{Row, params};
 
-use crate::batch::{Transaction, Verb};
+use crate::batch::{Key, Transaction, Verb};
+use crate::sql::{Row, Value, params};
 use crate::{Delivery, StoreError, cursors, devices, members};
 
 crate::statements::statements! {
-    KEEP_WELCOME = "INSERT INTO welcomes (conversation, entry) VALUES (?1, ?2)";
-    INSERT = "INSERT INTO inbox (device, welcome) VALUES (?1, ?2)";
+    KEEP_WELCOME = "INSERT INTO welcomes (conversation, entry) VALUES (?1, ?2) RETURNING welcome";
+    DROP_WELCOME = "DELETE FROM welcomes
+        WHERE welcome = ?1 AND NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.welcome = ?1)";
+    NEXT_SEQUENCE = "UPDATE devices SET inbox_sequence = inbox_sequence + 1 WHERE device = ?1 RETURNING inbox_sequence";
+    INSERT = "INSERT INTO inbox (device, sequence, welcome) VALUES (?1, ?2, ?3)";
     COUNT = "SELECT count(*) FROM inbox WHERE device = ?1";
-    DROP_OLDEST = "DELETE FROM inbox WHERE sequence IN
-        (SELECT sequence FROM inbox WHERE device = ?1 ORDER BY sequence LIMIT ?2)";
+    DROP_OLDEST = "DELETE FROM inbox WHERE device = ?1 AND sequence IN
+        (SELECT sequence FROM inbox WHERE device = ?1 ORDER BY sequence LIMIT ?2) RETURNING welcome";
     AFTER = "SELECT inbox.sequence, welcomes.entry FROM inbox JOIN welcomes ON welcomes.welcome = inbox.welcome
         WHERE inbox.device = ?1 AND inbox.sequence > ?2 ORDER BY inbox.sequence";
-    ACKNOWLEDGE = "DELETE FROM inbox WHERE device = ?1 AND sequence <= ?2";
+    ACKNOWLEDGE = "DELETE FROM inbox WHERE device = ?1 AND sequence <= ?2 RETURNING welcome";
 }
 
 /// One MLS Welcome, and the devices that it is for.
@@ -35,14 +38,14 @@ pub(crate) fn welcome(
     transaction: &Transaction<'_>,
     conversation: ConversationId,
     header: v1::InboxEntry,
-    welcomes: Vec<Welcoming>,
+    welcomes: &[Welcoming],
 ) -> Result<Vec<Delivery>, StoreError> {
     let mut deliveries = Vec::new();
     for Welcoming { devices, welcome } in welcomes {
-        let entry = v1::InboxEntry { body: Some(v1::inbox_entry::Body::Welcome(welcome)), ..header.clone() };
-        transaction.0.prepare_cached(KEEP_WELCOME)?.execute(params![conversation.0, entry.encode_to_vec()])?;
-        let kept = transaction.0.last_insert_rowid();
-        for device in devices {
+        let entry = v1::InboxEntry { body: Some(v1::inbox_entry::Body::Welcome(welcome.clone())), ..header.clone() };
+        let encoded = entry.encode_to_vec();
+        let kept = transaction.one(KEEP_WELCOME, params![conversation, encoded], |row| row.get(0))?;
+        for &device in devices {
             let account = devices::owner(transaction, device)?.ok_or(StoreError::Conflict)?;
             if !members::is_member(transaction, account, conversation)? {
                 return Err(StoreError::Conflict);
@@ -58,11 +61,11 @@ pub(crate) fn welcome(
 /// Puts a Welcome into an inbox. Beyond [`INBOX_MAX`] the oldest gives way: whoever has been away for so long finds the
 /// conversation by `ListConversations` and joins by external commit.
 fn deliver(transaction: &Transaction<'_>, device: DeviceId, welcome: i64) -> Result<u64, StoreError> {
-    transaction.0.prepare_cached(INSERT)?.execute(params![device.0, welcome])?;
-    let sequence = transaction.0.last_insert_rowid().cast_unsigned();
-    let count: usize = transaction.0.prepare_cached(COUNT)?.query_row([device.0], |row| row.get(0))?;
+    let sequence: u64 = transaction.one(NEXT_SEQUENCE, params![device], |row| row.get(0))?;
+    transaction.execute(INSERT, params![device, sequence, welcome])?;
+    let count: usize = transaction.one(COUNT, params![device], |row| row.get(0))?;
     if let Some(excess) = count.checked_sub(INBOX_MAX).filter(|excess| *excess > 0) {
-        transaction.0.prepare_cached(DROP_OLDEST)?.execute(params![device.0, excess])?;
+        drop_entries(transaction, DROP_OLDEST, params![device, excess])?;
     }
     Ok(sequence)
 }
@@ -78,12 +81,15 @@ pub struct FetchInbox {
 
 impl Verb for FetchInbox {
     type Output = v1::InboxEntries;
-    fn run(self, transaction: &Transaction<'_>) -> Result<v1::InboxEntries, StoreError> {
+
+    fn key(&self) -> Key {
+        self.device.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<v1::InboxEntries, StoreError> {
         let after = i64::try_from(self.after).unwrap_or(i64::MAX);
-        let mut statement = transaction.0.prepare_cached(AFTER)?;
-        let mut rows = statement.query(params![self.device.0, after])?;
-        let (entries, more) = page(&mut rows, |row| {
-            let entry = decode::<v1::InboxEntry>(&row.get::<_, Vec<u8>>(1)?)?;
+        let (entries, more) = page(transaction, AFTER, params![self.device, after], |row| {
+            let entry = decode::<v1::InboxEntry>(row.get(1)?)?;
             Ok(v1::InboxEntry { sequence: row.get(0)?, ..entry })
         })?;
         Ok(v1::InboxEntries { entries, more })
@@ -93,33 +99,54 @@ impl Verb for FetchInbox {
 /// Forgets everything up to a sequence number: the device has taken it over.
 pub(crate) fn forget(transaction: &Transaction<'_>, device: DeviceId, up_to: u64) -> Result<(), StoreError> {
     let up_to = i64::try_from(up_to).unwrap_or(i64::MAX);
-    transaction.0.prepare_cached(ACKNOWLEDGE)?.execute(params![device.0, up_to])?;
+    drop_entries(transaction, ACKNOWLEDGE, params![device, up_to])
+}
+
+/// Forgets all of it: the device goes.
+pub(crate) fn forget_all(transaction: &Transaction<'_>, device: DeviceId) -> Result<(), StoreError> {
+    forget(transaction, device, u64::MAX)
+}
+
+/// Deletes entries by a statement that returns the Welcome of each, and those Welcomes that stand in no inbox any more.
+fn drop_entries(
+    transaction: &Transaction<'_>,
+    statement: &'static str,
+    params: &[Value<'_>],
+) -> Result<(), StoreError> {
+    let welcomes: Vec<i64> = transaction.all(statement, params, |row| row.get(0))?;
+    for welcome in welcomes {
+        transaction.execute(DROP_WELCOME, params![welcome])?;
+    }
     Ok(())
 }
 
 /// Bytes that a field number and a length take before an entry of a page.
 const ENTRY_OVERHEAD: usize = 4;
 
-/// Reads rows until the entries fill [`PAGE_BYTES_MAX`]; says whether there are more. The first is always taken.
+/// Reads entries until they fill [`PAGE_BYTES_MAX`]; says whether there are more. The first is always taken.
 pub(crate) fn page<T: Message>(
-    rows: &mut rusqlite::Rows<'_>,
-    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    transaction: &Transaction<'_>,
+    statement: &'static str,
+    params: &[Value<'_>],
+    read: impl Fn(&Row<'_>) -> Result<T, StoreError>,
 ) -> Result<(Vec<T>, bool), StoreError> {
-    let mut entries = Vec::new();
-    let mut bytes = 0;
-    while let Some(row) = rows.next()? {
+    let (mut entries, mut bytes, mut more) = (Vec::new(), 0, false);
+    transaction.each(statement, params, |row| {
         let entry = read(row)?;
         bytes += entry.encoded_len() + ENTRY_OVERHEAD;
-        if bytes > PAGE_BYTES_MAX && !entries.is_empty() {
-            return Ok((entries, true));
+        more = bytes > PAGE_BYTES_MAX && !entries.is_empty();
+        if !more {
+            entries.push(entry);
         }
-        entries.push(entry);
-    }
-    Ok((entries, false))
+        Ok(!more)
+    })?;
+    Ok((entries, more))
 }
 
 /// Reads what this crate has written.
-pub(crate) fn decode<T: Message + Default>(bytes: &[u8]) -> rusqlite::Result<T> {
-    let wrong = |error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error));
-    T::decode(bytes).map_err(wrong)
+pub(crate) fn decode<T: Message + Default>(bytes: Bytes) -> Result<T, StoreError> {
+    T::decode(bytes).map_err(|error| {
+        tracing::error!(%error, "the database holds what nobody wrote");
+        StoreError::Unavailable
+    })
 }

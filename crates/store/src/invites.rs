@@ -1,9 +1,9 @@
 //! Invites: tokens that admit one sign-up each. Only their hashes are kept.
 
 use ahoy_proto::{Name, UnixTime};
-use rusqlite::{OptionalExtension, params};
 
-use crate::batch::{Transaction, Verb};
+use crate::batch::{Key, Transaction, Verb};
+use crate::sql::params;
 use crate::{StoreError, accounts};
 
 crate::statements::statements! {
@@ -44,10 +44,9 @@ impl std::fmt::Debug for AddInvite {
 
 impl Verb for AddInvite {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        transaction.0.prepare_cached(PRUNE)?.execute([self.at.0])?;
-        let invite = params![self.hash, self.admission as i32, self.expires.0];
-        transaction.0.prepare_cached(INSERT)?.execute(invite)?;
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        transaction.execute(PRUNE, params![self.at])?;
+        transaction.execute(INSERT, params![self.hash, self.admission as i32, self.expires])?;
         Ok(())
     }
 }
@@ -72,7 +71,12 @@ impl std::fmt::Debug for CheckAdmission {
 
 impl Verb for CheckAdmission {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+
+    fn key(&self) -> Key {
+        (&self.name).into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         check(transaction, self.admission, self.invite, self.at)?;
         if accounts::name_taken(transaction, &self.name, self.at)? { Err(StoreError::NameTaken) } else { Ok(()) }
     }
@@ -88,8 +92,7 @@ fn check(
         return Ok(());
     }
     let hash = invite.ok_or(StoreError::InviteRefused)?;
-    let mut statement = transaction.0.prepare_cached(FIND)?;
-    let admits: Option<i32> = statement.query_row(params![hash, at.0], |row| row.get(0)).optional()?;
+    let admits: Option<i32> = transaction.first(FIND, params![hash, at], |row| row.get(0))?;
     if admits.is_some_and(|admits| admits >= admission as i32) { Ok(()) } else { Err(StoreError::InviteRefused) }
 }
 
@@ -102,7 +105,7 @@ pub(crate) fn use_up(
 ) -> Result<(), StoreError> {
     check(transaction, admission, invite, at)?;
     if let Some(hash) = invite.filter(|_| admission != Admission::Anyone) {
-        transaction.0.prepare_cached(USE_UP)?.execute([hash])?;
+        transaction.execute(USE_UP, params![hash])?;
     }
     Ok(())
 }

@@ -3,21 +3,21 @@
 use ahoy_proto::limits::{DEVICES_MAX, KEY_PACKAGE_MAX, KEY_PACKAGES_MAX};
 use ahoy_proto::{AccountId, DeviceId, v1};
 use bytes::Bytes;
-use rusqlite::{OptionalExtension, params};
 
 use crate::StoreError;
-use crate::batch::{Transaction, Verb};
+use crate::batch::{Key, Transaction, Verb};
 use crate::devices;
+use crate::sql::{Row, params};
 
 crate::statements::statements! {
     INSERT = "INSERT INTO key_packages (device, last_resort, key_package) VALUES (?1, ?2, ?3)";
     DROP_LAST_RESORT = "DELETE FROM key_packages WHERE device = ?1 AND last_resort = 1";
     COUNT = "SELECT count(*) FROM key_packages WHERE device = ?1 AND last_resort = 0";
-    DROP_OLDEST = "DELETE FROM key_packages WHERE arrival IN
+    DROP_OLDEST = "DELETE FROM key_packages WHERE device = ?1 AND arrival IN
         (SELECT arrival FROM key_packages WHERE device = ?1 AND last_resort = 0 ORDER BY arrival LIMIT ?2)";
     DEVICES = "SELECT device FROM devices WHERE account = ?1 ORDER BY device LIMIT ?2";
     NEXT = "SELECT arrival, last_resort, key_package FROM key_packages WHERE device = ?1 ORDER BY last_resort, arrival LIMIT 1";
-    TAKE = "DELETE FROM key_packages WHERE arrival = ?1";
+    TAKE = "DELETE FROM key_packages WHERE device = ?1 AND arrival = ?2";
 }
 
 /// Adds to a device's key packages. Beyond [`KEY_PACKAGES_MAX`] the oldest give way: their makers have the newer keys.
@@ -35,7 +35,12 @@ pub struct PublishKeyPackages {
 
 impl Verb for PublishKeyPackages {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let sound = |package: &Bytes| (1..=KEY_PACKAGE_MAX).contains(&package.len());
         if self.packages.len() > KEY_PACKAGES_MAX || !self.packages.iter().chain(&self.last_resort).all(sound) {
             return Err(StoreError::Invalid);
@@ -44,17 +49,16 @@ impl Verb for PublishKeyPackages {
             return Err(StoreError::NotFound);
         }
         let device = self.device.0;
-        let mut insert = transaction.0.prepare_cached(INSERT)?;
         if let Some(last_resort) = &self.last_resort {
-            transaction.0.prepare_cached(DROP_LAST_RESORT)?.execute([device])?;
-            insert.execute(params![device, true, &last_resort[..]])?;
+            transaction.execute(DROP_LAST_RESORT, params![device])?;
+            transaction.execute(INSERT, params![device, true, last_resort])?;
         }
         for package in &self.packages {
-            insert.execute(params![device, false, &package[..]])?;
+            transaction.execute(INSERT, params![device, false, package])?;
         }
-        let count: usize = transaction.0.prepare_cached(COUNT)?.query_row([device], |row| row.get(0))?;
+        let count: usize = transaction.one(COUNT, params![device], |row| row.get(0))?;
         if let Some(excess) = count.checked_sub(KEY_PACKAGES_MAX).filter(|excess| *excess > 0) {
-            transaction.0.prepare_cached(DROP_OLDEST)?.execute(params![device, excess])?;
+            transaction.execute(DROP_OLDEST, params![device, excess])?;
         }
         Ok(())
     }
@@ -70,12 +74,13 @@ pub struct ClaimKeyPackages {
 
 impl Verb for ClaimKeyPackages {
     type Output = v1::KeyPackages;
-    fn run(self, transaction: &Transaction<'_>) -> Result<v1::KeyPackages, StoreError> {
-        let devices: Vec<[u8; 16]> = {
-            let mut statement = transaction.0.prepare_cached(DEVICES)?;
-            let rows = statement.query_map(params![self.account.0, DEVICES_MAX], |row| row.get(0))?;
-            rows.collect::<rusqlite::Result<_>>()?
-        };
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<v1::KeyPackages, StoreError> {
+        let devices: Vec<[u8; 16]> = transaction.all(DEVICES, params![self.account, DEVICES_MAX], |row| row.get(0))?;
         let mut packages = Vec::with_capacity(devices.len());
         for device in devices {
             if let Some(key_package) = take(transaction, device)? {
@@ -88,11 +93,11 @@ impl Verb for ClaimKeyPackages {
 }
 
 fn take(transaction: &Transaction<'_>, device: [u8; 16]) -> Result<Option<Bytes>, StoreError> {
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?));
-    let next = transaction.0.prepare_cached(NEXT)?.query_row([device], row).optional()?;
-    let Some((arrival, last_resort, key_package)): Option<(i64, bool, _)> = next else { return Ok(None) };
+    let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let next = transaction.first(NEXT, params![device], row)?;
+    let Some((arrival, last_resort, key_package)): Option<(i64, bool, Bytes)> = next else { return Ok(None) };
     if !last_resort {
-        transaction.0.prepare_cached(TAKE)?.execute([arrival])?;
+        transaction.execute(TAKE, params![device, arrival])?;
     }
-    Ok(Some(key_package.into()))
+    Ok(Some(key_package))
 }

@@ -27,6 +27,7 @@ mod reports;
 mod restoration;
 mod schema;
 mod settings;
+mod sql;
 mod statements;
 mod supernodes;
 #[cfg(test)]
@@ -45,7 +46,7 @@ pub use accounts::{
     Account, AccountByName, AccountOf, AddAccount, ChangePassword, FindAccount, FoundAccount, KeyLogHead,
     KeyLogHeadNow, NewAccount, Recovery, SearchDirectory, SetRequestKey, Suspend,
 };
-pub use batch::{Transaction, Verb};
+pub use batch::{Key, Transaction, Verb};
 pub use commits::{Commit, Committed};
 pub use contacts::{AnswerContact, BlockAccount, ContactChange, ListContacts, RemoveContact, RequestContact};
 pub use conversations::{CreateConversation, Created, FetchGroupInfo, ListConversations};
@@ -109,8 +110,8 @@ impl Store {
         let sender = self.0.sender.as_ref().expect("the sender is only taken when the last handle is dropped");
         match sender.try_send(batch::job(verb, reply)) {
             Ok(()) => {}
-            Err(TrySendError::Full(job)) => job.refuse(StoreError::Busy),
-            Err(TrySendError::Disconnected(job)) => job.refuse(StoreError::Unavailable),
+            Err(TrySendError::Full(job)) => job.reply(Err(StoreError::Busy)),
+            Err(TrySendError::Disconnected(job)) => job.reply(Err(StoreError::Unavailable)),
         }
     }
 

@@ -3,14 +3,14 @@
 
 use ahoy_proto::document::Revoked;
 use ahoy_proto::{AccountId, DeviceId, UnixTime};
-use rusqlite::params;
 
 use crate::StoreError;
 use crate::batch::{Transaction, Verb};
+use crate::sql::params;
 
 crate::statements::statements! {
     SERIAL = "SELECT serial FROM serials WHERE list = ?1";
-    NEXT_SERIAL = "UPDATE serials SET serial = serial + 1 WHERE list = ?1";
+    NEXT_SERIAL = "UPDATE serials SET serial = serial + 1 WHERE list = ?1 RETURNING serial";
     REVOKE = "INSERT INTO revocations (kind, id, at) VALUES (?1, ?2, ?3) ON CONFLICT (kind, id) DO UPDATE SET at = excluded.at";
     REVOKED = "SELECT id, at FROM revocations WHERE kind = ?1 ORDER BY id";
     PRUNE = "DELETE FROM revocations WHERE at < ?1";
@@ -21,8 +21,10 @@ crate::statements::statements! {
 pub(crate) enum List {
     Revocations = 1,
     Roster = 2,
-    /// Not a list: how many supernodes there have been.
-    Numbers = 3,
+    /// Signed by nobody: it numbers the reports.
+    Reports = 3,
+    /// Likewise: how many supernodes there have been.
+    Numbers = 4,
 }
 
 #[derive(Clone, Copy)]
@@ -48,7 +50,7 @@ pub struct Revocations;
 
 impl Verb for Revocations {
     type Output = RevocationLists;
-    fn run(self, transaction: &Transaction<'_>) -> Result<RevocationLists, StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<RevocationLists, StoreError> {
         Ok(RevocationLists {
             serial: serial(transaction, List::Revocations)?,
             devices: revoked(transaction, Kind::Device, DeviceId)?,
@@ -72,7 +74,7 @@ pub struct ListSerials;
 
 impl Verb for ListSerials {
     type Output = Serials;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Serials, StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Serials, StoreError> {
         Ok(Serials { revocations: serial(transaction, List::Revocations)?, roster: serial(transaction, List::Roster)? })
     }
 }
@@ -82,10 +84,7 @@ fn revoked<Id>(
     kind: Kind,
     id: fn([u8; 16]) -> Id,
 ) -> Result<Vec<Revoked<Id>>, StoreError> {
-    let mut statement = transaction.0.prepare_cached(REVOKED)?;
-    let rows =
-        statement.query_map([kind as i32], |row| Ok(Revoked { id: id(row.get(0)?), at: UnixTime(row.get(1)?) }))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    transaction.all(REVOKED, params![kind as i32], |row| Ok(Revoked { id: id(row.get(0)?), at: row.get(1)? }))
 }
 
 /// Forgets revocations from before a time: nothing signed then is valid any more.
@@ -97,8 +96,8 @@ pub struct PruneRevocations {
 
 impl Verb for PruneRevocations {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        let pruned = transaction.0.prepare_cached(PRUNE)?.execute([self.before.0])?;
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let pruned = transaction.execute(PRUNE, params![self.before])?;
         if pruned > 0 { raise_serial(transaction, List::Revocations) } else { Ok(()) }
     }
 }
@@ -116,15 +115,23 @@ pub(crate) fn revoke_account(
 }
 
 fn revoke(transaction: &Transaction<'_>, kind: Kind, id: [u8; 16], at: UnixTime) -> Result<(), StoreError> {
-    transaction.0.prepare_cached(REVOKE)?.execute(params![kind as i32, id, at.0])?;
+    transaction.execute(REVOKE, params![kind as i32, id, at])?;
     raise_serial(transaction, List::Revocations)
 }
 
 pub(crate) fn serial(transaction: &Transaction<'_>, list: List) -> Result<u64, StoreError> {
-    Ok(transaction.0.prepare_cached(SERIAL)?.query_row([list as i32], |row| row.get(0))?)
+    transaction.one(SERIAL, params![list as i32], |row| row.get(0))
 }
 
 pub(crate) fn raise_serial(transaction: &Transaction<'_>, list: List) -> Result<(), StoreError> {
-    transaction.0.prepare_cached(NEXT_SERIAL)?.execute([list as i32])?;
-    Ok(())
+    next_serial(transaction, list).map(|_| ())
+}
+
+/// The arrival of the next report.
+pub(crate) fn next_report(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
+    next_serial(transaction, List::Reports)
+}
+
+fn next_serial(transaction: &Transaction<'_>, list: List) -> Result<u64, StoreError> {
+    transaction.one(NEXT_SERIAL, params![list as i32], |row| row.get(0))
 }

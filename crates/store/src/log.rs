@@ -1,14 +1,16 @@
 //! Logs: what was said and changed in each conversation, in the one order that all members see.
 
+use std::collections::BTreeMap;
+
 use ahoy_proto::limits::{MAILBOX_BYTES_MAX, PAST_EPOCHS};
 use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use bytes::Bytes;
 use prost::Message;
-use rusqlite::{OptionalExtension, Row, params};
 
-use crate::batch::{Transaction, Verb};
+use crate::batch::{Key, Transaction, Verb};
 use crate::cursors::SENT_UNKNOWN;
 use crate::members::members;
+use crate::sql::{Row, Value, params};
 use crate::{StoreError, inbox};
 
 crate::statements::statements! {
@@ -21,6 +23,9 @@ crate::statements::statements! {
     SET_HEAD = "UPDATE conversations SET head = ?2 WHERE conversation = ?1";
     USAGE = "SELECT bytes FROM usage WHERE account = ?1";
     APPEND = "INSERT INTO log (conversation, sequence, at_ms, account, bytes, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    GROW = "INSERT INTO usage (account, bytes) VALUES (?1, ?2)
+        ON CONFLICT (account) DO UPDATE SET bytes = usage.bytes + excluded.bytes";
+    SHRINK = "UPDATE usage SET bytes = bytes - ?2 WHERE account = ?1";
     FLOOR = "SELECT floor FROM members JOIN conversations ON conversations.conversation = members.conversation
         WHERE members.account = ?1 AND members.conversation = ?2";
     AFTER = "SELECT entry FROM log WHERE conversation = ?1 AND sequence > ?2 ORDER BY sequence";
@@ -70,10 +75,15 @@ pub struct SendMessage {
 
 impl Verb for SendMessage {
     type Output = Sent;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Sent, StoreError> {
+
+    fn key(&self) -> Key {
+        self.conversation.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Sent, StoreError> {
         let (account, device, id) = (self.account, self.device, self.conversation);
-        let sending = params![account.0, id.0, device.0];
-        let state = transaction.0.prepare_cached(SENDING)?.query_row(sending, Sending::read)?;
+        let sending = params![account, id, device];
+        let state = transaction.one(SENDING, sending, Sending::read)?;
         let sent = state.sent.ok_or(StoreError::Conflict)?;
         let number = i64::try_from(self.number).map_err(|_| StoreError::Conflict)?;
         if number <= sent {
@@ -85,7 +95,7 @@ impl Verb for SendMessage {
         if !follows || !epoch_holds {
             return Err(StoreError::Conflict);
         }
-        let message = v1::SealedMessage { number: self.number, sealed: self.sealed };
+        let message = v1::SealedMessage { number: self.number, sealed: self.sealed.clone() };
         let entry = v1::LogEntry {
             conversation: id.to_bytes(),
             sequence: state.head + 1,
@@ -101,8 +111,8 @@ impl Verb for SendMessage {
         if state.usage + entry.encoded_len() as u64 > MAILBOX_BYTES_MAX {
             return Err(StoreError::LimitReached);
         }
-        transaction.0.prepare_cached(SENT)?.execute(params![id.0, device.0, self.number])?;
-        transaction.0.prepare_cached(SET_HEAD)?.execute(params![id.0, entry.sequence])?;
+        transaction.execute(SENT, params![id, device, self.number])?;
+        transaction.execute(SET_HEAD, params![id, entry.sequence])?;
         append(transaction, id, &entry, Some(account))?;
         Ok(Sent::Appended(Appended { members: members(transaction, id)?, entry }))
     }
@@ -120,21 +130,21 @@ struct Sending {
 }
 
 impl Sending {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             generation: row.get(0)?,
             epoch: row.get(1)?,
             safe_epoch: row.get(2)?,
             head: row.get(3)?,
             sent: row.get(4)?,
-            usage: row.get::<_, Option<u64>>(5)?.unwrap_or(0),
+            usage: row.get::<Option<u64>>(5)?.unwrap_or(0),
         })
     }
 }
 
 /// [`StoreError::LimitReached`] when so many bytes more would be too many for the account.
 pub(crate) fn check_quota(transaction: &Transaction<'_>, account: AccountId, bytes: usize) -> Result<(), StoreError> {
-    let used: Option<u64> = transaction.0.prepare_cached(USAGE)?.query_row([account.0], |row| row.get(0)).optional()?;
+    let used: Option<u64> = transaction.first(USAGE, params![account], |row| row.get(0))?;
     if used.unwrap_or(0) + bytes as u64 > MAILBOX_BYTES_MAX { Err(StoreError::LimitReached) } else { Ok(()) }
 }
 
@@ -146,15 +156,32 @@ pub(crate) fn append(
     on_account_of: Option<AccountId>,
 ) -> Result<(), StoreError> {
     let encoded = entry.encode_to_vec();
-    transaction.0.prepare_cached(APPEND)?.execute(params![
-        conversation.0,
-        entry.sequence,
-        entry.at_ms,
-        on_account_of.map(|account| account.0),
-        encoded.len(),
-        encoded,
-    ])?;
+    transaction
+        .execute(APPEND, params![conversation, entry.sequence, entry.at_ms, on_account_of, encoded.len(), encoded,])?;
+    if let Some(account) = on_account_of {
+        transaction.execute(GROW, params![account, encoded.len()])?;
+    }
     Ok(())
+}
+
+/// Deletes entries by a statement that returns on whose account each was and its bytes, and says how many they were.
+pub(crate) fn drop_entries(
+    transaction: &Transaction<'_>,
+    statement: &'static str,
+    params: &[Value<'_>],
+) -> Result<usize, StoreError> {
+    let (mut dropped, mut given_back) = (0, BTreeMap::new());
+    transaction.each(statement, params, |row| {
+        dropped += 1;
+        if let Some(account) = row.get::<Option<AccountId>>(0)? {
+            *given_back.entry(account).or_insert(0) += row.get::<u64>(1)?;
+        }
+        Ok(true)
+    })?;
+    for (account, bytes) in given_back {
+        transaction.execute(SHRINK, params![account, bytes])?;
+    }
+    Ok(dropped)
 }
 
 /// A page of a conversation's log, for members. Below what is kept it begins with the first entry that is.
@@ -170,13 +197,17 @@ pub struct FetchLog {
 
 impl Verb for FetchLog {
     type Output = v1::LogEntries;
-    fn run(self, transaction: &Transaction<'_>) -> Result<v1::LogEntries, StoreError> {
-        let of_member = [self.account.0, self.conversation.0];
-        let floor: i64 = transaction.0.prepare_cached(FLOOR)?.query_row(of_member, |row| row.get(0))?;
+
+    fn key(&self) -> Key {
+        self.conversation.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<v1::LogEntries, StoreError> {
+        let of_member = params![self.account, self.conversation];
+        let floor: i64 = transaction.one(FLOOR, of_member, |row| row.get(0))?;
         let after = i64::try_from(self.after).unwrap_or(i64::MAX).max(floor);
-        let mut statement = transaction.0.prepare_cached(AFTER)?;
-        let mut rows = statement.query(params![self.conversation.0, after])?;
-        let (entries, more) = inbox::page(&mut rows, |row| inbox::decode(&row.get::<_, Vec<u8>>(0)?))?;
+        let (entries, more) =
+            inbox::page(transaction, AFTER, params![self.conversation, after], |row| inbox::decode(row.get(0)?))?;
         Ok(v1::LogEntries { entries, more })
     }
 }

@@ -3,11 +3,11 @@
 use ahoy_proto::limits::CONVERSATIONS_MAX;
 use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use bytes::Bytes;
-use rusqlite::{OptionalExtension, Row, params};
 
-use crate::batch::{Transaction, Verb};
+use crate::batch::{Key, Transaction, Verb};
 use crate::contacts::{self, Standing};
 use crate::log::{self, Appended};
+use crate::sql::{Row, params};
 use crate::{StoreError, conversations, cursors, receipts};
 
 crate::statements::statements! {
@@ -33,20 +33,17 @@ crate::statements::statements! {
 
 /// All members, by how long they have been.
 pub(crate) fn members(transaction: &Transaction<'_>, id: ConversationId) -> Result<Vec<AccountId>, StoreError> {
-    let mut statement = transaction.0.prepare_cached(MEMBERS)?;
-    let rows = statement.query_map([id.0], |row| row.get(0).map(AccountId))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    transaction.all(MEMBERS, params![id], |row| row.get(0))
 }
 
 /// How many members there are.
 pub(crate) fn count(transaction: &Transaction<'_>, id: ConversationId) -> Result<usize, StoreError> {
-    Ok(transaction.0.prepare_cached(COUNT)?.query_row([id.0], |row| row.get(0))?)
+    transaction.one(COUNT, params![id], |row| row.get(0))
 }
 
 /// Who may take others out; `None` where nobody is in.
 pub(crate) fn owner(transaction: &Transaction<'_>, id: ConversationId) -> Result<Option<AccountId>, StoreError> {
-    let mut statement = transaction.0.prepare_cached(OWNER)?;
-    Ok(statement.query_row([id.0], |row| row.get(0).map(AccountId)).optional()?)
+    transaction.first(OWNER, params![id], |row| row.get(0))
 }
 
 /// Whether the account is a member.
@@ -55,7 +52,7 @@ pub(crate) fn is_member(
     account: AccountId,
     id: ConversationId,
 ) -> Result<bool, StoreError> {
-    Ok(transaction.0.prepare_cached(IS_MEMBER)?.exists([account.0, id.0])?)
+    transaction.exists(IS_MEMBER, params![account, id])
 }
 
 /// [`StoreError::NotFound`] for those who are no members: they learn nothing.
@@ -74,16 +71,16 @@ pub(crate) fn join(
     id: ConversationId,
     since: u64,
 ) -> Result<(), StoreError> {
-    if transaction.0.prepare_cached(AT_LIMIT)?.exists(params![account.0, CONVERSATIONS_MAX - 1])? {
+    if transaction.exists(AT_LIMIT, params![account, CONVERSATIONS_MAX - 1])? {
         return Err(StoreError::LimitReached);
     }
-    transaction.0.prepare_cached(JOIN)?.execute(params![account.0, id.0, since])?;
+    transaction.execute(JOIN, params![account, id, since])?;
     Ok(())
 }
 
 /// Ends a membership, with all that the account's devices have in the conversation. The floor is the caller's to settle.
 pub(crate) fn part(transaction: &Transaction<'_>, account: AccountId, id: ConversationId) -> Result<(), StoreError> {
-    transaction.0.prepare_cached(PART)?.execute([account.0, id.0])?;
+    transaction.execute(PART, params![account, id])?;
     cursors::drop_of_account(transaction, id, account)?;
     receipts::drop_of_account(transaction, id, account)
 }
@@ -95,8 +92,7 @@ pub(crate) fn may_write(
     account: AccountId,
     peer: AccountId,
 ) -> Result<bool, StoreError> {
-    let mut statement = transaction.0.prepare_cached(CALLS_FROM)?;
-    let calls_from: Option<i32> = statement.query_row([peer.0], |row| row.get(0)).optional()?;
+    let calls_from: Option<i32> = transaction.first(CALLS_FROM, params![peer], |row| row.get(0))?;
     let Some(calls_from) = calls_from else { return Ok(false) };
     Ok(calls_from == i32::from(v1::CallsFrom::Anyone)
         || contacts::standing(transaction, account, peer)? == Standing::Accepted)
@@ -113,7 +109,12 @@ pub struct ListMemberIds {
 
 impl Verb for ListMemberIds {
     type Output = Vec<AccountId>;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Vec<AccountId>, StoreError> {
+
+    fn key(&self) -> Key {
+        self.conversation.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Vec<AccountId>, StoreError> {
         check_member(transaction, self.account, self.conversation)?;
         members(transaction, self.conversation)
     }
@@ -130,19 +131,17 @@ pub struct FetchMembers {
 
 impl Verb for FetchMembers {
     type Output = v1::Members;
-    fn run(self, transaction: &Transaction<'_>) -> Result<v1::Members, StoreError> {
+
+    fn key(&self) -> Key {
+        self.conversation.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<v1::Members, StoreError> {
         check_member(transaction, self.account, self.conversation)?;
         let member = |row: &Row<'_>| {
-            Ok(v1::Member {
-                account: Bytes::from(row.get::<_, Vec<u8>>(0)?),
-                name: row.get(1)?,
-                account_key: Bytes::from(row.get::<_, Vec<u8>>(2)?),
-                since: row.get(3)?,
-            })
+            Ok(v1::Member { account: row.get(0)?, name: row.get(1)?, account_key: row.get(2)?, since: row.get(3)? })
         };
-        let mut statement = transaction.0.prepare_cached(DESCRIBED)?;
-        let rows = statement.query_map([self.conversation.0], member)?;
-        let members = rows.collect::<rusqlite::Result<_>>()?;
+        let members = transaction.all(DESCRIBED, params![self.conversation], member)?;
         Ok(v1::Members { conversation: self.conversation.to_bytes(), members })
     }
 }
@@ -163,7 +162,12 @@ pub struct LeaveConversation {
 
 impl Verb for LeaveConversation {
     type Output = Appended;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Appended, StoreError> {
+
+    fn key(&self) -> Key {
+        self.conversation.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Appended, StoreError> {
         check_member(transaction, self.account, self.conversation)?;
         if conversations::is_pair(transaction, self.conversation)? {
             return Err(StoreError::Forbidden);
@@ -184,7 +188,7 @@ pub(crate) fn depart(
     at_ms: u64,
 ) -> Result<Appended, StoreError> {
     let state = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-    let (generation, epoch, head): (u32, u64, u64) = transaction.0.prepare_cached(STATE)?.query_row([id.0], state)?;
+    let (generation, epoch, head): (u32, u64, u64) = transaction.one(STATE, params![id], state)?;
     let entry = v1::LogEntry {
         conversation: id.to_bytes(),
         sequence: head + 1,
@@ -202,7 +206,7 @@ pub(crate) fn depart(
     if members.is_empty() {
         conversations::forget(transaction, id)?;
     } else {
-        transaction.0.prepare_cached(DEPARTED)?.execute(params![id.0, entry.sequence])?;
+        transaction.execute(DEPARTED, params![id, entry.sequence])?;
         // Nobody pays for it: leaving is always possible.
         log::append(transaction, id, &entry, None)?;
         cursors::settle_floor(transaction, id)?;
@@ -241,15 +245,18 @@ pub struct Callees {
 
 impl Verb for Callees {
     type Output = Vec<Callee>;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Vec<Callee>, StoreError> {
+
+    fn key(&self) -> Key {
+        self.conversation.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Vec<Callee>, StoreError> {
         check_member(transaction, self.account, self.conversation)?;
         let callee = |row: &Row<'_>| {
-            let calls_from = v1::CallsFrom::try_from(row.get::<_, i32>(1)?).unwrap_or(v1::CallsFrom::Nobody);
-            Ok(Callee { account: AccountId(row.get(0)?), welcome: welcome(calls_from, row.get(2)?, row.get(3)?) })
+            let calls_from = v1::CallsFrom::try_from(row.get::<i32>(1)?).unwrap_or(v1::CallsFrom::Nobody);
+            Ok(Callee { account: row.get(0)?, welcome: welcome(calls_from, row.get(2)?, row.get(3)?) })
         };
-        let mut statement = transaction.0.prepare_cached(CALLEES)?;
-        let rows = statement.query_map([self.conversation.0, self.account.0], callee)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        transaction.all(CALLEES, params![self.conversation, self.account], callee)
     }
 }
 

@@ -1,9 +1,9 @@
 //! What the operator sees of accounts.
 
 use ahoy_proto::{AccountId, Name, UnixTime};
-use rusqlite::{Row, params};
 
-use crate::batch::{Transaction, Verb};
+use crate::batch::{Key, Transaction, Verb};
+use crate::sql::{Row, params};
 use crate::{Day, StoreError, accounts};
 
 crate::statements::statements! {
@@ -44,12 +44,10 @@ pub struct ListAccounts {
 
 impl Verb for ListAccounts {
     type Output = Vec<AccountSummary>;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Vec<AccountSummary>, StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Vec<AccountSummary>, StoreError> {
         // Every name is greater than the empty string.
         let after = self.after.as_ref().map_or("", Name::as_str);
-        let mut statement = transaction.0.prepare_cached(LIST)?;
-        let rows = statement.query_map(params![after, PAGE_MAX], summary)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        transaction.all(LIST, params![after, PAGE_MAX], summary)
     }
 }
 
@@ -62,18 +60,23 @@ pub struct SummaryOf {
 
 impl Verb for SummaryOf {
     type Output = AccountSummary;
-    fn run(self, transaction: &Transaction<'_>) -> Result<AccountSummary, StoreError> {
-        Ok(transaction.0.prepare_cached(ONE)?.query_row([self.account.0], summary)?)
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<AccountSummary, StoreError> {
+        transaction.one(ONE, params![self.account], summary)
     }
 }
 
-fn summary(row: &Row<'_>) -> rusqlite::Result<AccountSummary> {
+fn summary(row: &Row<'_>) -> Result<AccountSummary, StoreError> {
     let day: u32 = row.get(5)?;
     Ok(AccountSummary {
-        account: AccountId(row.get(0)?),
+        account: row.get(0)?,
         name: accounts::name(row, 1)?,
         suspended: row.get(2)?,
-        made_at: UnixTime(row.get(3)?),
+        made_at: row.get(3)?,
         devices: row.get(4)?,
         last_seen: (day > 0).then_some(Day(day)),
     })

@@ -2,10 +2,10 @@
 
 use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use bytes::Bytes;
-use rusqlite::{Row, params};
 
-use crate::batch::{Transaction, Verb};
+use crate::batch::{Key, Transaction, Verb};
 use crate::members::{self, check_member};
+use crate::sql::{Row, params};
 use crate::{StoreError, inbox};
 
 crate::statements::statements! {
@@ -44,17 +44,22 @@ pub struct SetReceipt {
 
 impl Verb for SetReceipt {
     type Output = ReceiptSet;
-    fn run(self, transaction: &Transaction<'_>) -> Result<ReceiptSet, StoreError> {
+
+    fn key(&self) -> Key {
+        self.conversation.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<ReceiptSet, StoreError> {
         let (account, device, id) = (self.account, self.device, self.conversation);
         check_member(transaction, account, id)?;
-        let serial = transaction.0.prepare_cached(NEXT_SERIAL)?.query_row([id.0], |row| row.get(0))?;
-        let row = params![id.0, device.0, serial, &self.sealed[..]];
-        transaction.0.prepare_cached(SET)?.execute(row)?;
+        let serial = transaction.one(NEXT_SERIAL, params![id], |row| row.get(0))?;
+        let row = params![id, device, serial, self.sealed];
+        transaction.execute(SET, row)?;
         let receipt = v1::Receipt {
             conversation: id.to_bytes(),
             account: account.to_bytes(),
             device: device.to_bytes(),
-            sealed: self.sealed,
+            sealed: self.sealed.clone(),
             serial,
         };
         Ok(ReceiptSet { receipt, members: members::members(transaction, id)? })
@@ -74,22 +79,25 @@ pub struct FetchReceipts {
 
 impl Verb for FetchReceipts {
     type Output = v1::Receipts;
-    fn run(self, transaction: &Transaction<'_>) -> Result<v1::Receipts, StoreError> {
+
+    fn key(&self) -> Key {
+        self.conversation.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<v1::Receipts, StoreError> {
         let id = self.conversation;
         check_member(transaction, self.account, id)?;
         let after = i64::try_from(self.after).unwrap_or(i64::MAX);
         let receipt = |row: &Row<'_>| {
             Ok(v1::Receipt {
                 conversation: id.to_bytes(),
-                account: Bytes::from(row.get::<_, Vec<u8>>(0)?),
-                device: Bytes::from(row.get::<_, Vec<u8>>(1)?),
-                sealed: Bytes::from(row.get::<_, Vec<u8>>(2)?),
+                account: row.get(0)?,
+                device: row.get(1)?,
+                sealed: row.get(2)?,
                 serial: row.get(3)?,
             })
         };
-        let mut statement = transaction.0.prepare_cached(AFTER)?;
-        let mut rows = statement.query(params![id.0, after])?;
-        let (receipts, more) = inbox::page(&mut rows, receipt)?;
+        let (receipts, more) = inbox::page(transaction, AFTER, params![id, after], receipt)?;
         Ok(v1::Receipts { receipts, more })
     }
 }
@@ -100,6 +108,6 @@ pub(crate) fn drop_of_account(
     conversation: ConversationId,
     account: AccountId,
 ) -> Result<(), StoreError> {
-    transaction.0.prepare_cached(DROP_OF_ACCOUNT)?.execute([conversation.0, account.0])?;
+    transaction.execute(DROP_OF_ACCOUNT, params![conversation, account])?;
     Ok(())
 }

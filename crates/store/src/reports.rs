@@ -3,14 +3,14 @@
 use ahoy_proto::limits::REPORTS_PER_DAY_MAX;
 use ahoy_proto::{AccountId, UnixTime};
 use bytes::Bytes;
-use rusqlite::{Row, params};
 
-use crate::batch::{Transaction, Verb};
-use crate::{StoreError, accounts};
+use crate::batch::{Key, Transaction, Verb};
+use crate::sql::{Row, params};
+use crate::{StoreError, accounts, lists};
 
 crate::statements::statements! {
     COUNT = "SELECT count(*) FROM reports WHERE reporter = ?1 AND at > ?2";
-    INSERT = "INSERT INTO reports (reporter, about, at, sealed) VALUES (?1, ?2, ?3, ?4)";
+    INSERT = "INSERT INTO reports (arrival, reporter, about, at, sealed) VALUES (?1, ?2, ?3, ?4, ?5)";
     AFTER = "SELECT arrival, reporter, about, at, sealed FROM reports WHERE arrival > ?1 ORDER BY arrival LIMIT ?2";
     FORGET = "DELETE FROM reports WHERE arrival = ?1";
     FORGET_BY = "DELETE FROM reports WHERE reporter = ?1";
@@ -38,17 +38,23 @@ pub struct Report {
 
 impl Verb for Report {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         if !accounts::exists(transaction, self.about)? {
             return Err(StoreError::NotFound);
         }
-        let day = params![self.account.0, self.at.0.saturating_sub(DAY)];
-        let count: usize = transaction.0.prepare_cached(COUNT)?.query_row(day, |row| row.get(0))?;
+        let since = self.at.0.saturating_sub(DAY);
+        let count: usize = transaction.one(COUNT, params![self.account, since], |row| row.get(0))?;
         if count >= REPORTS_PER_DAY_MAX {
             return Err(StoreError::LimitReached);
         }
-        let report = params![self.account.0, self.about.0, self.at.0, &self.sealed[..]];
-        transaction.0.prepare_cached(INSERT)?.execute(report)?;
+        let arrival = lists::next_report(transaction)?;
+        let report = params![arrival, self.account, self.about, self.at, self.sealed];
+        transaction.execute(INSERT, report)?;
         Ok(())
     }
 }
@@ -77,20 +83,18 @@ pub struct ListReports {
 
 impl Verb for ListReports {
     type Output = Vec<Reported>;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Vec<Reported>, StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Vec<Reported>, StoreError> {
         let after = i64::try_from(self.after).unwrap_or(i64::MAX);
         let report = |row: &Row<'_>| {
             Ok(Reported {
                 arrival: row.get(0)?,
-                reporter: AccountId(row.get(1)?),
-                about: AccountId(row.get(2)?),
-                at: UnixTime(row.get(3)?),
-                sealed: Bytes::from(row.get::<_, Vec<u8>>(4)?),
+                reporter: row.get(1)?,
+                about: row.get(2)?,
+                at: row.get(3)?,
+                sealed: row.get(4)?,
             })
         };
-        let mut statement = transaction.0.prepare_cached(AFTER)?;
-        let rows = statement.query_map(params![after, PAGE_MAX], report)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        transaction.all(AFTER, params![after, PAGE_MAX], report)
     }
 }
 
@@ -103,15 +107,15 @@ pub struct ForgetReport {
 
 impl Verb for ForgetReport {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let arrival = i64::try_from(self.arrival).map_err(|_| StoreError::NotFound)?;
-        accounts::found(transaction.0.prepare_cached(FORGET)?.execute([arrival])?)
+        accounts::found(transaction.execute(FORGET, params![arrival])?)
     }
 }
 
 /// Forgets what an account has reported, and what was reported about it.
 pub(crate) fn forget_account(transaction: &Transaction<'_>, account: AccountId) -> Result<(), StoreError> {
-    transaction.0.prepare_cached(FORGET_BY)?.execute([account.0])?;
-    transaction.0.prepare_cached(FORGET_ABOUT)?.execute([account.0])?;
+    transaction.execute(FORGET_BY, params![account])?;
+    transaction.execute(FORGET_ABOUT, params![account])?;
     Ok(())
 }

@@ -3,11 +3,10 @@
 //! Every number that counts up leaps so far ahead that no client has seen it. What a client would otherwise take for old news it
 //! takes for a gap, and a gap makes it fetch anew or enter the group anew.
 
-use rusqlite::params;
-
 use crate::StoreError;
 use crate::batch::{Transaction, Verb};
 use crate::cursors::SENT_UNKNOWN;
+use crate::sql::params;
 
 /// How far numbers leap: more than any of them has counted in its life, and few enough for two thousand million restorations.
 const LEAP: i64 = 1 << 32;
@@ -18,11 +17,9 @@ const LEAP_OF_NUMBERS: i64 = 64;
 /// Whole tables, once: no daemon runs.
 const LEAP_LOGS: &str = "UPDATE conversations SET head = head + ?1, receipts_serial = receipts_serial + ?1";
 const LEAP_CONTACTS: &str = "UPDATE accounts SET contacts_serial = contacts_serial + ?1";
-const LEAP_LISTS: &str = "UPDATE serials SET serial = serial + ?1 WHERE list <= 2";
-const LEAP_INBOXES: &str = "UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = 'inbox'";
-const BEGIN_INBOXES: &str = "INSERT INTO sqlite_sequence (name, seq) SELECT 'inbox', ?1
-    WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'inbox')";
-const LEAP_NUMBERS: &str = "UPDATE serials SET serial = serial + ?1 WHERE list = 3";
+const LEAP_LISTS: &str = "UPDATE serials SET serial = serial + ?1 WHERE list <= 3";
+const LEAP_INBOXES: &str = "UPDATE devices SET inbox_sequence = inbox_sequence + ?1";
+const LEAP_NUMBERS: &str = "UPDATE serials SET serial = serial + ?1 WHERE list = 4";
 const FORGET_SENT: &str = "UPDATE cursors SET sent = ?1";
 const FORGET_NUMBERS: &str = "UPDATE numbers SET sent = ?1";
 
@@ -35,13 +32,13 @@ pub struct AfterRestore;
 
 impl Verb for AfterRestore {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        for statement in [LEAP_LOGS, LEAP_CONTACTS, LEAP_LISTS, LEAP_INBOXES, BEGIN_INBOXES] {
-            transaction.0.execute(statement, params![LEAP])?;
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        for statement in [LEAP_LOGS, LEAP_CONTACTS, LEAP_LISTS, LEAP_INBOXES] {
+            transaction.execute(statement, params![LEAP])?;
         }
-        transaction.0.execute(LEAP_NUMBERS, params![LEAP_OF_NUMBERS])?;
+        transaction.execute(LEAP_NUMBERS, params![LEAP_OF_NUMBERS])?;
         for statement in [FORGET_SENT, FORGET_NUMBERS] {
-            transaction.0.execute(statement, params![SENT_UNKNOWN])?;
+            transaction.execute(statement, params![SENT_UNKNOWN])?;
         }
         Ok(())
     }

@@ -2,10 +2,10 @@
 
 use ahoy_proto::limits::MOOD_CHARACTERS_MAX;
 use ahoy_proto::{AccountId, v1};
-use rusqlite::{Row, params};
 
 use crate::StoreError;
-use crate::batch::{Transaction, Verb};
+use crate::batch::{Key, Transaction, Verb};
+use crate::sql::{Row, params};
 
 crate::statements::statements! {
     SETTINGS = "SELECT calls_from, availability, mood, listed, contacts_serial FROM accounts WHERE account = ?1";
@@ -25,16 +25,21 @@ pub struct ChangeSettings {
 
 impl Verb for ChangeSettings {
     type Output = v1::SettingsChanged;
-    fn run(self, transaction: &Transaction<'_>) -> Result<v1::SettingsChanged, StoreError> {
-        let v1::ChangeSettings { calls_from, availability, mood, listed } = self.change;
+
+    fn key(&self) -> Key {
+        self.account.into()
+    }
+
+    fn run(&self, transaction: &Transaction<'_>) -> Result<v1::SettingsChanged, StoreError> {
+        let v1::ChangeSettings { calls_from, availability, mood, listed } = &self.change;
         let sound = calls_from.is_none_or(|value| value != 0 && v1::CallsFrom::try_from(value).is_ok())
             && availability.is_none_or(is_setting)
             && mood.as_ref().is_none_or(|mood| mood.chars().count() <= MOOD_CHARACTERS_MAX);
         if !sound {
             return Err(StoreError::Invalid);
         }
-        let change = params![self.account.0, calls_from, availability, mood, listed];
-        transaction.0.prepare_cached(CHANGE)?.execute(change)?;
+        let change = params![self.account, calls_from, availability, mood, listed];
+        transaction.execute(CHANGE, change)?;
         settings(transaction, self.account)
     }
 }
@@ -52,5 +57,5 @@ pub(crate) fn settings(transaction: &Transaction<'_>, account: AccountId) -> Res
             v1::Settings { calls_from: row.get(0)?, availability: row.get(1)?, mood: row.get(2)?, listed: row.get(3)? };
         Ok(v1::SettingsChanged { settings: Some(settings), serial: row.get(4)? })
     };
-    Ok(transaction.0.prepare_cached(SETTINGS)?.query_row([account.0], settings)?)
+    transaction.one(SETTINGS, params![account], settings)
 }

@@ -3,12 +3,12 @@
 use ahoy_proto::document::{Jwk, RosterEntry};
 use ahoy_proto::limits::SUPERNODES_MAX;
 use ahoy_proto::{SupernodeId, UnixTime};
-use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::batch::{Transaction, Verb};
 use crate::lists::{self, List};
+use crate::sql::{Row, params};
 
 crate::statements::statements! {
     ADD_TOKEN = "INSERT INTO enrolments (hash, granted, expires) VALUES (?1, ?2, ?3)";
@@ -113,10 +113,10 @@ impl std::fmt::Debug for AddEnrolment {
 
 impl Verb for AddEnrolment {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        transaction.0.prepare_cached(PRUNE_TOKENS)?.execute([self.at.0])?;
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        transaction.execute(PRUNE_TOKENS, params![self.at])?;
         let granted = json(&self.granted);
-        transaction.0.prepare_cached(ADD_TOKEN)?.execute(params![self.hash, granted, self.expires.0])?;
+        transaction.execute(ADD_TOKEN, params![self.hash, granted, self.expires])?;
         Ok(())
     }
 }
@@ -154,16 +154,12 @@ impl std::fmt::Debug for Enrol {
 
 impl Verb for Enrol {
     type Output = Enrolled;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Enrolled, StoreError> {
-        let granted: Option<String> = transaction
-            .0
-            .prepare_cached(FIND_TOKEN)?
-            .query_row(params![self.hash, self.at.0], |row| row.get(0))
-            .optional()?;
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Enrolled, StoreError> {
+        let granted: Option<String> = transaction.first(FIND_TOKEN, params![self.hash, self.at], |row| row.get(0))?;
         let granted: Granted = read(&granted.ok_or(StoreError::EnrolmentRefused)?)?;
-        transaction.0.prepare_cached(USE_UP_TOKEN)?.execute([self.hash])?;
+        transaction.execute(USE_UP_TOKEN, params![self.hash])?;
         let place = granted.over(&self.who.place);
-        enter(transaction, Enrolling { place, ..self.who }, self.at)
+        enter(transaction, Enrolling { place, ..self.who.clone() }, self.at)
     }
 }
 
@@ -181,8 +177,8 @@ pub struct EnrolOwn {
 
 impl Verb for EnrolOwn {
     type Output = Enrolled;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Enrolled, StoreError> {
-        let mut who = self.who;
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Enrolled, StoreError> {
+        let mut who = self.who.clone();
         if let Some(known) = find(transaction, who.supernode)? {
             who.place.weight = known.place.weight;
         }
@@ -200,7 +196,7 @@ fn enter(transaction: &Transaction<'_>, who: Enrolling, at: UnixTime) -> Result<
             known => change(transaction, Enrolled { place, ..known.clone() }, &known),
         };
     }
-    let count: usize = transaction.0.prepare_cached(COUNT)?.query_row([], |row| row.get(0))?;
+    let count: usize = transaction.one(COUNT, params![], |row| row.get(0))?;
     if count >= SUPERNODES_MAX {
         return Err(StoreError::LimitReached);
     }
@@ -208,8 +204,7 @@ fn enter(transaction: &Transaction<'_>, who: Enrolling, at: UnixTime) -> Result<
     lists::raise_serial(transaction, List::Numbers)?;
     let number = u32::try_from(number).map_err(|_| StoreError::LimitReached)?;
     let Place { addresses, region, weight } = &place;
-    let row = params![number, supernode.0, key, json(addresses), region, weight, at.0];
-    transaction.0.prepare_cached(ADD)?.execute(row)?;
+    transaction.execute(ADD, params![number, supernode.0, key, json(addresses), region, *weight, at])?;
     lists::raise_serial(transaction, List::Roster)?;
     Ok(Enrolled { supernode, key, number, place, enrolled_at: at, revoked_at: None })
 }
@@ -217,8 +212,7 @@ fn enter(transaction: &Transaction<'_>, who: Enrolling, at: UnixTime) -> Result<
 fn change(transaction: &Transaction<'_>, new: Enrolled, old: &Enrolled) -> Result<Enrolled, StoreError> {
     if new != *old {
         let Place { addresses, region, weight } = &new.place;
-        let row = params![new.supernode.0, json(addresses), region, weight];
-        transaction.0.prepare_cached(CHANGE)?.execute(row)?;
+        transaction.execute(CHANGE, params![new.supernode.0, json(addresses), region, *weight])?;
         lists::raise_serial(transaction, List::Roster)?;
     }
     Ok(new)
@@ -233,7 +227,7 @@ pub struct SupernodeOf {
 
 impl Verb for SupernodeOf {
     type Output = Enrolled;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Enrolled, StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Enrolled, StoreError> {
         find(transaction, self.supernode)?.ok_or(StoreError::NotFound)
     }
 }
@@ -253,11 +247,9 @@ pub struct ListSupernodes;
 
 impl Verb for ListSupernodes {
     type Output = Supernodes;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Supernodes, StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Supernodes, StoreError> {
         let serial = lists::serial(transaction, List::Roster)?;
-        let mut statement = transaction.0.prepare_cached(ALL)?;
-        let rows = statement.query_map([], |row| Ok(supernode(row)))?;
-        let supernodes = rows.collect::<rusqlite::Result<Result<_, StoreError>>>()??;
+        let supernodes = transaction.all(ALL, params![], supernode)?;
         Ok(Supernodes { serial, supernodes })
     }
 }
@@ -273,7 +265,7 @@ pub struct ChangeSupernode {
 
 impl Verb for ChangeSupernode {
     type Output = Enrolled;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Enrolled, StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Enrolled, StoreError> {
         let known = find(transaction, self.supernode)?.filter(|known| known.revoked_at.is_none());
         let known = known.ok_or(StoreError::NotFound)?;
         change(transaction, Enrolled { place: self.change.over(&known.place), ..known.clone() }, &known)
@@ -291,12 +283,12 @@ pub struct RevokeSupernode {
 
 impl Verb for RevokeSupernode {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let known = find(transaction, self.supernode)?.ok_or(StoreError::NotFound)?;
         if known.revoked_at.is_some() {
             return Ok(());
         }
-        transaction.0.prepare_cached(REVOKE)?.execute(params![self.supernode.0, self.at.0])?;
+        transaction.execute(REVOKE, params![self.supernode.0, self.at])?;
         lists::raise_serial(transaction, List::Roster)
     }
 }
@@ -332,9 +324,8 @@ pub struct Publish {
 
 impl Verb for Publish {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        let row = params![self.list.number(), self.serial, self.token];
-        transaction.0.prepare_cached(PUBLISH)?.execute(row)?;
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        transaction.execute(PUBLISH, params![self.list.number(), self.serial, self.token])?;
         Ok(())
     }
 }
@@ -368,11 +359,10 @@ pub struct Published {
 
 impl Verb for Published {
     type Output = Publications;
-    fn run(self, transaction: &Transaction<'_>) -> Result<Publications, StoreError> {
+    fn run(&self, transaction: &Transaction<'_>) -> Result<Publications, StoreError> {
         let other_than = |list: PublishedList, version: u64| {
-            let mut statement = transaction.0.prepare_cached(PUBLISHED)?;
             let publication = |row: &Row<'_>| Ok(Publication { version: row.get(0)?, token: row.get(1)? });
-            Ok::<_, StoreError>(statement.query_row(params![list.number(), version], publication).optional()?)
+            transaction.first(PUBLISHED, params![list.number(), version], publication)
         };
         Ok(Publications {
             revocations: other_than(PublishedList::Revocations, self.revocations)?,
@@ -382,8 +372,7 @@ impl Verb for Published {
 }
 
 fn find(transaction: &Transaction<'_>, id: SupernodeId) -> Result<Option<Enrolled>, StoreError> {
-    let mut statement = transaction.0.prepare_cached(FIND)?;
-    statement.query_row([id.0], |row| Ok(supernode(row))).optional()?.transpose()
+    transaction.first(FIND, params![id.0], supernode)
 }
 
 fn supernode(row: &Row<'_>) -> Result<Enrolled, StoreError> {
@@ -394,7 +383,7 @@ fn supernode(row: &Row<'_>) -> Result<Enrolled, StoreError> {
         key: row.get(2)?,
         place: Place { addresses: read(&addresses)?, region: row.get(4)?, weight: row.get(5)? },
         enrolled_at: UnixTime(row.get(6)?),
-        revoked_at: row.get::<_, Option<u64>>(7)?.map(UnixTime),
+        revoked_at: row.get::<Option<u64>>(7)?.map(UnixTime),
     })
 }
 

@@ -10,9 +10,9 @@ struct SetMaxPages(u32);
 
 impl Verb for SetMaxPages {
     type Output = ();
-    fn run(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        transaction.0.query_row(&format!("PRAGMA max_page_count = {}", self.0), [], |_| Ok(()))?;
-        Ok(())
+    fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let pragma = format!("PRAGMA max_page_count = {}", self.0);
+        Ok(transaction.0.query_row(&pragma, [], |_| Ok(()))?)
     }
 }
 
@@ -24,7 +24,7 @@ struct Wait {
 
 impl Verb for Wait {
     type Output = ();
-    fn run(self, _: &Transaction<'_>) -> Result<(), StoreError> {
+    fn run(&self, _: &Transaction<'_>) -> Result<(), StoreError> {
         self.held.send(()).unwrap();
         self.go.recv().map_err(|_| StoreError::Unavailable)
     }

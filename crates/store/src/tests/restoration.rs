@@ -54,8 +54,9 @@ fn an_inbox_goes_on_above_what_clients_have_acknowledged() {
     let inbox = world.run(FetchInbox { device: DeviceId([2; 16]), after: 1_000 }).unwrap();
     assert_eq!(inbox.entries.len(), 1);
     let empty = World::new();
+    empty.account(1);
     empty.run(AfterRestore).unwrap();
-    assert_eq!(empty.number("SELECT seq FROM sqlite_sequence WHERE name = 'inbox'"), LEAP);
+    assert_eq!(empty.number("SELECT inbox_sequence FROM devices"), LEAP);
 }
 
 #[test]

@@ -167,7 +167,7 @@ struct Wait(mpsc::Receiver<()>);
 
 impl Verb for Wait {
     type Output = ();
-    fn run(self, _: &Transaction<'_>) -> Result<(), StoreError> {
+    fn run(&self, _: &Transaction<'_>) -> Result<(), StoreError> {
         _ = self.0.recv();
         Ok(())
     }
