@@ -153,6 +153,16 @@ const METRICS: &[Metric] = &[
         ];
         relay.chain(shell.map(|(cause, count)| (cause.to_owned(), count))).collect()
     }),
+    // Trunks
+    counter("trunks_dialled", "Other supernodes dialled", |n| n.net.trunks_dialled),
+    counter("trunks_failed", "Dials of other supernodes that came to nothing", |n| n.net.trunks_failed),
+    counter("trunks_kept_small", "Links that asked for a trunk's bounds and got a client's: too many unproven", |n| {
+        n.net.trunks_kept_small
+    }),
+    counter("trunk_packets_sent", "Of the voice packets sent, those on trunks", |n| n.net.trunk_datagrams_sent),
+    counter("trunk_packets_displaced", "Of the voice packets displaced, those on trunks", |n| {
+        n.net.trunk_datagrams_displaced
+    }),
     // Packets
     counter("udp_packets_received", "UDP packets received", |n| n.net.packets_received),
     counter("udp_bytes_received", "UDP payload received, in bytes", |n| n.net.bytes_received),
