@@ -45,7 +45,8 @@ fn client_streams(config: &mut TransportConfig) {
 }
 
 /// Both ends keep a trunk alive: the idle timer starts anew with the first packet that is sent after one was received, so an
-/// end that is silent itself would notice a dead peer only that much later.
+/// end that is silent itself would notice a dead peer only that much later. MTU discovery saves a quarter of the packets and no
+/// processor time that can be measured, because they leave in batches, so it stays off as for clients.
 fn trunk() -> TransportConfig {
     let mut config = common();
     config

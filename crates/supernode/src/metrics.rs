@@ -185,6 +185,13 @@ const METRICS: &[Metric] = &[
     counter("trunk_voice_packets_sent", "Voice packets for links of other supernodes", |n| n.shell.trunk_voice_sent),
     counter("trunk_voice_packets_received", "Voice packets of other supernodes", |n| n.shell.trunk_voice_received),
     counter("resyncs", "Sessions asked to tell everything anew", |n| n.core.resyncs),
+    counter("trunks_kept_small", "Links that asked for a trunk's bounds and got a client's: too many unproven", |n| {
+        n.net.trunks_kept_small
+    }),
+    counter("trunk_packets_sent", "Of the voice packets sent, those on trunks", |n| n.net.trunk_datagrams_sent),
+    counter("trunk_packets_displaced", "Of the voice packets displaced, those on trunks", |n| {
+        n.net.trunk_datagrams_displaced
+    }),
     // Packets
     counter("udp_packets_received", "UDP packets received", |n| n.net.packets_received),
     counter("udp_bytes_received", "UDP payload received, in bytes", |n| n.net.bytes_received),

@@ -86,6 +86,7 @@ impl std::fmt::Debug for SupernodeConfig {
 
 /// Links of one shard that have not proven themselves, at most. Each holds at most 4 KiB of a message and
 /// [`ahoy_net::limits::RECEIVE_WINDOW`] of a stream with gaps, for 10 s: 148 MB. An honest one takes a round trip.
+/// [`ahoy_net::limits::UNPROVEN_TRUNKS_MAX`] of them may hold a trunk's window instead: 64 MiB more.
 const HALF_OPEN_MAX: usize = 4_096;
 
 /// How long a supernode of a fleet that ends waits for its calls to go on elsewhere: a request, a response and a message between

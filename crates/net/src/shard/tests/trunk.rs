@@ -127,6 +127,15 @@ fn run(a: &mut Node, b: &mut Node, done: impl Fn(&Node, &Node) -> bool) {
     }
 }
 
+/// Turns both for a time, so that everything is acknowledged or the silence is long.
+fn run_for(a: &mut Node, b: &mut Node, time: Duration) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        a.turn();
+        b.turn();
+    }
+}
+
 /// Turns one until its link is lost; gives the cause and how long that took.
 fn run_until_lost(node: &mut Node, link: (usize, LinkId)) -> (LostCause, Duration) {
     let start = Instant::now();
@@ -295,10 +304,11 @@ fn an_acceptor_that_never_speaks_is_lost_at_the_deadline() {
     }
     a.turn();
     assert!(a.talk(link).seen.is_empty());
+    // At once: QUIC's own timers, which a peer that keeps the link alive moves away, are told of with the next turn only.
     a.shards[0].handle_timeouts(Instant::now() + PROOF_TIMEOUT);
-    a.turn();
-    assert_eq!(a.talk(link).seen, [Seen::Lost(LostCause::TimedOut)]);
     assert_eq!(a.shards[0].dials, 0);
+    a.take_events(0);
+    assert_eq!(a.talk(link).seen, [Seen::Lost(LostCause::TimedOut)]);
 }
 
 #[test]
@@ -325,22 +335,25 @@ fn a_peer_that_dies_silently_is_lost_within_two_seconds_from_either_end() {
         assert_eq!(cause, LostCause::TimedOut);
         assert!(took < Duration::from_secs(2), "{took:?}");
 
-        let (a, _, mut b, there) = trunk(shards, 0);
+        // The accepting end, which speaks again only when it has nearly given up: that alone would start its timer anew.
+        let (mut a, _, mut b, there) = trunk(shards, 0);
+        run_for(&mut a, &mut b, 2 * limits::ACK_DELAY_MAX);
         drop(a);
-        let (cause, took) = run_until_lost(&mut b, there);
+        let start = Instant::now();
+        while start.elapsed() < limits::TRUNK_IDLE_TIMEOUT - Duration::from_millis(100) {
+            b.turn();
+        }
+        b.send_datagram(there, voice(0));
+        let (cause, _) = run_until_lost(&mut b, there);
         assert_eq!(cause, LostCause::TimedOut);
-        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     }
 }
 
 #[test]
 fn an_idle_trunk_stays() {
     let (mut a, here, mut b, there) = trunk(2, 0);
-    let end = Instant::now() + 2 * limits::TRUNK_IDLE_TIMEOUT;
-    while Instant::now() < end {
-        a.turn();
-        b.turn();
-    }
+    run_for(&mut a, &mut b, 2 * limits::TRUNK_IDLE_TIMEOUT);
     assert_eq!((a.lost(here), b.lost(there)), (None, None));
 }
 
@@ -353,10 +366,9 @@ fn a_peer_that_restarts_resets_its_trunks_at_once_from_either_end() {
             drop(b);
             let mut b = Node::start(shards, address.into());
             a.send_datagram(here, voice(0));
-            run(&mut a, &mut b, |a, _| a.lost(here).is_some());
-            assert_eq!(a.lost(here), Some(LostCause::Reset));
-            // The first packet did it, whichever shard its answer reached.
-            assert_eq!(b.sum(|c| c.resets_sent), 1);
+            // One reset is enough, whichever shard it reaches.
+            run(&mut a, &mut b, |_, b| b.sum(|c| c.resets_sent) > 0);
+            assert_eq!(run_until_lost(&mut a, here).0, LostCause::Reset);
             let here = a.dial(from, b.address);
             run(&mut a, &mut b, |a, _| is_up(a, here));
 
@@ -365,9 +377,8 @@ fn a_peer_that_restarts_resets_its_trunks_at_once_from_either_end() {
             drop(a);
             let mut a = Node::start(shards, address.into());
             b.send_datagram(there, voice(0));
-            run(&mut a, &mut b, |_, b| b.lost(there).is_some());
-            assert_eq!(b.lost(there), Some(LostCause::Reset));
-            assert_eq!(a.sum(|c| c.resets_sent), 1);
+            run(&mut b, &mut a, |_, a| a.sum(|c| c.resets_sent) > 0);
+            assert_eq!(run_until_lost(&mut b, there).0, LostCause::Reset);
         }
     }
 }
