@@ -267,6 +267,11 @@ fn no_session(error: &ConnectError) -> Failure {
             ErrorCode::VersionTooOld => (Exit::Refused, "version-too-old", "Update ahoy."),
             _ => (Exit::Unreachable, "supernode-refuses", "Try again in a minute."),
         },
+        SignInError::NotCertified { .. } => (
+            Exit::Unreachable,
+            "supernode-not-certified",
+            "Nothing was shown to it. If this lasts, tell the operator: it was not enrolled, or has lost touch with the authority.",
+        ),
         SignInError::WrongSupernode | SignInError::OutOfOrder => {
             (Exit::Unreachable, "protocol", "Update ahoy; if that does not help, tell the operator.")
         }

@@ -81,6 +81,7 @@ impl Report {
     fn supernode(&mut self, online: &Online) {
         let round_trip_ms = online.round_trip.as_secs_f64() * 1_000.0;
         self.fields.insert("supernode".to_owned(), json!("ok"));
+        self.fields.insert("supernode_id".to_owned(), json!(online.supernode));
         self.fields.insert("address".to_owned(), json!(online.address));
         self.fields.insert("region".to_owned(), json!(online.region));
         self.fields.insert("round_trip_ms".to_owned(), json!(round_trip_ms));

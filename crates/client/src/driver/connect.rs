@@ -1,34 +1,55 @@
 //! From a roster to a session: dial, prove, be welcome.
+//!
+//! Supernodes are tried in the order of their placement, each with a head start over the next; the first that welcomes us is taken. One
+//! proof at a time: a device has one session, and the newer of two replaces the other.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ahoy_net::{ClientLink, DialError, DialOptions, LinkEnd, dial};
 use ahoy_proto::document::RosterEntry;
 use ahoy_proto::limits::PROOF_TIMEOUT;
-use ahoy_proto::{frame, v1};
+use ahoy_proto::{SupernodeId, UnixTime, frame, v1};
+use ed25519_dalek::VerifyingKey;
 use prost::Message;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::fleet::Fleet;
 use crate::AGENT;
 use crate::member::{Identity, SignIn, SignInError, SignInStep};
 
-/// How long one supernode may take to answer at all, outside of a call.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How an attempt goes about it.
+struct Pace {
+    /// Head start of one supernode over the next.
+    every: Duration,
+    /// How long one may take to answer at all.
+    dial: Duration,
+    /// How long one may take over the proof.
+    proof: Duration,
+}
 
-/// In a call: a new attempt this often, …
-const CALL_DIAL_EVERY: Duration = Duration::from_millis(350);
+/// Outside of a call: nearly every supernode that lives answers within a second, and then it is the only one that is dialled.
+const LEISURELY: Pace = Pace { every: Duration::from_secs(1), dial: Duration::from_secs(5), proof: PROOF_TIMEOUT };
 
-/// … each for this long (a handshake at a round trip of 900 ms), …
-const CALL_DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// In a call: a new attempt every 350 ms, each for 2 s (a handshake at a round trip of 900 ms). With three of them and QUIC's own
+/// repeats a first packet goes out at least every 400 ms, so a supernode that is back hears of us within that; with two dead ones
+/// among the three, the third is dialled after 700 ms.
+const IN_CALL: Pace =
+    Pace { every: Duration::from_millis(350), dial: Duration::from_secs(2), proof: Duration::from_secs(2) };
 
-/// … at most this many at the same time. With QUIC's own repeats a first packet goes out at least every 400 ms, so a supernode
-/// that is back hears of us within that.
-const CALL_DIALS_MAX: usize = 3;
+/// Dials at the same time, at most.
+const DIALS_MAX: usize = 3;
 
-/// Supernodes tried in a call: the same and the next.
-const CALL_SUPERNODES: usize = 2;
+/// Supernodes tried in one attempt outside of a call: 8 dead ones are 11 s, and then there is a pause.
+const TRIES_MAX: usize = 8;
+
+/// Supernodes tried in a call: as many as are dialled at the same time.
+pub(super) const CALL_SUPERNODES: usize = DIALS_MAX;
+
+/// How long a survey waits for the others once the first has answered. Those that are farther by more than that are not what is sought.
+const SURVEY_WAIT: Duration = Duration::from_millis(300);
 
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
@@ -74,80 +95,185 @@ pub(super) struct Route {
     pub(super) credential: String,
     /// In the order to try.
     pub(super) entries: Vec<RosterEntry>,
+    /// Of those, the ones to be measured first: not empty at a first sign-in where there are several regions.
+    pub(super) survey: Vec<RosterEntry>,
+    /// The network's, for the certificates of supernodes.
+    pub(super) signing_keys: Vec<VerifyingKey>,
+    pub(super) fleet: Fleet,
     pub(super) key_log: bool,
 }
 
+/// A supernode that did not become a session.
+struct Failed {
+    error: ConnectError,
+    /// Where it sent us.
+    elsewhere: Option<SupernodeId>,
+}
+
+type Dialled = (RosterEntry, Result<ClientLink, ConnectError>);
+
 impl Route {
     /// Signs in on the first supernode of the route that takes us.
-    pub(super) async fn connect(self) -> Result<Session, ConnectError> {
+    pub(super) async fn connect(mut self) -> Result<Session, ConnectError> {
+        let mut up = self.look_around().await;
+        let mut next: VecDeque<RosterEntry> = self.entries.iter().take(TRIES_MAX).cloned().collect();
+        let mut dials = JoinSet::new();
+        let mut start_next = Instant::now();
         let mut failure = ConnectError::NoSupernode;
-        for entry in &self.entries {
-            let options = DialOptions { timeout: DIAL_TIMEOUT, key_log: self.key_log, ..DialOptions::default() };
-            let attempt = match dialled(entry.clone(), options).await {
-                Ok((link, entry)) => self.prove(link, entry).await,
-                Err(error) => Err(error),
-            };
-            match attempt {
-                Ok(session) => return Ok(session),
-                Err(error) => failure = error,
+        while !next.is_empty() || !dials.is_empty() {
+            tokio::select! {
+                () = sleep_until(start_next), if !next.is_empty() && dials.len() < DIALS_MAX => {
+                    let Some(entry) = next.pop_front() else { continue };
+                    match up.remove(&entry.supernode) {
+                        Some(link) => drop(dials.spawn(async { (entry, Ok(link)) })),
+                        None => drop(dials.spawn(dialled(entry, self.options(&LEISURELY)))),
+                    }
+                    start_next = Instant::now() + LEISURELY.every;
+                }
+                Some(ended) = dials.join_next() => {
+                    let Ok(dialled) = ended else { continue };
+                    match self.take_up(dialled, &LEISURELY).await {
+                        Ok(session) => return Ok(session),
+                        Err(Failed { error, elsewhere }) => {
+                            if let Some(at) = next.iter().position(|entry| Some(entry.supernode) == elsewhere) {
+                                next.swap(0, at);
+                            }
+                            failure = error.or_more_telling(failure);
+                        }
+                    }
+                    start_next = Instant::now();
+                }
             }
         }
         Err(failure)
     }
 
-    /// Signs in anew in the middle of a call: dials the same and the next supernode in parallel until one is there. Ends only
-    /// with a session, or when a supernode says no.
+    /// Signs in anew in the middle of a call: dials the first supernodes of the route in parallel, again and again, until one is there.
+    /// Ends only with a session, or when all of them say no.
     pub(super) async fn reconnect(self) -> Result<Session, ConnectError> {
-        let targets = &self.entries[..self.entries.len().min(CALL_SUPERNODES)];
-        if targets.is_empty() {
-            return Err(ConnectError::NoSupernode);
-        }
-        let options = DialOptions { timeout: CALL_DIAL_TIMEOUT, key_log: self.key_log, ..DialOptions::default() };
+        let mut targets: Vec<RosterEntry> = self.entries.iter().take(CALL_SUPERNODES).cloned().collect();
         let mut dials = JoinSet::new();
         let mut started = 0;
         let mut start_next = Instant::now();
-        loop {
+        let mut failure = ConnectError::NoSupernode;
+        while !targets.is_empty() {
             tokio::select! {
-                () = sleep_until(start_next), if dials.len() < CALL_DIALS_MAX => {
-                    dials.spawn(dialled(targets[started % targets.len()].clone(), options.clone()));
+                () = sleep_until(start_next), if dials.len() < DIALS_MAX => {
+                    dials.spawn(dialled(targets[started % targets.len()].clone(), self.options(&IN_CALL)));
                     started += 1;
-                    start_next = Instant::now() + CALL_DIAL_EVERY;
+                    start_next = Instant::now() + IN_CALL.every;
                 }
                 Some(ended) = dials.join_next() => {
-                    let Ok(Ok((link, entry))) = ended else { continue };
-                    // One proof at a time: a second session would replace the first.
-                    match self.prove(link, entry).await {
+                    let Ok(dialled) = ended else { continue };
+                    let supernode = dialled.0.supernode;
+                    match self.take_up(dialled, &IN_CALL).await {
                         Ok(session) => return Ok(session),
-                        Err(ConnectError::SignIn(error)) if is_final(&error) => return Err(error.into()),
-                        Err(error) => tracing::debug!(%error, "no session on a link that was dialled in a call"),
+                        Err(Failed { error: ConnectError::SignIn(error), .. }) if is_final(&error) => {
+                            targets.retain(|target| target.supernode != supernode);
+                            failure = error.into();
+                        }
+                        Err(Failed { error, .. }) => tracing::debug!(%error, "no session on a link that was dialled in a call"),
                     }
                 }
             }
         }
+        Err(failure)
     }
 
-    async fn prove(&self, link: ClientLink, entry: RosterEntry) -> Result<Session, ConnectError> {
-        match timeout(PROOF_TIMEOUT, self.prove_on(&link, &entry)).await {
-            Ok(Ok((welcome, skew_ms))) => {
+    /// Measures supernodes of regions that are not known yet: dials them all, waits a little longer than the first takes, and puts the
+    /// route in order by what it has learnt. Gives the links that are up.
+    async fn look_around(&mut self) -> BTreeMap<SupernodeId, ClientLink> {
+        let mut up = BTreeMap::new();
+        let survey = std::mem::take(&mut self.survey);
+        let mut dials: JoinSet<Dialled> =
+            survey.into_iter().map(|entry| dialled(entry, self.options(&LEISURELY))).collect();
+        let mut until = Instant::now() + LEISURELY.dial;
+        loop {
+            tokio::select! {
+                ended = dials.join_next() => match ended {
+                    Some(Ok((entry, Ok(link)))) => {
+                        self.fleet.measured(entry.supernode, link.rtt(), wall_clock());
+                        up.insert(entry.supernode, link);
+                        until = until.min(Instant::now() + SURVEY_WAIT);
+                    }
+                    Some(Ok((entry, Err(_)))) => self.fleet.shelve(entry.supernode, Duration::ZERO, Instant::now().into()),
+                    Some(Err(_)) => {}
+                    None => break,
+                },
+                () = sleep_until(until) => break,
+            }
+        }
+        if !up.is_empty() {
+            self.entries = self.fleet.order(self.identity.account, &self.entries, wall_clock(), Instant::now().into());
+        }
+        up
+    }
+
+    fn options(&self, pace: &Pace) -> DialOptions {
+        DialOptions { timeout: pace.dial, key_log: self.key_log, ..DialOptions::default() }
+    }
+
+    /// From a dial that has ended to a session; remembers how it went.
+    async fn take_up(&self, (entry, link): Dialled, pace: &Pace) -> Result<Session, Failed> {
+        let supernode = entry.supernode;
+        let result = match link {
+            Ok(link) => self.prove(link, entry, pace.proof).await,
+            Err(error) => Err(Failed { error, elsewhere: None }),
+        };
+        match &result {
+            Ok(session) => self.fleet.measured(supernode, session.link.rtt(), wall_clock()),
+            Err(failed) => {
+                tracing::debug!(%supernode, error = %failed.error, "no session");
+                match &failed.error {
+                    // It is us that it would not have, and others will not have us either.
+                    ConnectError::SignIn(error) if is_final(error) => {}
+                    error => self.fleet.shelve(supernode, error.retry_after(), Instant::now().into()),
+                }
+                if failed.error.speaks_against_roster() {
+                    self.fleet.doubt_roster();
+                }
+            }
+        }
+        result
+    }
+
+    async fn prove(&self, link: ClientLink, entry: RosterEntry, within: Duration) -> Result<Session, Failed> {
+        let mut elsewhere = None;
+        let proven = timeout(within, self.prove_on(&link, &entry, &mut elsewhere)).await;
+        match proven.unwrap_or(Err(ConnectError::NoWelcome)) {
+            Ok((welcome, skew_ms)) => {
                 let credential = self.credential.clone();
                 Ok(Session { link: Arc::new(link), entry, welcome, credential, skew_ms })
             }
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(ConnectError::NoWelcome),
+            Err(error) => Err(Failed { error, elsewhere }),
         }
     }
 
-    async fn prove_on(&self, link: &ClientLink, entry: &RosterEntry) -> Result<(v1::Welcome, i64), ConnectError> {
+    async fn prove_on(
+        &self,
+        link: &ClientLink,
+        entry: &RosterEntry,
+        elsewhere: &mut Option<SupernodeId>,
+    ) -> Result<(v1::Welcome, i64), ConnectError> {
         let exporter = Some(*link.exporter());
         let credential = self.credential.clone();
-        let mut sign_in = SignIn::new(&self.identity, credential, entry.supernode, exporter, AGENT.to_owned());
+        let mut sign_in = SignIn::new(&self.identity, credential, entry.supernode, exporter, AGENT.to_owned())
+            .checking(self.signing_keys.clone(), entry.key.clone());
         let mut skew_ms = 0;
         loop {
             let bytes = link.next_message().await.map_err(ConnectError::Ended)?;
             let message = v1::SupernodeMessage::decode(bytes).map_err(|_| SignInError::OutOfOrder)?;
             let clock_ms = unix_ms();
-            if let Some(v1::supernode_message::Body::Challenge(challenge)) = &message.body {
-                skew_ms = challenge.time_ms.wrapping_sub(clock_ms).cast_signed();
+            match &message.body {
+                Some(v1::supernode_message::Body::Challenge(challenge)) => {
+                    skew_ms = challenge.time_ms.wrapping_sub(clock_ms).cast_signed();
+                }
+                // It is full, and says who is not; the refusal follows.
+                Some(v1::supernode_message::Body::GoAway(go_away)) => {
+                    *elsewhere = SupernodeId::try_from(&go_away.supernode[..]).ok();
+                    continue;
+                }
+                _ => {}
             }
             match sign_in.handle_message(&message, clock_ms)? {
                 SignInStep::Send(message) => {
@@ -159,11 +285,38 @@ impl Route {
     }
 }
 
-async fn dialled(entry: RosterEntry, options: DialOptions) -> Result<(ClientLink, RosterEntry), ConnectError> {
-    match dial(&entry, &options).await {
-        Ok(link) => Ok((link, entry)),
-        Err(error) => Err(ConnectError::Dial { addresses: entry.addresses.join(", "), error }),
+impl ConnectError {
+    /// How long the supernode asks to be left alone.
+    pub(super) fn retry_after(&self) -> Duration {
+        match self {
+            Self::SignIn(SignInError::Refused { retry_after_ms, .. }) => {
+                Duration::from_millis((*retry_after_ms).into())
+            }
+            _ => Duration::ZERO,
+        }
     }
+
+    fn speaks_against_roster(&self) -> bool {
+        matches!(
+            self,
+            Self::Dial { error: DialError::NotTheSupernode, .. }
+                | Self::SignIn(SignInError::NotCertified { .. } | SignInError::WrongSupernode)
+        )
+    }
+
+    /// What a supernode says is worth more than that another one says nothing.
+    fn or_more_telling(self, earlier: Self) -> Self {
+        match (&self, &earlier) {
+            (Self::Dial { .. }, Self::SignIn(_)) => earlier,
+            _ => self,
+        }
+    }
+}
+
+async fn dialled(entry: RosterEntry, options: DialOptions) -> Dialled {
+    let link = dial(&entry, &options).await;
+    let link = link.map_err(|error| ConnectError::Dial { addresses: entry.addresses.join(", "), error });
+    (entry, link)
 }
 
 /// Whether trying again with the same credential, program and clock can't help.
@@ -179,7 +332,7 @@ pub(super) fn is_final(error: &SignInError) -> bool {
                 | v1::ErrorCode::ProofInvalid
                 | v1::ErrorCode::VersionTooOld
         ),
-        SignInError::WrongSupernode | SignInError::OutOfOrder => false,
+        SignInError::NotCertified { .. } | SignInError::WrongSupernode | SignInError::OutOfOrder => false,
     }
 }
 
@@ -187,4 +340,9 @@ pub(super) fn is_final(error: &SignInError) -> bool {
 pub(super) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The same, as documents have it.
+pub(super) fn wall_clock() -> UnixTime {
+    SystemTime::now().into()
 }

@@ -11,18 +11,21 @@ mod backoff;
 mod connect;
 mod devices;
 mod events;
+mod fleet;
 mod order;
 mod people;
 mod renewal;
 mod run;
 mod talk;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, Name, v1};
+use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, Name, SupernodeId, v1};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -104,6 +107,8 @@ pub enum ClientError {
 pub struct Online {
     /// The address that was reached.
     pub address: String,
+    /// Whose it is.
+    pub supernode: SupernodeId,
     /// The operator's word for where the supernode stands.
     pub region: String,
     /// Smoothed round-trip time.
@@ -116,7 +121,7 @@ pub struct Online {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A session is up, for the first time or again.
+    /// A session is up, for the first time, again, or elsewhere: the network moves sessions between supernodes, and nothing is lost then.
     LinkUp(Online),
     /// The session is lost, or nothing is heard of it; the client is reconnecting.
     LinkLost,

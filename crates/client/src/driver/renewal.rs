@@ -14,6 +14,9 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// Least time between two questions for a newer roster while no supernode answers.
 const ROSTER_PAUSE: Duration = Duration::from_secs(60);
 
+/// Age from which the roster is asked for anew: a seventh of its life, so that six days are left to an authority that is away.
+const ROSTER_AGE: Duration = Duration::from_secs(86_400);
+
 /// When the authority was last asked for the roster.
 #[derive(Debug, Default)]
 pub(super) struct Asked(Option<Instant>);
@@ -32,6 +35,12 @@ impl Asked {
 /// Whether the credential is past half of its life, or not good at all.
 pub(super) fn credential_is_due(identity: &Identity, now: UnixTime) -> bool {
     identity.verified_credential(now).map_or(true, |credential| now >= credential.renew_at())
+}
+
+/// Whether the roster is older than a day, or not good at all.
+pub(super) fn roster_is_due(identity: &Identity, now: UnixTime) -> bool {
+    let roster = identity.network.verified_roster(now);
+    roster.map_or(true, |roster| roster.issued_at.distance(now) >= ROSTER_AGE)
 }
 
 /// Renews the credential. Blocks.

@@ -1,26 +1,28 @@
 //! The task behind a [`Client`](super::Client): waits for whatever comes next, tells the member, does what it says.
 
+mod moving;
+
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ahoy_net::{ClientLink, LinkEnd};
-use ahoy_proto::document::RosterEntry;
 use ahoy_proto::frame::{self, Assembler, TooLong};
 use ahoy_proto::limits::{CALL_SILENCE, LARGE_MESSAGE_MAX};
-use ahoy_proto::{CallId, UnixTime, v1};
+use ahoy_proto::{CallId, SupernodeId, v1};
 use bytes::Bytes;
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::backoff::Backoff;
-use super::connect::{ConnectError, Route, Session, is_final, unix_ms};
+use super::backoff::{Backoff, SPREAD};
+use super::connect::{ConnectError, Route, Session, is_final, unix_ms, wall_clock};
 use super::events::Outlet;
+use super::fleet::Fleet;
 use super::order::{Order, Reply, Tickets, View};
 use super::renewal::{self, Asked};
 use super::{ClientError, ClientOptions, Command, Event, Online};
@@ -28,6 +30,7 @@ use crate::account::AccountError;
 use crate::member::{self, Batch, Member, Output, OwnLeg, PeerLeg, Person, SignInError};
 use crate::profile::{Identity, Profile, State};
 use crate::voice::{CallStatistics, Engine, EngineEvent, EngineHandle, Sorter, Speaker, Statements, Wiring};
+use moving::Leaving;
 
 /// How often the link is listened at in a call; an eighth of the silence that counts.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
@@ -37,6 +40,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long closing waits for the close itself to be heard.
 const LAST_WORD: Duration = Duration::from_millis(300);
+
+/// The longest pause that a supernode can ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Session, ConnectError>> + Send>>;
 
@@ -56,9 +62,18 @@ pub(super) struct Driver {
     assembler: Assembler,
     connecting: Option<Connecting>,
     retry_at: Option<Instant>,
+    /// The pause that the session's supernode asked for before it closed the link.
+    retry_after: Duration,
     backoff: Backoff,
-    /// The supernode used last, to be tried first.
-    favourite: Option<RosterEntry>,
+    fleet: Fleet,
+    /// The supernode used last.
+    last: Option<SupernodeId>,
+    leaving: Option<Leaving>,
+    /// The session that takes the place of the one that there is.
+    moving: Option<Connecting>,
+    /// The link before, and until when it is kept.
+    parting: Option<(Arc<ClientLink>, Instant)>,
+    resync_at: Option<Instant>,
     silence: Silence,
     /// `LinkLost` is out and `LinkUp` is not.
     lost_told: bool,
@@ -90,10 +105,14 @@ enum Input {
     Command(Option<Command>),
     Message(Result<Bytes, LinkEnd>),
     Connected(Result<Session, ConnectError>),
+    Moved(Result<Session, ConnectError>),
     Refreshed(Result<Box<Identity>, AccountError>),
     Voice(CallId, Option<EngineEvent>),
     Wake,
     Retry,
+    Leave,
+    Part,
+    Resync,
     Watch,
     Look,
 }
@@ -107,7 +126,8 @@ impl Driver {
     ) -> Result<Self, ClientError> {
         let identity = profile.identity()?.ok_or(ClientError::NotSignedIn)?;
         let identity = freshened(&profile, identity).await?;
-        let (identity, session) = first_session(&profile, identity, &options).await?;
+        let fleet = Fleet::new(profile.round_trips()?);
+        let (identity, session) = first_session(&profile, identity, &options, &fleet).await?;
         let state = profile.state(identity.account)?;
         let mut member = Member::new(named(&identity)?, state.load()?, rand::random());
         member.set_clock(unix_ms(), Instant::now());
@@ -115,7 +135,7 @@ impl Driver {
         member.handle_session_up(Instant::now());
         let sorter = Sorter::start();
         sorter.set_link(Some(session.link.clone()));
-        let favourite = Some(session.entry.clone());
+        let last = Some(session.entry.supernode);
         let mut backoff = Backoff::default();
         backoff.handle_up(Instant::now());
         let mut driver = Self {
@@ -131,8 +151,14 @@ impl Driver {
             assembler: Assembler::default(),
             connecting: None,
             retry_at: None,
+            retry_after: Duration::ZERO,
             backoff,
-            favourite,
+            fleet,
+            last,
+            leaving: None,
+            moving: None,
+            parting: None,
+            resync_at: None,
             silence: Silence { packets: 0, since: Instant::now() },
             lost_told: false,
             refreshing: None,
@@ -143,6 +169,7 @@ impl Driver {
             replies: Vec::new(),
             wake: None,
         };
+        driver.keep_round_trips()?;
         driver.look_at_roster();
         Ok(driver)
     }
@@ -151,11 +178,9 @@ impl Driver {
         Person { account: self.identity.account, name: self.identity.name.clone() }
     }
 
+    /// Where the first session is.
     pub(super) fn online(&self) -> Online {
-        self.session.as_ref().map_or_else(
-            || Online { address: String::new(), region: String::new(), round_trip: Duration::ZERO, skew_ms: 0 },
-            online,
-        )
+        online(self.session.as_ref().expect("a client starts with a session"))
     }
 
     /// Runs until all command senders are gone or nothing can go on.
@@ -189,14 +214,20 @@ impl Driver {
     ) -> Input {
         let link = self.session.as_ref().map(|session| session.link.clone());
         let speaking = self.is_speaking();
+        let leave_at = self.leaving.as_ref().filter(|_| self.moving.is_none()).map(|leaving| leaving.at);
+        let part_at = self.parting.as_ref().map(|(_, at)| *at);
         tokio::select! {
             command = inbox.recv() => Input::Command(command),
             message = next_message(link.as_deref()) => Input::Message(message),
             connected = done(&mut self.connecting) => Input::Connected(connected),
+            moved = done(&mut self.moving) => Input::Moved(moved),
             refreshed = refreshed(&mut self.refreshing) => Input::Refreshed(refreshed.map(Box::new)),
             (call, event) = voice(&mut self.speeches) => Input::Voice(call, event),
             () = reached(self.wake) => Input::Wake,
             () = reached(self.retry_at) => Input::Retry,
+            () = reached(leave_at) => Input::Leave,
+            () = reached(part_at) => Input::Part,
+            () = reached(self.resync_at) => Input::Resync,
             _ = watch.tick(), if speaking => Input::Watch,
             _ = look.tick() => Input::Look,
         }
@@ -210,6 +241,10 @@ impl Driver {
             Input::Message(Ok(bytes)) => self.handle_message(bytes, now),
             Input::Message(Err(end)) => self.handle_link_end(&end, now),
             Input::Connected(Ok(session)) => self.handle_session(session, now),
+            Input::Moved(result) => self.handle_moved(result, now),
+            Input::Leave => self.leave(now),
+            Input::Part => self.part(),
+            Input::Resync => self.resync(now),
             Input::Connected(Err(error)) => return self.handle_no_session(error, now),
             Input::Refreshed(result) => return self.handle_refreshed(result.map(|identity| *identity)),
             Input::Voice(call, event) => self.handle_voice(call, event, now),
@@ -220,13 +255,15 @@ impl Driver {
             Input::Retry => {
                 self.retry_at = None;
                 self.connecting
-                    .get_or_insert_with(|| Box::pin(route(&self.identity, &self.options, &self.favourite).connect()));
+                    .get_or_insert_with(|| Box::pin(route(&self.identity, &self.options, &self.fleet).connect()));
             }
             Input::Watch => self.listen_to_link(now),
             Input::Look => {
                 // It may have been set since.
                 self.member.set_clock(unix_ms(), now);
                 self.look_at_credential();
+                self.look_at_roster_age();
+                return self.keep_round_trips();
             }
         }
         Ok(())
@@ -283,20 +320,21 @@ impl Driver {
             self.unanswered = self.unanswered.saturating_sub(1);
         }
         match &message.body {
-            Some(v1::supernode_message::Body::GoAway(go_away)) => {
-                let spread = f64::from(go_away.spread_ms) * rand::random::<f64>();
-                let wait = f64::from(go_away.reconnect_in_ms) + spread;
-                self.retry_at = Some(now + Duration::from_secs_f64(wait / 1_000.0));
-                self.favourite = None;
-            }
+            Some(v1::supernode_message::Body::GoAway(go_away)) => self.handle_go_away(go_away, now),
+            Some(v1::supernode_message::Body::Resync(resync)) => self.handle_resync(*resync, now),
             Some(v1::supernode_message::Body::Error(error)) if message.in_reply_to == 0 => {
                 tracing::debug!(code = error.code, "the supernode ends the link");
+                self.retry_after = Duration::from_millis(error.retry_after_ms.into());
             }
             _ => self.member.handle_message(message, now),
         }
     }
 
     fn handle_link_end(&mut self, end: &LinkEnd, now: Instant) {
+        // It closes links because it goes down, is full or has enough of us: others are tried first.
+        if let (LinkEnd::Closed(_), Some(session)) = (end, &self.session) {
+            self.fleet.shelve(session.entry.supernode, self.retry_after, now);
+        }
         self.lose_session(now, &end.to_string());
     }
 
@@ -305,42 +343,76 @@ impl Driver {
         tracing::debug!(why, "session lost");
         let Some(session) = self.session.take() else { return };
         drop(session);
+        self.part();
+        self.resync_at = None;
         self.member.handle_session_down(now);
         self.tell_lost();
         self.set_voice_link(None);
-        let wait = self.backoff.handle_failure(now, rand::random());
+        let wait = self.wait_after_failure(now, self.retry_after);
+        // Whoever was asked to go at a moment to come goes then: all others go as well.
+        let leave_at = self.leaving.take().map(|leaving| leaving.at).filter(|at| *at > now);
+        let moving = self.moving.take();
         if !self.speeches.is_empty() {
             self.dial_in_call();
         } else if self.connecting.is_none() && self.retry_at.is_none() {
-            self.retry_at = Some(now + wait);
+            // What is under way elsewhere is the next session.
+            self.connecting = moving;
+            if self.connecting.is_none() {
+                self.retry_at = Some(leave_at.unwrap_or(now + wait));
+            }
         }
     }
 
+    /// After a session was lost or an attempt failed.
+    fn wait_after_failure(&mut self, now: Instant, retry_after: Duration) -> Duration {
+        let roster = self.identity.network.verified_roster(wall_clock());
+        let is_fleet = roster.is_ok_and(|roster| roster.supernodes.len() > 1);
+        let least = if is_fleet { SPREAD } else { Duration::ZERO };
+        let wait = self.backoff.handle_failure(now, least, rand::random());
+        // Those who were asked to wait for as long do not come back in the same moment.
+        if retry_after.is_zero() { wait } else { retry_after.min(RETRY_AFTER_MAX) + wait }
+    }
+
+    /// While the present link is only silent its supernode is the first to be tried; when it has ended, the last.
     fn dial_in_call(&mut self) {
         self.retry_at = None;
+        let mut route = route(&self.identity, &self.options, &self.fleet);
+        let silent = self.session.is_some();
+        // Stable: the others stay in their order.
+        route.entries.sort_by_key(|entry| (Some(entry.supernode) == self.last) != silent);
         // A leisurely attempt under way gives way to this one.
-        self.connecting = Some(Box::pin(route(&self.identity, &self.options, &self.favourite).reconnect()));
+        self.connecting = Some(Box::pin(route.reconnect()));
     }
 
     fn handle_session(&mut self, session: Session, now: Instant) {
-        if self.session.take().is_some() {
-            self.member.handle_session_down(now);
-        }
+        let old = self.session.take();
         self.connecting = None;
+        self.moving = None;
+        self.leaving = None;
+        self.resync_at = None;
         self.retry_at = None;
+        self.retry_after = Duration::ZERO;
         self.unanswered = 0;
         self.assembler = Assembler::default();
         self.backoff.handle_up(now);
-        self.favourite = Some(session.entry.clone());
+        self.last = Some(session.entry.supernode);
         self.silence = Silence { packets: 0, since: now };
-        self.set_voice_link(Some(&session.link));
+        self.sorter.set_link(Some(session.link.clone()));
         let online = online(&session);
         self.session = Some(session);
         self.lost_told = false;
-        self.member.handle_session_up(now);
+        // Engines go over to the link with the leg that is attached to it: until then the old one serves.
+        match old {
+            Some(old) => {
+                self.part_from(old, now);
+                self.member.handle_session_moved(now);
+            }
+            None => self.member.handle_session_up(now),
+        }
         self.renew_session();
         self.tell(Event::LinkUp(online));
         self.look_at_roster();
+        self.look_at_doubt(now);
     }
 
     fn handle_no_session(&mut self, error: ConnectError, now: Instant) -> Result<(), ClientError> {
@@ -354,7 +426,7 @@ impl Driver {
             _ if self.asked.due(now) => self.refresh(renewal::with_newest_roster),
             _ => {}
         }
-        self.retry_at = Some(now + self.backoff.handle_failure(now, rand::random()));
+        self.retry_at = Some(now + self.wait_after_failure(now, error.retry_after()));
         Ok(())
     }
 
@@ -389,6 +461,31 @@ impl Driver {
         if self.session.as_ref().is_some_and(|session| session.welcome.roster_serial > known) {
             self.refresh(renewal::with_newest_roster);
         }
+    }
+
+    /// Asks for the roster where a supernode was not what this one says.
+    fn look_at_doubt(&mut self, now: Instant) {
+        if self.fleet.take_doubt() && self.asked.due(now) {
+            self.refresh(renewal::with_newest_roster);
+        }
+    }
+
+    /// Asks for the roster daily. While the authority is away the kept one serves until it expires.
+    fn look_at_roster_age(&mut self) {
+        if renewal::roster_is_due(&self.identity, wall_clock()) {
+            self.refresh(renewal::with_newest_roster);
+        }
+    }
+
+    /// Takes down how far supernodes are, for sessions to come.
+    fn keep_round_trips(&mut self) -> Result<(), ClientError> {
+        if let Some(session) = &self.session {
+            self.fleet.measured(session.entry.supernode, session.link.rtt(), wall_clock());
+        }
+        if let Some(round_trips) = self.fleet.take_changed() {
+            self.profile.keep_round_trips(&round_trips)?;
+        }
+        Ok(())
     }
 
     fn refresh(&mut self, verb: fn(Identity) -> Result<Identity, AccountError>) {
@@ -484,7 +581,10 @@ impl Driver {
                 self.begin_speech(call, &own, legs);
                 self.tell(Event::Connected { call, peer });
             }
-            member::Event::OwnLegChanged { call, own } => self.with_engine(call, |engine| engine.set_own_leg(own)),
+            member::Event::OwnLegChanged { call, own } => {
+                let link = self.session.as_ref().map(|session| session.link.clone());
+                self.with_engine(call, |engine| engine.set_own_leg(own, link));
+            }
             member::Event::PeerLegChanged { call, leg } => self.with_engine(call, |engine| engine.set_peer_leg(leg)),
             member::Event::PeerLost { call, leg } => {
                 self.with_engine(call, |engine| engine.peer_lost(leg));
@@ -537,7 +637,7 @@ impl Driver {
         if self.speeches.is_empty() && self.connecting.take().is_some() {
             // What was dialled for the call's sake goes on at the pace of a device without one.
             let now = Instant::now();
-            self.retry_at = Some(now + self.backoff.handle_failure(now, rand::random()));
+            self.retry_at = Some(now + self.wait_after_failure(now, Duration::ZERO));
             self.lose_session(now, "the call ended while its link was silent");
         }
         match speech {
@@ -627,8 +727,9 @@ async fn first_session(
     profile: &Profile,
     identity: Identity,
     options: &ClientOptions,
+    fleet: &Fleet,
 ) -> Result<(Identity, Session), ClientError> {
-    let error = match route(&identity, options, &None).connect().await {
+    let error = match route(&identity, options, fleet).connect().await {
         Ok(session) => return Ok((identity, session)),
         Err(error) => error,
     };
@@ -638,22 +739,26 @@ async fn first_session(
         _ => renewal::with_newest_roster,
     };
     let before = (identity.network.roster.clone(), identity.credential.clone());
-    let identity = blocking(move || verb(identity)).await?;
+    let identity = match blocking(move || verb(identity)).await {
+        Ok(identity) => identity,
+        // What a supernode lacks is worth more than that the authority is away as well.
+        Err(_) if matches!(error, ConnectError::SignIn(SignInError::NotCertified { .. })) => return Err(error.into()),
+        Err(failure) => return Err(failure),
+    };
     if before == (identity.network.roster.clone(), identity.credential.clone()) {
         return Err(error.into());
     }
     profile.keep(&identity)?;
-    let session = route(&identity, options, &None).connect().await?;
+    let session = route(&identity, options, fleet).connect().await?;
     Ok((identity, session))
 }
 
-/// The way to a session: the roster's supernodes in order, the favourite first.
-fn route(identity: &Identity, options: &ClientOptions, favourite: &Option<RosterEntry>) -> Route {
-    let roster = identity.network.verified_roster(wall_clock());
-    let mut entries = roster.map(|roster| roster.supernodes).unwrap_or_default();
-    if let Some(favourite) = favourite {
-        entries.sort_by_key(|entry| entry.supernode != favourite.supernode);
-    }
+/// The way to a session: the roster's supernodes, in the order of their placement.
+fn route(identity: &Identity, options: &ClientOptions, fleet: &Fleet) -> Route {
+    let wall = wall_clock();
+    let roster = identity.network.verified_roster(wall).map(|roster| roster.supernodes).unwrap_or_default();
+    fleet.prune(&roster);
+    let mut entries = fleet.order(identity.account, &roster, wall, Instant::now());
     if let Some(address) = &options.supernode {
         for entry in &mut entries {
             entry.addresses = vec![address.clone()];
@@ -662,7 +767,10 @@ fn route(identity: &Identity, options: &ClientOptions, favourite: &Option<Roster
     Route {
         identity: named(identity).expect("the binding was read when the client started"),
         credential: identity.credential.clone(),
+        survey: fleet.survey(&entries, wall),
         entries,
+        signing_keys: identity.network.verified_signing_keys(wall).unwrap_or_default(),
+        fleet: fleet.clone(),
         key_log: options.key_log,
     }
 }
@@ -674,6 +782,7 @@ fn named(identity: &Identity) -> Result<member::Identity, ClientError> {
 fn online(session: &Session) -> Online {
     Online {
         address: session.link.remote_address().to_string(),
+        supernode: session.entry.supernode,
         region: session.entry.region.clone(),
         round_trip: session.link.rtt(),
         skew_ms: session.skew_ms,
@@ -738,8 +847,4 @@ fn ticking(every: Duration) -> Interval {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks
-}
-
-fn wall_clock() -> UnixTime {
-    SystemTime::now().into()
 }

@@ -391,8 +391,9 @@ impl Member {
     fn change_refused(&mut self, id: ConversationId, change: Change, body: &Body, now: Instant) {
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         let conflict = matches!(body, Body::Error(error) if error.code() == v1::ErrorCode::Conflict);
-        conversation.doubt |= conflict;
         let again = conflict || passes(body);
+        // It may have been carried out, and only the answer is missing: the log knows.
+        conversation.doubt |= again;
         let tries = match change.wish {
             Some(mut wish) if again && wish.tries < FAILURES_MAX => {
                 wish.tries += 1;

@@ -43,7 +43,7 @@ use v1::supernode_message::Body;
 
 use crate::mls::Mls;
 
-use calls::{Call, Held, Opened};
+use calls::{Call, Farewell, Held, Opened};
 use contacts::Contacts;
 use conversation::Conversation;
 use key_packages::KeyPackages;
@@ -62,7 +62,7 @@ pub use event::{
 pub use history::{Change, HistoryChange, Message, MessageBody, MessageRef};
 pub use identity::Identity;
 pub use messages::Reaction;
-pub use sign_in::{SignIn, SignInError, SignInStep};
+pub use sign_in::{CertificateError, SignIn, SignInError, SignInStep};
 
 /// First pause after a request failed for a reason that passes; doubled with each failure.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -133,8 +133,8 @@ pub struct Member {
     held: Vec<Held>,
     /// Offers of incoming calls that were opened lately.
     opened: VecDeque<(CallId, Opened)>,
-    /// Calls hung up that the supernode may not have heard of.
-    farewells: VecDeque<CallId>,
+    /// Calls hung up or declined that the supernode may not have heard of.
+    farewells: VecDeque<(CallId, Farewell)>,
     session: Option<Session>,
     timers: BTreeMap<Timer, Instant>,
     outbox: Outbox,
@@ -200,8 +200,12 @@ enum Timer {
     Acknowledge,
     /// Ask again whose name an incoming call's offer holds.
     Check(CallId),
-    /// Try again to attach the leg of a call.
+    /// Ask again for what moves a call on, such as to attach its leg.
     Attach(CallId),
+    /// Say again that calls were hung up or declined.
+    Farewells,
+    /// Contacts that the supernode has not spoken of anew are gone.
+    Presences,
     /// Give up on a call whose session did not come back.
     GiveUp(CallId),
 }
@@ -309,18 +313,48 @@ impl Member {
         if self.session.is_some() {
             self.handle_session_down(now);
         }
+        self.forget_presences();
+        self.enter(Session::default(), now);
+    }
+
+    /// The session goes on on another link, after [`SignInStep::SignedIn`] there; the link before was good until this moment. As
+    /// [`handle_session_up`](Self::handle_session_up), but nobody is told that anything was lost; calls ring and speak on.
+    pub fn handle_session_moved(&mut self, now: Instant) {
+        self.outbox.drop_sends();
+        self.begin_anew(Requests::default(), now);
+    }
+
+    /// Asked to by the supernode ([`v1::Resync`]): tells everything anew and asks for everything anew, as with a new session, but goes on
+    /// with this one. Nobody is told that a link was lost; calls ring and speak on. Requests that are unanswered count as lost: their
+    /// answers, if they come after all, change nothing.
+    pub fn resync(&mut self, now: Instant) {
+        if let Some(session) = &self.session {
+            self.begin_anew(session.requests.disowned(), now);
+        }
+    }
+
+    fn begin_anew(&mut self, requests: Requests, now: Instant) {
+        let ready = self.session.as_ref().is_some_and(|session| session.ready);
+        self.prepare_calls_to_ask_again();
+        self.give_up_waiting(now);
+        self.keep_calls(now);
+        self.doubt_presences(now);
+        self.enter(Session { requests, ready, ..Session::default() }, now);
+        self.check_ready();
+    }
+
+    fn enter(&mut self, session: Session, now: Instant) {
         if self.state.is_too_old() {
             return;
         }
-        self.session = Some(Session::default());
-        self.timers.retain(|timer, _| matches!(timer, Timer::GiveUp(_)));
+        self.session = Some(session);
+        self.timers.retain(|timer, _| matches!(timer, Timer::GiveUp(_) | Timer::Presences));
         for conversation in self.conversations.values_mut() {
             conversation.refused = None;
             conversation.failures = 0;
             conversation.losses = 0;
             conversation.listed = false;
         }
-        self.forget_presences();
         if self.state.is_newest() {
             self.begin(now);
         } else {
@@ -340,11 +374,19 @@ impl Member {
 
     /// The session is lost. Calls in progress are kept for a while, to be taken up again with the next session.
     pub fn handle_session_down(&mut self, now: Instant) {
+        if self.session.is_some() {
+            self.outbox.drop_sends();
+            self.held.clear();
+            self.give_up_waiting(now);
+            self.suspend_calls(now);
+        }
+    }
+
+    /// Gives up whatever waits for an answer: it is asked for anew with what comes next, or whoever asked is told.
+    fn give_up_waiting(&mut self, now: Instant) {
         let Some(mut session) = self.session.take() else { return };
-        self.outbox.drop_sends();
         self.stop_all_typing();
         self.timers.clear();
-        self.held.clear();
         for conversation in self.conversations.values_mut() {
             conversation.queue.lose_session();
         }
@@ -368,11 +410,10 @@ impl Member {
                     }
                 }
                 // The supernode may not have heard it: the peer would wait for this leg to return.
-                Request::HangUp(call) => self.owe_farewell(call),
+                Request::Farewell(call, farewell) => self.owe_farewell(call, farewell),
                 _ => {}
             }
         }
-        self.suspend_calls(now);
     }
 
     /// A message of the session that is up.
@@ -413,6 +454,8 @@ impl Member {
                 Timer::Acknowledge => self.acknowledge(),
                 Timer::Check(call) => self.check_caller(call),
                 Timer::Attach(call) => self.resume_call(call, now),
+                Timer::Farewells => self.say_farewells(),
+                Timer::Presences => self.drop_doubted_presences(),
                 Timer::GiveUp(call) => self.end_call(call, Ending::Cause(v1::Cause::Lost), now),
             }
         }
@@ -510,7 +553,8 @@ impl Member {
             Request::ClaimForMaking(id, account) => self.claimed_for_making(id, account, body, now),
             Request::CreateConversation(id) => self.conversation_created(id, body, now),
             Request::FindForVerify(name, ticket) => self.found_for_verify(&name, ticket, body),
-            Request::HangUp(_) | Request::Unminded => {}
+            Request::Farewell(call, farewell) => self.farewell_said(call, farewell, body, now),
+            Request::Unminded => {}
             request => self.handle_call_response(request, body, now),
         }
     }

@@ -6,6 +6,7 @@ use ahoy_proto::limits::REQUESTS_IN_FLIGHT_MAX;
 use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, Name, v1};
 use v1::client_message::Body;
 
+use super::calls::Farewell;
 use super::contacts::ContactRequest;
 use super::event::Ticket;
 
@@ -44,14 +45,15 @@ pub(super) enum Request {
     StartCall(CallId),
     AnswerCall(CallId),
     AttachLeg(CallId),
-    HangUp(CallId),
+    /// A call was hung up or declined.
+    Farewell(CallId, Farewell),
     /// Whatever comes back changes nothing.
     Unminded,
 }
 
 /// Numbers requests, and holds back what would be more than the supernode takes at once. What is held back is bounded
 /// by what asks: one request for each conversation, call and command.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Requests {
     last: u64,
     out: BTreeMap<u64, Request>,
@@ -60,7 +62,7 @@ pub(super) struct Requests {
 }
 
 /// Whether requests may leave.
-#[derive(Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Gate {
     #[default]
     Open,
@@ -106,16 +108,22 @@ impl Requests {
         self.out.remove(&number)
     }
 
+    /// For going on with the same link when nobody waits for these any more: numbers go on, what is out still counts until it
+    /// is answered, and only what nobody asks for anew is kept of what was held back.
+    pub(super) fn disowned(&self) -> Self {
+        let out = self.out.keys().map(|number| (*number, Request::Unminded)).collect();
+        let held = self.held.iter().filter(|(request, _)| *request == Request::Unminded).cloned().collect();
+        Self { last: self.last, out, held, gate: Gate::Open }
+    }
+
     /// The number of the newest request.
     #[cfg(test)]
     pub(super) fn last_number(&self) -> u64 {
         self.last
     }
 
-    /// Forgets everything with the session; gives what will never be answered.
+    /// Forgets everything; gives what will never be answered.
     pub(super) fn lose(&mut self) -> Vec<Request> {
-        self.last = 0;
-        self.gate = Gate::Open;
         let held = std::mem::take(&mut self.held).into_iter().map(|(request, _)| request);
         std::mem::take(&mut self.out).into_values().chain(held).collect()
     }

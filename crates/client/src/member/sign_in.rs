@@ -1,15 +1,20 @@
 //! Sign-in on a new link: challenge, proof, welcome.
 
+use ahoy_proto::document::{self, DocumentError, Jwk, SupernodeCertificate};
 use ahoy_proto::limits::CLOCK_SKEW_MAX;
 use ahoy_proto::proof::proof_input;
-use ahoy_proto::{NetworkId, SupernodeId, v1};
+use ahoy_proto::{NetworkId, SupernodeId, UnixTime, v1};
 use bytes::Bytes;
-use ed25519_dalek::{Signer, SigningKey};
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 
 use v1::supernode_message::Body;
 
 /// The request number of `Prove`, the first of every link.
 const PROVE: u64 = 1;
+
+/// Whether a supernode that shows no certificate is refused. Those of before there were fleets have none; the roster alone speaks for
+/// them, as it did then.
+const REQUIRE_CERTIFICATE: bool = true;
 
 /// Signs in on one link. Give it the supernode's messages until it says [`SignInStep::SignedIn`].
 pub struct SignIn {
@@ -19,7 +24,15 @@ pub struct SignIn {
     credential: String,
     device_key: SigningKey,
     agent: String,
+    check: Option<Check>,
     proven: bool,
+}
+
+/// What a supernode's certificate is checked with.
+struct Check {
+    signing_keys: Vec<VerifyingKey>,
+    /// Of the roster entry that was dialled.
+    key: Jwk,
 }
 
 impl std::fmt::Debug for SignIn {
@@ -60,6 +73,14 @@ pub enum SignInError {
         /// Least version served.
         minimum: u32,
     },
+    /// The authority's word that this is a supernode is missing or not good.
+    #[error("the supernode {supernode} can't show that it is one: {why}")]
+    NotCertified {
+        /// Which.
+        supernode: SupernodeId,
+        /// What is wrong.
+        why: CertificateError,
+    },
     /// Another supernode than the one dialled.
     #[error("another supernode answered than the one dialled")]
     WrongSupernode,
@@ -78,6 +99,20 @@ pub enum SignInError {
     },
 }
 
+/// What is wrong with a supernode's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateError {
+    /// It shows none.
+    #[error("it has no certificate")]
+    Missing,
+    /// Not this network's word, or not for today.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// It is another supernode's.
+    #[error("its certificate is that of another one")]
+    OfAnother,
+}
+
 impl SignIn {
     /// For a fresh link to `supernode`. `exporter`: 32 bytes of the TLS exporter on a native link. `agent`: name and
     /// version of the program, at most 64 bytes.
@@ -89,7 +124,15 @@ impl SignIn {
         agent: String,
     ) -> Self {
         let (network, device_key) = (identity.network, identity.device_key.clone());
-        Self { network, supernode, exporter, credential, device_key, agent, proven: false }
+        Self { network, supernode, exporter, credential, device_key, agent, check: None, proven: false }
+    }
+
+    /// Asks the supernode, before anything is proven to it, for the authority's word that it is one. `signing_keys` are the network's,
+    /// `key` stands in the roster entry that was dialled. Every client that dials by a roster does this.
+    #[must_use]
+    pub fn checking(mut self, signing_keys: Vec<VerifyingKey>, key: Jwk) -> Self {
+        self.check = Some(Check { signing_keys, key });
+        self
     }
 
     /// Takes a message; `clock_ms` is this device's clock in milliseconds since the Unix epoch.
@@ -122,6 +165,12 @@ impl SignIn {
         if u128::from(skew_ms) > CLOCK_SKEW_MAX.as_millis() {
             return Err(SignInError::ClockSkewed { seconds: skew_ms / 1000, behind: clock_ms < challenge.time_ms });
         }
+        // After the clocks: with a wrong one every certificate looks expired.
+        if let Some(check) = &self.check {
+            let now = UnixTime(clock_ms / 1000);
+            let checked = check.certificate(&challenge.certificate, self.network, self.supernode, now);
+            checked.map_err(|why| SignInError::NotCertified { supernode: self.supernode, why })?;
+        }
         let nonce: &[u8; 32] = challenge.nonce[..].try_into().map_err(|_| SignInError::OutOfOrder)?;
         let input = proof_input(self.network, self.supernode, nonce, self.exporter.as_ref());
         let signature = Bytes::copy_from_slice(&self.device_key.sign(&input).to_bytes());
@@ -134,5 +183,22 @@ impl SignIn {
         };
         let body = Some(v1::client_message::Body::Prove(prove));
         Ok(SignInStep::Send(v1::ClientMessage { request: PROVE, body }))
+    }
+}
+
+impl Check {
+    fn certificate(
+        &self,
+        token: &str,
+        network: NetworkId,
+        supernode: SupernodeId,
+        now: UnixTime,
+    ) -> Result<(), CertificateError> {
+        if token.is_empty() {
+            return if REQUIRE_CERTIFICATE { Err(CertificateError::Missing) } else { Ok(()) };
+        }
+        let certificate: SupernodeCertificate = document::verify(token, &self.signing_keys, network, now)?;
+        let is_it = certificate.supernode == supernode && certificate.confirmation.jwk == self.key;
+        if is_it { Ok(()) } else { Err(CertificateError::OfAnother) }
     }
 }

@@ -25,7 +25,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use ahoy_proto::AccountId;
+use ahoy_proto::{AccountId, SupernodeId, UnixTime};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use vault::{Layout, RowError, Vault, look, put_own};
@@ -40,6 +41,20 @@ const LOCK: &str = "lock";
 
 /// In the profile's own rows: who it is.
 const IDENTITY_ROW: &str = "identity";
+
+/// In the profile's own rows: how far supernodes are.
+const ROUND_TRIPS_ROW: &str = "round trips";
+
+/// How far a supernode is from this device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundTrip {
+    /// Which.
+    pub supernode: SupernodeId,
+    /// In milliseconds.
+    pub ms: u32,
+    /// When it was measured.
+    pub at: UnixTime,
+}
 
 /// Why a profile can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +154,27 @@ impl Profile {
         let content = encoded(identity);
         vault
             .write(|transaction, seal| put_own(transaction, seal, IDENTITY_ROW, &content))
+            .map_err(|error| vault.failed(error))
+    }
+
+    /// How far supernodes were in earlier sessions; nothing where that can't be read: it is measured anew.
+    ///
+    /// # Errors
+    /// When the file can't be opened.
+    pub fn round_trips(&self) -> Result<Vec<RoundTrip>, ProfileError> {
+        let row = self.vault()?.own(ROUND_TRIPS_ROW);
+        Ok(row.ok().flatten().and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default())
+    }
+
+    /// Keeps how far supernodes are.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn keep_round_trips(&self, round_trips: &[RoundTrip]) -> Result<(), ProfileError> {
+        let mut vault = self.vault()?;
+        let content = serde_json::to_vec(round_trips).expect("numbers and ids are always JSON");
+        vault
+            .write(|transaction, seal| put_own(transaction, seal, ROUND_TRIPS_ROW, &content))
             .map_err(|error| vault.failed(error))
     }
 

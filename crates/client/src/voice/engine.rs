@@ -105,7 +105,7 @@ pub(crate) enum EngineEvent {
 
 enum Command {
     Link(Option<Arc<ClientLink>>),
-    OwnLeg(OwnLeg),
+    OwnLeg(OwnLeg, Option<Arc<ClientLink>>),
     PeerLeg(PeerLeg),
     PeerLost(LegId),
 }
@@ -168,8 +168,9 @@ impl EngineHandle {
         self.send(Command::Link(link));
     }
 
-    pub(crate) fn set_own_leg(&self, leg: OwnLeg) {
-        self.send(Command::OwnLeg(leg));
+    /// From now on voice goes out for this leg, over the link that it is attached to.
+    pub(crate) fn set_own_leg(&self, leg: OwnLeg, link: Option<Arc<ClientLink>>) {
+        self.send(Command::OwnLeg(leg, link));
     }
 
     pub(crate) fn set_peer_leg(&self, leg: PeerLeg) {
@@ -284,7 +285,9 @@ impl Engine {
         match command {
             // The old leg is not attached to a new link: its flow would go nowhere.
             Command::Link(link) => (self.link, self.sealer) = (link, None),
-            Command::OwnLeg(own) => self.sealer = Some(Sealer::new(&own.key, own.flow)),
+            Command::OwnLeg(own, link) => {
+                (self.link, self.sealer) = (link, Some(Sealer::new(&own.key, own.flow)));
+            }
             Command::PeerLeg(leg) => {
                 if let Err(error) = self.set_peer(leg) {
                     tracing::error!(%error, "no decoder for another leg");

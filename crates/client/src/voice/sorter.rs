@@ -48,7 +48,7 @@ impl Sorter {
         Self(commands)
     }
 
-    /// From now on packets come from this link; `None`: from none.
+    /// From now on packets come from this link, and for as long as it lasts from the one before; `None`: from none.
     pub(crate) fn set_link(&self, link: Option<Arc<ClientLink>>) {
         self.send(Command::Link(link));
     }
@@ -76,6 +76,8 @@ impl Claims {
 #[derive(Default)]
 struct Sorting {
     link: Option<Arc<ClientLink>>,
+    /// The link before, on which something may be under way.
+    last: Option<Arc<ClientLink>>,
     claimed: BTreeMap<FlowId, mpsc::Sender<Bytes>>,
     /// Oldest first.
     unclaimed: VecDeque<(FlowId, Bytes)>,
@@ -84,16 +86,21 @@ struct Sorting {
 impl Sorting {
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         loop {
-            let link = self.link.clone();
+            let (link, last) = (self.link.clone(), self.last.clone());
             tokio::select! {
                 command = inbox.recv() => match command {
-                    Some(Command::Link(link)) => self.link = link,
+                    Some(Command::Link(None)) => (self.link, self.last) = (None, None),
+                    Some(Command::Link(link)) => self.last = std::mem::replace(&mut self.link, link),
                     Some(Command::Claim { flow, instead_of, to }) => self.claim(flow, instead_of, &to),
                     None => return,
                 },
                 datagram = next_datagram(link.as_deref()) => match datagram {
                     Some(datagram) => self.sort(datagram),
                     None => self.link = None,
+                },
+                datagram = next_datagram(last.as_deref()) => match datagram {
+                    Some(datagram) => self.sort(datagram),
+                    None => self.last = None,
                 },
             }
         }

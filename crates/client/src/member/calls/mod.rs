@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ahoy_proto::flow::FlowId;
-use ahoy_proto::limits::CALLS_PER_ACCOUNT_MAX;
+use ahoy_proto::limits::{CALLS_PER_ACCOUNT_MAX, RING_TIMEOUT};
 use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, LegId, Name, v1};
 use bytes::Bytes;
 use v1::client_message::Body as Ask;
@@ -19,7 +19,7 @@ use v1::supernode_message::Body;
 
 use super::event::{Ending, Event, OwnLeg, PeerLeg, Person, Refusal, VoiceKey};
 use super::requests::Request;
-use super::{CommandError, Member, Timer, find};
+use super::{CommandError, Member, Timer, find, passes};
 pub(super) use offer::Opened;
 
 /// How long a call waits for a session to come back: a supernode forgets a leg after 10 s, but one that died may take
@@ -34,8 +34,12 @@ const HELD_MAX: usize = CALLS_PER_ACCOUNT_MAX;
 /// and an offer opens once only. At about 300 bytes each, 20 KB.
 const OPENED_MAX: usize = CALLS_PER_ACCOUNT_MAX;
 
-/// Calls hung up that the supernode may not have heard of. Without a session none comes after them.
+/// Calls hung up or declined that the supernode may not have heard of. Without a session none comes after them.
 const FAREWELLS_MAX: usize = CALLS_PER_ACCOUNT_MAX;
+
+/// Times that a step of a call is asked for before whoever calls or answers is told that it can't be had: with pauses of 1, 2 and
+/// 4 s and half of that on top, 7 to 11 s, in which the fleet has got over the loss of a supernode.
+const ATTEMPTS_MAX: u32 = 4;
 
 /// A message that can't be opened before its conversation is up to date.
 pub(super) struct Held {
@@ -62,6 +66,13 @@ pub(super) struct Call {
     crossing: Option<v1::IncomingCall>,
     /// Attempts to attach, or to make sure of the caller, that failed.
     failures: u32,
+}
+
+/// How this device has left a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Farewell {
+    HungUp(v1::Cause),
+    Declined(v1::Cause),
 }
 
 /// How far a call has come.
@@ -156,7 +167,7 @@ impl Member {
         }
         let id = CallId(self.mls.random_id());
         self.calls.insert(id, Call::new(id, Phase::Finding(name.clone())));
-        self.ask(Request::FindCallee(id), find(name));
+        self.find_callee(id);
         Ok(id)
     }
 
@@ -176,6 +187,7 @@ impl Member {
             entry.own = Some(own);
             entry.phase = Phase::Answering;
         }
+        self.timers.remove(&Timer::GiveUp(call));
         let body = Ask::AnswerCall(v1::AnswerCall { call: call.to_bytes(), leg, sealed });
         self.ask(Request::AnswerCall(call), body);
         Ok(())
@@ -239,6 +251,28 @@ impl Member {
         }
     }
 
+    /// Before what leads to a call is given up for a resync: a call whose conversation is being made begins anew with the person.
+    pub(super) fn prepare_calls_to_ask_again(&mut self) {
+        for call in self.calls.values_mut() {
+            if let (Phase::Preparing, Some(peer)) = (&call.phase, &call.peer) {
+                call.phase = Phase::Finding(peer.name.clone());
+            }
+        }
+    }
+
+    /// Keeps all calls for a resync: the link is there, so they ring and speak on. Those that nobody speaks of any more end in time.
+    pub(super) fn keep_calls(&mut self, now: Instant) {
+        for (id, call) in &mut self.calls {
+            call.failures = 0;
+            let patience = match call.phase {
+                // A ring that has lost its call is not ended by anybody else.
+                Phase::Incoming | Phase::Checking { .. } => RING_TIMEOUT,
+                Phase::Finding(_) | Phase::Preparing | Phase::Calling | Phase::Answering | Phase::Attached => PATIENCE,
+            };
+            self.timers.insert(Timer::GiveUp(*id), now + patience);
+        }
+    }
+
     /// Takes up again what an earlier session left; what has come or begun since waits for its own answers.
     pub(super) fn resume_calls(&mut self, now: Instant) {
         for id in self.call_ids() {
@@ -251,6 +285,13 @@ impl Member {
     /// Takes up a call again on a new session, with a fresh leg: asks anew for what was asked before, or attaches.
     pub(super) fn resume_call(&mut self, id: CallId, now: Instant) {
         let Some(entry) = self.calls.get(&id) else { return };
+        match entry.phase {
+            Phase::Finding(_) => return self.find_callee(id),
+            Phase::Checking { .. } => return self.check_caller(id),
+            // Waits for a conversation, or for a person.
+            Phase::Preparing | Phase::Incoming => return,
+            Phase::Calling | Phase::Answering | Phase::Attached => {}
+        }
         let Some(conversation) = entry.conversation.filter(|_| self.session.is_some()) else { return };
         let call_token = entry.call_token.clone();
         let Some((own, sealed)) = self.seal_offer(id, conversation) else {
@@ -270,18 +311,45 @@ impl Member {
         self.ask(request, body);
     }
 
-    /// Tells the supernode of calls that were hung up, as far as it has not heard of them.
+    /// Asks again after a pause for what moves a call on; `false` when it has been asked for often enough, or would not be had later either.
+    pub(super) fn ask_again(&mut self, id: CallId, body: &Body, now: Instant) -> bool {
+        let Some(call) = self.calls.get_mut(&id).filter(|_| passes(body)) else { return false };
+        call.failures += 1;
+        let failures = call.failures;
+        // A leg that was attached before has its own patience.
+        if failures >= ATTEMPTS_MAX && !matches!(call.phase, Phase::Attached) {
+            return false;
+        }
+        self.pause(Timer::Attach(id), failures, body, now);
+        true
+    }
+
+    fn find_callee(&mut self, id: CallId) {
+        let Some(Call { phase: Phase::Finding(name), .. }) = self.calls.get(&id) else { return };
+        let body = find(name);
+        self.ask(Request::FindCallee(id), body);
+    }
+
+    /// Tells the supernode of calls that were hung up or declined, as far as it has not heard of them.
     pub(super) fn say_farewells(&mut self) {
-        for call in std::mem::take(&mut self.farewells) {
-            self.send_hang_up(call, v1::Cause::HungUp);
+        for (call, farewell) in std::mem::take(&mut self.farewells) {
+            self.send_farewell(call, farewell);
         }
     }
 
-    pub(super) fn owe_farewell(&mut self, call: CallId) {
+    pub(super) fn owe_farewell(&mut self, call: CallId, farewell: Farewell) {
         if self.farewells.len() >= FAREWELLS_MAX {
             self.farewells.pop_front();
         }
-        self.farewells.push_back(call);
+        self.farewells.push_back((call, farewell));
+    }
+
+    /// Nobody may have heard it: it is said again.
+    pub(super) fn farewell_said(&mut self, call: CallId, farewell: Farewell, body: &Body, now: Instant) {
+        if passes(body) {
+            self.owe_farewell(call, farewell);
+            self.pause_session(Timer::Farewells, body, now);
+        }
     }
 
     /// Ends a call, if there is such a one. A call that crossed with it gets its turn.
@@ -300,16 +368,23 @@ impl Member {
     }
 
     fn send_hang_up(&mut self, call: CallId, cause: v1::Cause) {
-        if self.session.is_none() {
-            self.owe_farewell(call);
-        }
-        let body = Ask::HangUp(v1::HangUp { call: call.to_bytes(), cause: cause.into() });
-        self.ask(Request::HangUp(call), body);
+        self.send_farewell(call, Farewell::HungUp(cause));
     }
 
     fn send_decline(&mut self, call: CallId, cause: v1::Cause) {
-        let body = Ask::DeclineCall(v1::DeclineCall { call: call.to_bytes(), cause: cause.into() });
-        self.ask(Request::Unminded, body);
+        self.send_farewell(call, Farewell::Declined(cause));
+    }
+
+    fn send_farewell(&mut self, id: CallId, farewell: Farewell) {
+        let call = id.to_bytes();
+        let body = match farewell {
+            Farewell::HungUp(cause) => Ask::HangUp(v1::HangUp { call, cause: cause.into() }),
+            Farewell::Declined(cause) => Ask::DeclineCall(v1::DeclineCall { call, cause: cause.into() }),
+        };
+        if self.session.is_none() {
+            return self.owe_farewell(id, farewell);
+        }
+        self.ask(Request::Farewell(id, farewell), body);
     }
 
     /// Whether this device takes no more calls.

@@ -7,7 +7,7 @@ use v1::supernode_message::Body;
 
 use super::super::event::{Ending, Person, Refusal};
 use super::super::making::Purpose;
-use super::super::{Member, passes, v1};
+use super::super::{Member, Timer, passes, refusal, v1};
 use super::Phase;
 
 impl Member {
@@ -17,14 +17,17 @@ impl Member {
         let account = match self.learn(&name, body) {
             Ok(account) => account,
             // The store is away: whom this device knows already can be called without it.
-            Err(why) => match self.people.find(&name) {
-                Some((account, _)) if passes(body) => account,
+            Err(why) => match self.people.find(&name).map(|(account, _)| account) {
+                Some(account) if passes(body) => account,
+                None if self.ask_again(id, body, now) => return,
                 _ => return self.end_call(id, Ending::Refused(why), now),
             },
         };
         let Some(call) = self.call_mut(&id.0) else { return };
         call.peer = Some(Person { account, name });
         call.phase = Phase::Preparing;
+        self.timers.remove(&Timer::GiveUp(id));
+        let Some(call) = self.call_mut(&id.0) else { return };
         let crossing = call.crossing.take();
         self.pair_for(account, Purpose::Call(id), now);
         // Now it is known whether it does cross.
@@ -46,6 +49,15 @@ impl Member {
                 call.conversation = Some(conversation);
                 call.phase = Phase::Calling;
                 self.resume_call(id, now);
+            }
+            Err(Refusal::Supernode { code, text, retry_after_ms }) => {
+                if let Some(peer) = &call.peer {
+                    call.phase = Phase::Finding(peer.name.clone());
+                }
+                let body = Body::Error(v1::Error { code: code.into(), text, retry_after_ms });
+                if !self.ask_again(id, &body, now) {
+                    self.end_call(id, Ending::Refused(refusal(&body)), now);
+                }
             }
             Err(Refusal::Requested) => self.end_call(id, Ending::Cause(v1::Cause::Requested), now),
             Err(why) => self.end_call(id, Ending::Refused(why), now),

@@ -58,7 +58,10 @@ impl Member {
     }
 
     fn started(&mut self, id: CallId, body: &Body, now: Instant) {
-        if !matches!(body, Body::Done(_)) {
+        if matches!(body, Body::Done(_)) {
+            // From here on it is the supernode that ends it.
+            self.timers.remove(&Timer::GiveUp(id));
+        } else if !self.ask_again(id, body, now) {
             self.end_call(id, Ending::Refused(refusal(body)), now);
         }
     }
@@ -97,7 +100,11 @@ impl Member {
         self.remember(id, &opened);
         if let Some(call) = self.call_mut(&id.0) {
             // It rings already; the caller has come back with another leg.
-            return call.keep_offer(opened.offer);
+            call.keep_offer(opened.offer);
+            if call.rings() {
+                self.timers.remove(&Timer::GiveUp(id));
+            }
+            return;
         }
         let Some(name) = opened.name.clone() else { return self.send_decline(id, v1::Cause::Incompatible) };
         if self.is_full() {
@@ -188,19 +195,15 @@ impl Member {
             Body::Error(error) if error.code() == v1::ErrorCode::NotFound => {
                 self.end_call(id, Ending::Cause(v1::Cause::AnsweredElsewhere), now);
             }
+            body if self.ask_again(id, body, now) => {}
             body => self.end_call(id, Ending::Refused(refusal(body)), now),
         }
     }
 
     fn attached(&mut self, id: CallId, body: &Body, now: Instant) {
-        let Some(call) = self.call_mut(&id.0) else { return };
         match body {
             Body::LegAttached(attached) => self.take_attached(attached),
-            body if passes(body) => {
-                call.failures += 1;
-                let failures = call.failures;
-                self.pause(Timer::Attach(id), failures, body, now);
-            }
+            body if self.ask_again(id, body, now) => {}
             _ => self.end_call(id, Ending::Cause(v1::Cause::Lost), now),
         }
     }

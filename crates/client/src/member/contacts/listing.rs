@@ -4,7 +4,7 @@
 //! means that the list has to be asked for again. A change that follows on the list held is applied as it is.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ahoy_proto::limits::CONTACTS_MAX;
 use ahoy_proto::{AccountId, Name, v1};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use v1::client_message::Body as Ask;
 use v1::supernode_message::Body;
 
-use super::super::event::{ContactState, Event};
+use super::super::event::{ContactState, Event, Presence};
 use super::super::people::Standing;
 use super::super::requests::Request;
 use super::super::{Member, Timer};
@@ -21,6 +21,9 @@ use super::{ContactRequest, Row, read, read_presence};
 /// Lists begun anew without a pause, because the contacts changed meanwhile: with thousands of changes a second a list would
 /// never be whole.
 const RELISTS_AT_ONCE: u32 = 3;
+
+/// How long a new home may take to say who is there: a fleet takes 15 s to be sure of those whose home was lost as well.
+const PRESENCES_WITHIN: Duration = Duration::from_secs(20);
 
 /// How far the contacts of a session are known.
 #[derive(Default)]
@@ -102,6 +105,21 @@ impl Member {
     /// Nobody is there until it is told.
     pub(in crate::member) fn forget_presences(&mut self) {
         self.contacts.forget_presences(&mut self.outbox);
+    }
+
+    /// A home that spoke of contacts is gone: until the new one has had its say they are taken to be as they were.
+    pub(in crate::member) fn doubt_presences(&mut self, now: Instant) {
+        let there = |presence: &Presence| presence.availability != v1::Availability::Offline;
+        let doubted = self.contacts.presences.iter().filter(|(_, presence)| there(presence));
+        self.contacts.doubted = doubted.map(|(account, _)| *account).collect();
+        self.timers.insert(Timer::Presences, now + PRESENCES_WITHIN);
+    }
+
+    pub(in crate::member) fn drop_doubted_presences(&mut self) {
+        for account in std::mem::take(&mut self.contacts.doubted) {
+            let mood = self.contacts.presences.get(&account).map(|presence| presence.mood.clone()).unwrap_or_default();
+            self.contacts.put_presence(account, Presence { mood, ..Presence::default() }, &mut self.outbox);
+        }
     }
 
     pub(super) fn contacts_listed(&mut self, body: &Body, now: Instant) {
@@ -217,6 +235,7 @@ impl Member {
     pub(in crate::member) fn presence_changed(&mut self, changed: &v1::PresenceChanged) {
         let Ok(account) = AccountId::try_from(&changed.account[..]) else { return };
         let presence = changed.presence.as_ref().map(read_presence).unwrap_or_default();
+        self.contacts.doubted.remove(&account);
         self.contacts.put_presence(account, presence, &mut self.outbox);
     }
 

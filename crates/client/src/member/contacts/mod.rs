@@ -6,7 +6,7 @@
 mod commands;
 mod listing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ahoy_proto::limits::{CONTACTS_MAX, MOOD_CHARACTERS_MAX};
 use ahoy_proto::{AccountId, Name, note, v1};
@@ -30,6 +30,8 @@ pub(super) struct Contacts {
     rows: BTreeMap<AccountId, Row>,
     /// What was told in this session, and the moods of those before it.
     presences: BTreeMap<AccountId, Presence>,
+    /// Those of whom it was told by a home that is gone, and by nobody since.
+    doubted: BTreeSet<AccountId>,
     settings: Option<SettingsRecord>,
     activity: Activity,
 }

@@ -10,6 +10,7 @@ mod messages;
 mod people;
 mod receipts;
 mod restarts;
+mod resync;
 mod scripted;
 mod sign_in;
 
@@ -75,6 +76,9 @@ struct Client {
     /// Of contacts and conversations, and what is said in them.
     tidings: VecDeque<Event>,
     tamper: Option<Tamper>,
+    accident: Option<resync::Accident>,
+    /// The session moves to the link that signs in.
+    moves: bool,
     /// Outputs carried out so far, and after how many the device dies.
     outputs: usize,
     dies_after: Option<usize>,
@@ -154,6 +158,8 @@ impl World {
             events: VecDeque::new(),
             tidings: VecDeque::new(),
             tamper: None,
+            accident: None,
+            moves: false,
             outputs: 0,
             dies_after: None,
             published: 0,
@@ -192,6 +198,12 @@ impl World {
             client.member.handle_session_down(now.instant);
             self.exchange.handle_link_lost(link, now);
         }
+    }
+
+    /// The session goes on on another link; the old one is good until then.
+    fn move_link(&mut self, who: Who) {
+        self.clients[who].moves = true;
+        self.sign_in(who);
     }
 
     /// The device's program dies and starts again from its disk.
@@ -350,7 +362,7 @@ impl World {
                             if let Some(tamper) = &mut client.tamper {
                                 tamper(&mut message);
                             }
-                            client.from_supernode.push_back(message);
+                            client.take_from_supernode(message);
                         }
                     }
                 }
@@ -384,8 +396,13 @@ impl World {
                     let link = client.link.unwrap();
                     self.exchange.handle_bytes(link, &frame::encode(&message), now);
                 }
+                SignInStep::SignedIn(_) if std::mem::take(&mut client.moves) => {
+                    client.member.handle_session_moved(now.instant);
+                }
                 SignInStep::SignedIn(_) => client.member.handle_session_up(now.instant),
             }
+        } else if let Some(Body::Resync(_)) = &message.body {
+            client.member.resync(now.instant);
         } else {
             client.member.handle_message(&message, now.instant);
         }
@@ -432,7 +449,7 @@ impl World {
                     if let Some(Ask::PublishKeyPackages(publish)) = &message.body {
                         client.published += publish.key_packages.len();
                     }
-                    if let Some(link) = client.link {
+                    if let Some(link) = client.link.filter(|_| client.meet_accident(message.request)) {
                         let bytes = frame::encode(&message);
                         assert!(message.encoded_len() <= limits::MESSAGE_MAX);
                         self.exchange.handle_bytes(link, &bytes, self.now);

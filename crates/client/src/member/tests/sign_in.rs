@@ -1,5 +1,7 @@
 //! Sign-in on a new link.
 
+use ahoy_proto::document::{DocumentError, SupernodeCertificate, SupernodePolicy};
+
 use super::*;
 
 fn challenge() -> v1::Challenge {
@@ -71,4 +73,69 @@ fn a_refusal_is_passed_on_as_it_is() {
     let message = v1::SupernodeMessage { in_reply_to: 0, body: Some(Body::Error(error)) };
     let refused = SignInError::Refused { code, text: "too late".to_owned(), retry_after_ms: 7 };
     assert_eq!(sign_in.handle_message(&message, 0).unwrap_err(), refused);
+}
+
+/// A supernode's key, and its certificate with one thing changed.
+fn certificate(change: impl FnOnce(&mut SupernodeCertificate)) -> (Jwk, SupernodeCertificate) {
+    let key = Jwk::ed25519(*SigningKey::from_bytes(&[60; 32]).verifying_key().as_bytes());
+    let mut certificate = SupernodeCertificate {
+        network: NETWORK,
+        supernode: SUPERNODE,
+        confirmation: Confirmation { jwk: key.clone() },
+        number: 1,
+        policy: SupernodePolicy::Hosted,
+        issued_at: UnixTime(START),
+        expires: UnixTime(START + 1000),
+    };
+    change(&mut certificate);
+    (key, certificate)
+}
+
+fn shown(key: Jwk, certificate: String) -> Result<SignInStep, SignInError> {
+    let identity = identity(1, "alice", 11, &account_key(1));
+    let mut sign_in = SignIn::new(&identity, "credential".to_owned(), SUPERNODE, None, "test".to_owned())
+        .checking(vec![authority_key().verifying_key()], key);
+    let challenge = Body::Challenge(v1::Challenge { certificate, ..challenge() });
+    sign_in.handle_message(&v1::SupernodeMessage { in_reply_to: 0, body: Some(challenge) }, START * 1000)
+}
+
+fn shown_as_signed(change: impl FnOnce(&mut SupernodeCertificate)) -> Result<SignInStep, SignInError> {
+    let (key, certificate) = certificate(change);
+    shown(key, document::sign(&certificate, &authority_key()))
+}
+
+fn not_certified(why: impl Into<CertificateError>) -> SignInError {
+    SignInError::NotCertified { supernode: SUPERNODE, why: why.into() }
+}
+
+#[test]
+fn a_supernode_with_the_authoritys_word_is_proven_to() {
+    assert!(matches!(shown_as_signed(|_| {}), Ok(SignInStep::Send(_))));
+}
+
+#[test]
+fn nothing_is_proven_to_a_supernode_whose_certificate_is_not_for_it_here_and_now() {
+    let refused = |change: fn(&mut SupernodeCertificate)| shown_as_signed(change).unwrap_err();
+    let expired = refused(|certificate| certificate.expires = UnixTime(START - 1));
+    assert_eq!(expired, not_certified(DocumentError::Expired));
+    let early = refused(|certificate| certificate.issued_at = UnixTime(START + 301));
+    assert_eq!(early, not_certified(DocumentError::Expired));
+    let foreign = refused(|certificate| certificate.network = NetworkId([9; 16]));
+    assert_eq!(foreign, not_certified(DocumentError::WrongNetwork));
+    let another = refused(|certificate| certificate.supernode = SupernodeId([9; 16]));
+    assert_eq!(another, not_certified(CertificateError::OfAnother));
+    let key = refused(|certificate| certificate.confirmation.jwk = Jwk::ed25519([9; 32]));
+    assert_eq!(key, not_certified(CertificateError::OfAnother));
+}
+
+#[test]
+fn a_certificate_that_the_authority_did_not_sign_or_that_is_another_document_is_none() {
+    let (key, good) = certificate(|_| {});
+    let forged = document::sign(&good, &account_key(1));
+    assert_eq!(shown(key.clone(), forged).unwrap_err(), not_certified(DocumentError::Forged));
+    let credential = document::sign(&credential(&identity(1, "alice", 11, &account_key(1))), &authority_key());
+    assert_eq!(shown(key.clone(), credential).unwrap_err(), not_certified(DocumentError::Malformed));
+    let missing = shown(key, String::new()).unwrap_err();
+    assert_eq!(missing, not_certified(CertificateError::Missing));
+    assert!(missing.to_string().contains(&SUPERNODE.to_string()), "{missing}");
 }
