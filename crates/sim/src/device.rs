@@ -222,8 +222,7 @@ impl World {
             return;
         }
         if let Some(member) = &mut this.member {
-            member.handle_session_down(now);
-            member.handle_session_up(now);
+            member.resync(now);
         }
         self.chronicle(&format!("device {device} tells everything anew"));
         self.drain_member(device);
