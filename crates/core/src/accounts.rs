@@ -185,6 +185,7 @@ impl Accounts {
         self.accounts.retain(|id, _| outbox.fleet().home_of_account(*id).node == Node::OWN);
         let dead: Vec<Node> =
             before.nodes().iter().map(|node| node.node).filter(|node| outbox.fleet().node(*node).is_none()).collect();
+        self.greet(before, outbox);
         if dead.is_empty() {
             return;
         }
@@ -201,6 +202,21 @@ impl Accounts {
             let Some(presence) = &mut account.presence else { continue };
             if presence.doubt(|contact| dead.contains(&before.home_of_account(contact).node)) {
                 self.doubt = Some(now.instant + DOUBT);
+            }
+        }
+    }
+
+    /// Tells contacts at home on a supernode that was not there before how their contacts are, and asks back: a trunk that broke and
+    /// returns has moved no home that is on one of its ends, and so nobody there is told anew otherwise.
+    fn greet(&self, before: &Fleet, outbox: &mut Outbox) {
+        let entered: Vec<Node> =
+            outbox.fleet().nodes().iter().map(|node| node.node).filter(|node| before.node(*node).is_none()).collect();
+        if entered.is_empty() {
+            return;
+        }
+        for (id, account) in &self.accounts {
+            if let Some(presence) = &account.presence {
+                presence.greet(*id, |contact, fleet| entered.contains(&fleet.home_of_account(contact).node), outbox);
             }
         }
     }

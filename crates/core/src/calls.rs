@@ -299,13 +299,10 @@ impl Calls {
         outbox.open_flow(id, party);
     }
 
-    /// The fleet has changed. Legs and devices of supernodes that are gone have lost their links. Calls stay where they are, unless
-    /// this supernode drains, or one has a leg that is away: two supernodes that had lost each other may both have it. Then it is
-    /// taken up again where all agree that it is at home, while its voice goes on.
+    /// The fleet has changed. Calls whose home is elsewhere now are let go of, to be taken up again there while their voice goes on.
+    /// Legs and devices of supernodes that are gone have lost their links.
     pub(crate) fn fleet_changed(&mut self, before: &Fleet, now: Now, outbox: &mut Outbox) {
-        if outbox.fleet().node(Node::OWN).is_some_and(|own| own.weight == 0) && outbox.fleet().nodes().len() > 1 {
-            return self.hand_over(|_| true, outbox);
-        }
+        self.hand_over(outbox);
         let alive = |link: Recipient, outbox: &Outbox| outbox.fleet().node(link.node).is_some();
         let mut lost = Vec::new();
         for (id, call) in &mut self.calls {
@@ -320,14 +317,11 @@ impl Calls {
         for (id, device, link) in lost {
             self.link_lost(id, device, link, now, outbox);
         }
-        self.hand_over(Call::has_leg_away, outbox);
     }
 
-    /// Lets go of such calls that are at home elsewhere, so that they are taken up again there.
-    fn hand_over(&mut self, which: impl Fn(&Call) -> bool, outbox: &mut Outbox) {
-        let elsewhere = |id: CallId| outbox.fleet().home_of_call(id).node != Node::OWN;
-        let calls = self.calls.iter().filter(|(id, call)| which(call) && elsewhere(**id));
-        let calls: Vec<_> = calls.map(|(id, _)| *id).collect();
+    fn hand_over(&mut self, outbox: &mut Outbox) {
+        let elsewhere = |id: &CallId| outbox.fleet().home_of_call(*id).node != Node::OWN;
+        let calls: Vec<_> = self.calls.keys().copied().filter(elsewhere).collect();
         for id in calls {
             let Some(call) = self.calls.remove(&id) else { continue };
             for (index, leg) in call.legs.iter().enumerate() {
@@ -350,11 +344,6 @@ impl Calls {
                 }
             }
         }
-    }
-
-    /// Whether the call is at home here, or has been.
-    pub(crate) fn knows(&self, call: CallId) -> bool {
-        self.calls.contains_key(&call) || self.ended.calls.contains_key(&call)
     }
 
     fn no_call(&mut self, id: CallId, party: Party, request: u64, now: Now, outbox: &mut Outbox) {
@@ -533,10 +522,6 @@ impl Call {
     /// Which leg is this device's.
     fn place_of(&self, party: Party) -> Option<usize> {
         self.legs.iter().position(|leg| (leg.account, leg.device) == (party.account, party.device))
-    }
-
-    fn has_leg_away(&self) -> bool {
-        self.legs.iter().any(|leg| matches!(leg.attachment, Attachment::Away { .. }))
     }
 
     fn incoming(&self, id: CallId) -> Bytes {

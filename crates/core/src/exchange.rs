@@ -214,7 +214,7 @@ impl Exchange {
     /// Which supernodes live from now on. Until the first call this one is alone.
     pub fn handle_fleet(&mut self, fleet: Arc<Fleet>, now: Now) {
         let Self { links, accounts, calls, relay, outbox, .. } = self;
-        let before = outbox.set_fleet(fleet, now.instant);
+        let before = outbox.set_fleet(fleet);
         // Links first: what they tell the new homes comes before what is forgotten here.
         links.fleet_changed(&before, now, relay, outbox);
         accounts.fleet_changed(&before, now, outbox);
@@ -318,7 +318,7 @@ impl Exchange {
 
     /// Takes a message, or sends it on, once, when a home has moved and whoever sent it did not know or could not.
     fn take_or_forward(&mut self, message: Peer, now: Now) {
-        let Some(seat) = self.outbox.elsewhere(&message, &self.calls, now.instant) else {
+        let Some(seat) = self.outbox.elsewhere(&message) else {
             return self.take(message, now);
         };
         self.outbox.counters.forwarded_messages += 1;

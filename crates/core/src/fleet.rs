@@ -91,19 +91,6 @@ impl Fleet {
         self.home(&call.0)
     }
 
-    /// Where a call's state would be kept if this supernode were not there.
-    pub(crate) fn home_without_own(&self, call: CallId) -> Option<Seat> {
-        let (others, candidates): (Vec<&FleetNode>, Vec<Candidate>) =
-            self.nodes.iter().zip(self.candidates.iter().copied()).filter(|(node, _)| node.node != Node::OWN).unzip();
-        let node = others[placement::best(&call.0, &candidates)?];
-        Some(Seat { node: node.node, shard: ShardId(u16::from(call.0[0]) % node.shards.max(1)) })
-    }
-
-    /// Whether this supernode is one of several that are homes.
-    pub(crate) fn own_is_home(&self) -> bool {
-        self.nodes.len() > 1 && self.node(Node::OWN).is_some_and(|own| own.weight > 0)
-    }
-
     fn home(&self, id: &[u8; 16]) -> Seat {
         let best = if self.nodes.len() > 1 { placement::best(id, &self.candidates) } else { None };
         // While all of them drain, each is its own home.

@@ -2,26 +2,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use ahoy_proto::v1::supernode_message::Body;
 use ahoy_proto::{AccountId, CallId, frame, v1};
 use bytes::Bytes;
 
-use crate::calls::Calls;
 use crate::peer::{Devices, Party, Peer, PeerMessage};
 use crate::{Counters, Fleet, LinkId, Node, Output, QueryId, Question, Recipient, Seat, ShardId, trunk};
-
-/// How long after this supernode has joined the fleet a call that is at home here may still be where it was before: it rings for
-/// 45 s at most, and whoever is attached to it knows its home.
-const JUST_JOINED: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
     seat: Seat,
     fleet: Arc<Fleet>,
-    /// Until when this supernode has just joined.
-    joined_until: Option<Instant>,
     outputs: VecDeque<Output>,
     own: VecDeque<Peer>,
     pub(crate) counters: Counters,
@@ -32,7 +24,6 @@ impl Outbox {
         Self {
             seat: Seat { node: Node::OWN, shard },
             fleet: Arc::new(fleet),
-            joined_until: None,
             outputs: VecDeque::new(),
             own: VecDeque::new(),
             counters: Counters::default(),
@@ -44,27 +35,18 @@ impl Outbox {
     }
 
     /// Puts another fleet into force and gives the one so far.
-    pub(crate) fn set_fleet(&mut self, fleet: Arc<Fleet>, now: Instant) -> Arc<Fleet> {
-        let before = std::mem::replace(&mut self.fleet, fleet);
-        if self.fleet.own_is_home() && !before.own_is_home() {
-            self.joined_until = Some(now + JUST_JOINED);
-        }
-        before
+    pub(crate) fn set_fleet(&mut self, fleet: Arc<Fleet>) -> Arc<Fleet> {
+        std::mem::replace(&mut self.fleet, fleet)
     }
 
-    /// Where a message that has come here belongs, if that is elsewhere.
-    pub(crate) fn elsewhere(&self, message: &Peer, calls: &Calls, now: Instant) -> Option<Seat> {
+    /// Where a message that has come here belongs, if that is another supernode.
+    pub(crate) fn elsewhere(&self, message: &Peer) -> Option<Seat> {
         if self.fleet.nodes().len() <= 1 {
             return None;
         }
-        if let Some(account) = message.for_home_of() {
-            let home = self.fleet.home_of_account(account);
-            return (home.node != Node::OWN).then_some(home);
-        }
-        // A supernode that joins takes over homes, but no calls.
-        let call = message.for_home_of_call().filter(|call| !calls.knows(*call))?;
-        self.joined_until.filter(|until| *until > now)?;
-        self.fleet.home_without_own(call)
+        let account = message.for_home_of().map(|account| self.fleet.home_of_account(account));
+        let home = account.or_else(|| message.for_home_of_call().map(|call| self.fleet.home_of_call(call)));
+        home.filter(|home| home.node != Node::OWN)
     }
 
     /// Sends a message on to where it belongs.

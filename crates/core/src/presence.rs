@@ -13,6 +13,7 @@ use ahoy_proto::v1::supernode_message::Body;
 use ahoy_proto::{AccountId, limits, v1};
 use bytes::{Bytes, BytesMut};
 
+use crate::Fleet;
 use crate::accounts::Accounts;
 use crate::outbox::{Outbox, framed};
 use crate::peer::{Devices, Party, Peer};
@@ -97,6 +98,13 @@ impl Presence {
         self.doubtful.sort_unstable();
         self.doubtful.dedup();
         !self.doubtful.is_empty()
+    }
+
+    /// Tells these contacts how the account is, and asks how they are.
+    pub(crate) fn greet(&self, id: AccountId, whom: impl Fn(AccountId, &Fleet) -> bool, outbox: &mut Outbox) {
+        let fleet = outbox.fleet();
+        let contacts: Vec<_> = self.contacts.iter().copied().filter(|contact| whom(*contact, fleet)).collect();
+        tell(id, &contacts, self.told.news(id), Some(Devices::All), outbox);
     }
 
     /// Those who have not been heard of again.

@@ -7,10 +7,7 @@ use super::*;
 
 /// A fleet of three, where these have their links on the first two and whatever is at home on the third can die with it.
 fn fleet(seed: u64) -> Rig {
-    let mut rig = Rig::of(3, seed, true);
-    // None of them has just joined.
-    rig.pass(Duration::from_secs(61));
-    rig
+    Rig::of(3, seed, true)
 }
 
 /// The third supernode dies: the others see it.
@@ -172,28 +169,42 @@ fn flows_that_find_no_home_again_are_closed() {
 }
 
 #[test]
-fn a_call_goes_on_at_its_home_when_a_supernode_joins() {
+fn calls_go_over_to_a_supernode_that_joins_while_their_voice_goes_on() {
     for seed in 0..10 {
         let mut rig = fleet(seed);
         rig.sees(0, &[0, 1]);
         rig.sees(1, &[0, 1]);
         rig.sees(2, &[2]);
-        rig.pass(Duration::from_secs(61));
         let people = people(&mut rig);
-        let (caller, callee) = (sign_in_on(&mut rig, 0, &people.alice), sign_in_on(&mut rig, 1, &people.bob));
+        let links = [sign_in_on(&mut rig, 0, &people.alice), sign_in_on(&mut rig, 1, &people.bob)];
         // A call whose home is the third one once that has joined.
         let id = (1..=255).find(|id| home_of(&rig, &[*id; 16]) == Node(2)).unwrap();
         let call = CallId([id; 16]);
-        rig.request(caller, start(call, 1));
-        assert!(rig.events(callee).iter().any(|say| matches!(say, Say::IncomingCall(_))));
+        rig.request(links[0], start(call, 1));
+        let Say::LegAttached(callee) = rig.request(links[1], answer(call, 2)) else { panic!("not attached") };
+        let caller = rig.events(links[0]).into_iter().find_map(|say| match say {
+            Say::LegAttached(attached) => Some(attached),
+            _ => None,
+        });
+        let attached = [caller.unwrap(), callee];
         for seer in [0, 1, 2] {
             rig.sees(seer, &[0, 1, 2]);
         }
         rig.settle();
-        // Answered where it rings, though the view says that it is elsewhere.
-        let answered = rig.request(callee, answer(call, 5));
-        assert!(matches!(answered, Say::LegAttached(_)), "{answered:?}");
-        assert!(matches!(rig.request(caller, hang_up(call, v1::Cause::HungUp)), Say::Done(_)));
+        for side in [0, 1] {
+            assert!(rig.events(links[side]).iter().any(|say| matches!(say, Say::Resync(v1::Resync { spread_ms: 0 }))));
+            assert_eq!(voice(&mut rig, links[side], attached[side].flow), Ok(vec![links[1 - side]]));
+        }
+        for side in [0, 1] {
+            let again = rig.request(links[side], attach(&attached[side].call_token, 7 + side as u8));
+            let Say::LegAttached(mine) = again else { panic!("{again:?}") };
+            rig.settle();
+            if side == 1 {
+                assert_eq!(voice(&mut rig, links[1], mine.flow), Ok(vec![links[0]]));
+            }
+        }
+        assert_eq!([0, 1, 2].map(|shard| rig.shards[shard].gauges().calls), [0, 0, 1]);
+        assert!(matches!(rig.request(links[0], hang_up(call, v1::Cause::HungUp)), Say::Done(_)));
         assert_eq!(rig.gauges(|g| g.calls), 0);
     }
 }
