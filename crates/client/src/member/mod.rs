@@ -208,6 +208,8 @@ enum Timer {
     Presences,
     /// Give up on a call whose session did not come back.
     GiveUp(CallId),
+    /// A call has rung for longer than any does that its supernode still knows.
+    Ring(CallId),
 }
 
 impl Timer {
@@ -456,7 +458,7 @@ impl Member {
                 Timer::Attach(call) => self.resume_call(call, now),
                 Timer::Farewells => self.say_farewells(),
                 Timer::Presences => self.drop_doubted_presences(),
-                Timer::GiveUp(call) => self.end_call(call, Ending::Cause(v1::Cause::Lost), now),
+                Timer::GiveUp(call) | Timer::Ring(call) => self.end_call(call, Ending::Cause(v1::Cause::Lost), now),
             }
         }
         self.check_ready();

@@ -26,6 +26,10 @@ pub(super) use offer::Opened;
 /// longer to be replaced, and the call token is good for that.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a call rings that nobody ends: the supernode does so after 45 s, unless it has died with the call; a third more for
+/// one that the caller has asked for again meanwhile.
+pub(super) const RINGS_AT_MOST: Duration = Duration::from_secs(60);
+
 /// Signalling that waits for its conversation: as many as legs may attach, or calls come in, at once. Each holds a sealed part,
 /// so all together 256 KiB at most.
 const HELD_MAX: usize = CALLS_PER_ACCOUNT_MAX;
@@ -355,7 +359,7 @@ impl Member {
     /// Ends a call, if there is such a one. A call that crossed with it gets its turn.
     pub(super) fn end_call(&mut self, id: CallId, ending: Ending, now: Instant) {
         let Some(call) = self.calls.remove(&id) else { return };
-        for timer in [Timer::GiveUp(id), Timer::Attach(id), Timer::Check(id)] {
+        for timer in [Timer::GiveUp(id), Timer::Ring(id), Timer::Attach(id), Timer::Check(id)] {
             self.timers.remove(&timer);
         }
         // Nobody has been told of a call that is still being checked.

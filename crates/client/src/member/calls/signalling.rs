@@ -10,7 +10,7 @@ use super::super::event::{Ending, Event, PeerLeg, Person};
 use super::super::requests::Request;
 use super::super::{Member, Timer, find, passes, refusal};
 use super::offer::OfferError;
-use super::{Call, HELD_MAX, Held, OPENED_MAX, Opened, Phase};
+use super::{Call, HELD_MAX, Held, OPENED_MAX, Opened, Phase, RINGS_AT_MOST};
 
 impl Member {
     /// Takes an event about a call. `last`: its conversation is as up to date as it will be.
@@ -59,8 +59,9 @@ impl Member {
 
     fn started(&mut self, id: CallId, body: &Body, now: Instant) {
         if matches!(body, Body::Done(_)) {
-            // From here on it is the supernode that ends it.
+            // From here on it is the supernode that ends it, unless that forgets it.
             self.timers.remove(&Timer::GiveUp(id));
+            self.timers.insert(Timer::Ring(id), now + RINGS_AT_MOST);
         } else if !self.ask_again(id, body, now) {
             self.end_call(id, Ending::Refused(refusal(body)), now);
         }
@@ -103,6 +104,7 @@ impl Member {
             call.keep_offer(opened.offer);
             if call.rings() {
                 self.timers.remove(&Timer::GiveUp(id));
+                self.timers.insert(Timer::Ring(id), now + RINGS_AT_MOST);
             }
             return;
         }
@@ -110,6 +112,7 @@ impl Member {
         if self.is_full() {
             return self.send_decline(id, v1::Cause::Busy);
         }
+        self.timers.insert(Timer::Ring(id), now + RINGS_AT_MOST);
         let mut call = Call::new(id, Phase::Checking { name: name.clone(), account_key: opened.account_key });
         call.conversation = Some(conversation);
         call.keep_offer(opened.offer);
@@ -220,6 +223,7 @@ impl Member {
         let changed = call.own_leg().filter(|_| call.connected);
         let id = call.id;
         self.timers.remove(&Timer::GiveUp(id));
+        self.timers.remove(&Timer::Ring(id));
         match changed {
             Some(own) => self.outbox.event(Event::OwnLegChanged { call: id, own }),
             None => self.connect(id),
