@@ -431,7 +431,11 @@ async fn strangers_that_dial_are_refused_each_with_its_code() {
         ("expired", ErrorCode::CredentialExpired, Shown { certificate: signed(&expired), ..good() }),
         ("by another authority", ErrorCode::CredentialForged, Shown { certificate: forged, ..good() }),
         ("a copied certificate", ErrorCode::ProofInvalid, Shown { key: key(99), ..good() }),
-        ("a replayed signature", ErrorCode::ProofInvalid, Shown { incarnation: 2, signature: Some(signature), ..good() }),
+        (
+            "a replayed signature",
+            ErrorCode::ProofInvalid,
+            Shown { incarnation: 2, signature: Some(signature), ..good() },
+        ),
         ("a client's credential", ErrorCode::CredentialForged, Shown { certificate: credential, ..good() }),
     ];
     for (what, code, shown) in cases {
