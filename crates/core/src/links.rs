@@ -228,7 +228,7 @@ impl Links {
             (Phase::Online(online), body) => {
                 let Some(kind) = Kind::of(body.as_ref()) else { return Err(Violation::OutOfOrder) };
                 online.begin(request)?;
-                if let Err(refusal) = self.serve(link, request, kind, body, now, relay, outbox) {
+                if let Err(refusal) = self.serve(link, Asked { request, kind, body }, now, relay, outbox) {
                     self.deliver(link, request, framed(request, refusal.body()), outbox);
                 }
                 Ok(())
@@ -509,18 +509,24 @@ impl Links {
     }
 }
 
+/// A request, and the bucket that it is charged to.
+struct Asked {
+    request: u64,
+    kind: Kind,
+    body: Option<v1::client_message::Body>,
+}
+
 /// Requests, and what comes back.
 impl Links {
     fn serve(
         &mut self,
         link: LinkId,
-        request: u64,
-        kind: Kind,
-        body: Option<v1::client_message::Body>,
+        asked: Asked,
         now: Now,
         relay: &Relay,
         outbox: &mut Outbox,
     ) -> Result<(), Refusal> {
+        let Asked { request, kind, body } = asked;
         let Some(online) = self.online_mut(link) else { return Ok(()) };
         if let Err(wait) = online.buckets.take(kind as u8, kind.rate(), now.instant) {
             outbox.counters.rate_limited += 1;

@@ -415,7 +415,7 @@ impl Rig {
                 let shard = &mut self.shards[usize::from(trunk.1.0)];
                 match message {
                     Trunked::Peer(message) => shard.handle_peer(trunk.0, message, self.now),
-                    Trunked::Wire(message) => shard.handle_trunk(node(trunk.1.0, trunk.0.0), message, self.now),
+                    Trunked::Wire(message) => shard.handle_trunk(node(trunk.1.0, trunk.0.0), *message, self.now),
                 }
             }
             Ready::Store => {
@@ -462,7 +462,7 @@ impl Rig {
                     );
                     self.presence_tells += usize::from(presence);
                     let there = (0..self.shards.len() as u16).find(|shard| node(here.0, *shard) == to.node).unwrap();
-                    self.trunks.entry((here, ShardId(there))).or_default().push_back(Trunked::Wire(message));
+                    self.trunks.entry((here, ShardId(there))).or_default().push_back(Trunked::Wire(Box::new(message)));
                 }
                 Output::Joined { link, .. } => panic!("{link:?} has become a trunk"),
                 Output::Send { link, bytes } => {
@@ -518,7 +518,7 @@ fn in_all_orders(scenario: impl Fn(&mut Rig)) {
 #[derive(Debug)]
 enum Trunked {
     Peer(PeerMessage),
-    Wire(v1::TrunkMessage),
+    Wire(Box<v1::TrunkMessage>),
 }
 
 /// How the supernode of one shard calls that of another.

@@ -81,7 +81,7 @@ struct Supernode {
 #[derive(Debug)]
 enum Said {
     Here(PeerMessage),
-    There(v1::TrunkMessage),
+    There(Box<v1::TrunkMessage>),
 }
 
 impl Fleet {
@@ -259,10 +259,7 @@ impl World {
     /// Two supernodes lose each other for a while; what was under way between them is lost.
     pub(crate) fn trunk_breaks(&mut self) {
         let up = self.fleet.up();
-        let [one, other] = match up[..] {
-            [one, .., other] => [one, other],
-            _ => return,
-        };
+        let [one, .., other] = up[..] else { return };
         if self.fleet.is_cut(one, other) {
             return;
         }
@@ -431,7 +428,7 @@ impl World {
                 seen.insert(sender, life);
                 self.see(receiver, seen);
                 let from = self.fleet.node(receiver, sender, life);
-                self.exchange(to).handle_trunk(from, message, now);
+                self.exchange(to).handle_trunk(from, *message, now);
             }
         }
         self.drain_shard(to);
@@ -599,7 +596,7 @@ impl World {
         let there = self.fleet.up().into_iter().filter(|other| !self.fleet.is_cut(sender, *other)).find(named);
         if let Some(there) = there {
             let to = self.fleet.shard(there, to.shard.0);
-            self.say(from, to, Said::There(message));
+            self.say(from, to, Said::There(Box::new(message)));
         }
     }
 

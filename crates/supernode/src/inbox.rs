@@ -49,7 +49,7 @@ pub(crate) enum Trunked {
     /// To be sent on a trunk of this shard.
     Send { link: LinkId, bytes: Bytes },
     /// For the exchange of this shard.
-    Take { from: Node, message: v1::TrunkMessage },
+    Take { from: Node, message: Box<v1::TrunkMessage> },
 }
 
 /// A packet that another shard received.
@@ -72,7 +72,7 @@ pub(crate) enum Reply {
         fleet: Arc<Fleet>,
         routes: Arc<Routes>,
     },
-    Dial(Dial),
+    Dial(Box<Dial>),
     GiveUp {
         attempt: u64,
     },

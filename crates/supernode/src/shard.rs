@@ -120,7 +120,7 @@ impl Shard {
                 Some(Trunked::Take { from, message }) => {
                     // Whoever handed it over had been told of its node after this shard was.
                     self.take_replies(now);
-                    self.take_trunk_message(from, message, now);
+                    self.take_trunk_message(from, *message, now);
                 }
                 None => break,
             }
@@ -151,7 +151,7 @@ impl Shard {
                 (self.fleet, self.routes) = (Arc::clone(&fleet), routes);
                 self.exchange.handle_fleet(fleet, now);
             }
-            Reply::Dial(dial) => self.trunks.dial(dial, &mut self.quic),
+            Reply::Dial(dial) => self.trunks.dial(*dial, &mut self.quic),
             Reply::GiveUp { attempt } => self.trunks.give_up(attempt, &mut self.quic),
             Reply::OpenTrunk { link, node } => {
                 self.trunks.open(link, node);
@@ -250,7 +250,7 @@ impl Shard {
             let Some(post) = self.posts.get(message.to_shard as usize) else {
                 return self.trunks.end(link, ErrorCode::Malformed, &mut self.quic);
             };
-            if post.trunk(length, Trunked::Take { from, message }).is_err() {
+            if post.trunk(length, Trunked::Take { from, message: Box::new(message) }).is_err() {
                 self.counters.trunk_messages_lost += 1;
                 return self.trunks.end(link, ErrorCode::Overloaded, &mut self.quic);
             }

@@ -110,7 +110,7 @@ enum Order {
     /// What comes on this trunk is this node's.
     Open(At, Node),
     Close(At, ErrorCode),
-    Dial(ShardId, Dial),
+    Dial(ShardId, Box<Dial>),
     GiveUp(ShardId, u64),
     Resolve {
         attempt: u64,
@@ -319,7 +319,7 @@ impl View {
             (Some(key), Some(&address)) => {
                 let shard = shard_for(*supernode, self.own.shards);
                 peer.dial = Dialling::Trying { attempt, shard, until: now + ATTEMPT_MAX };
-                self.orders.push_back(Order::Dial(shard, Dial { attempt, peer: *supernode, key, address }));
+                self.orders.push_back(Order::Dial(shard, Box::new(Dial { attempt, peer: *supernode, key, address })));
             }
             _ => peer.wait(now),
         }

@@ -478,7 +478,7 @@ impl Driver {
     }
 
     /// Takes down how far supernodes are, for sessions to come.
-    fn keep_round_trips(&mut self) -> Result<(), ClientError> {
+    fn keep_round_trips(&self) -> Result<(), ClientError> {
         if let Some(session) = &self.session {
             self.fleet.measured(session.entry.supernode, session.link.rtt(), wall_clock());
         }

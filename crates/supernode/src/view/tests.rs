@@ -86,7 +86,7 @@ impl World {
 }
 
 fn attempts(orders: &[Order]) -> Vec<Dial> {
-    orders.iter().filter_map(|order| if let Order::Dial(_, dial) = order { Some(*dial) } else { None }).collect()
+    orders.iter().filter_map(|order| if let Order::Dial(_, dial) = order { Some(**dial) } else { None }).collect()
 }
 
 #[test]
