@@ -209,6 +209,23 @@ fn calls_go_over_to_a_supernode_that_joins_while_their_voice_goes_on() {
     }
 }
 
+#[test]
+fn what_arrives_at_a_home_that_has_moved_is_sent_on_to_where_it_is_now() {
+    let mut rig = fleet(1);
+    let member = member_at(&rig, 1, 1);
+    rig.introduce(&[&member]);
+    // The first one does not know yet that the second has joined.
+    rig.sees(0, &[0, 2]);
+    rig.settle();
+    let link = rig.link_up_on(0);
+    let nonce = rig.nonce(link);
+    rig.ask(link, Ask::Prove(member.prove(&nonce, None)));
+    rig.settle();
+    assert!(rig.shards[2].counters().forwarded_messages > 0);
+    assert_eq!([0, 1, 2].map(|shard| rig.shards[shard].gauges().accounts), [0, 1, 0]);
+    assert_eq!(rig.shards[1].counters().forwarded_messages, 0);
+}
+
 fn sign_in_on(rig: &mut Rig, shard: usize, member: &Member) -> Recipient {
     let link = rig.link_up_on(shard);
     let nonce = rig.nonce(link);

@@ -19,10 +19,10 @@ use super::*;
 use crate::Member;
 
 /// A supernode of the fleet: what the authority says of it, and itself while it runs.
-struct Seat {
+pub(super) struct Seat {
     key: SigningKey,
     certificate: String,
-    entry: RosterEntry,
+    pub(super) entry: RosterEntry,
     supernode: Option<Supernode>,
 }
 
@@ -35,16 +35,20 @@ impl Seat {
         self.supernode.as_ref().unwrap()
     }
 
-    fn metric(&self, name: &str) -> f64 {
+    pub(super) fn scrape(&self) -> Scrape {
         let mut registry = Registry::default();
         self.supernode().register(&mut registry);
-        Scrape(registry).metric(name)
+        Scrape(registry)
+    }
+
+    pub(super) fn metric(&self, name: &str) -> f64 {
+        self.scrape().metric(name)
     }
 }
 
 /// Supernodes in the order of their ids, on one store.
-struct Fleet {
-    seats: Vec<Seat>,
+pub(super) struct Fleet {
+    pub(super) seats: Vec<Seat>,
     store: Store,
     _folder: TempDir,
 }
@@ -85,14 +89,12 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
             look.tick().await;
         }
     };
-    if tokio::time::timeout(Duration::from_secs(20), wait).await.is_err() {
-        panic!("{what}: not within 20 s");
-    }
+    in_time(what, wait).await;
 }
 
 impl Fleet {
     /// A fleet that is complete.
-    async fn start(size: usize) -> Self {
+    pub(super) async fn start(size: usize) -> Self {
         let fleet = Self::of(size, |_, _| {});
         fleet.complete(size).await;
         fleet
@@ -146,7 +148,7 @@ impl Fleet {
     }
 
     /// Ends a supernode without a word.
-    async fn kill(&mut self, seat: usize) {
+    pub(super) async fn kill(&mut self, seat: usize) {
         let supernode = self.seats[seat].supernode.take();
         tokio::task::spawn_blocking(move || drop(supernode)).await.unwrap();
     }
@@ -159,7 +161,7 @@ impl Fleet {
     }
 
     /// A number from `from` on whose account or call is at home there.
-    fn number(&self, home: usize, from: u8) -> u8 {
+    pub(super) fn number(&self, home: usize, from: u8) -> u8 {
         (from..=u8::MAX).step_by(2).find(|id| self.home(*id) == home).unwrap()
     }
 
@@ -168,7 +170,7 @@ impl Fleet {
     }
 
     /// Alice on the first supernode and Bob on the second, each at home where the other is, with a conversation.
-    async fn two_people(&self) -> (Person, Person, Client, Client) {
+    pub(super) async fn two_people(&self) -> (Person, Person, Client, Client) {
         let alice = Person::new("alice", self.number(1, 10));
         let bob = Person::new("bob", self.number(0, 11));
         befriend(&self.store, &alice, &bob).await;
@@ -274,7 +276,7 @@ impl Stream {
         let hear = async move {
             let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
             while !stop.load(Ordering::SeqCst) {
-                to.next_datagram().await.unwrap();
+                in_time("voice", to.next_datagram()).await.unwrap();
                 longest = longest.max(last.elapsed());
                 last = Instant::now();
             }
@@ -292,7 +294,7 @@ impl Stream {
     }
 }
 
-async fn resynced(client: &mut Client) {
+pub(super) async fn resynced(client: &mut Client) {
     client.event(|event| matches!(event, Say::Resync(_)).then_some(())).await;
 }
 
@@ -368,7 +370,7 @@ async fn nobody_is_in_the_view_whose_certificate_does_not_convince_the_one_that_
 }
 
 /// What a stranger shows.
-struct Shown {
+pub(super) struct Shown {
     certificate: String,
     key: SigningKey,
     incarnation: u64,
@@ -376,7 +378,7 @@ struct Shown {
 }
 
 impl Shown {
-    fn good(of: &Seat) -> Self {
+    pub(super) fn good(of: &Seat) -> Self {
         Self { certificate: of.certificate.clone(), key: of.key.clone(), incarnation: 1, signature: None }
     }
 
@@ -454,7 +456,7 @@ async fn a_session_cannot_become_a_trunk() {
 
 /// A peer that is who it says and then does as it likes: dials, joins, and sends these bytes. Gives how its link ended, and
 /// whether it had joined.
-fn misbehave(at: RosterEntry, shown: Shown, bytes: Bytes) -> JoinHandle<(bool, ahoy_net::LostCause)> {
+pub(super) fn misbehave(at: RosterEntry, shown: Shown, bytes: Bytes) -> JoinHandle<(bool, ahoy_net::LostCause)> {
     tokio::task::spawn_blocking(move || {
         let sockets = vec![std::net::UdpSocket::bind("127.0.0.1:0").unwrap()];
         let tls = ahoy_net::ServerTls::new(&shown.key, false).unwrap();

@@ -259,6 +259,11 @@ impl Person {
     }
 }
 
+/// What does not come fails the test rather than to hold it up.
+async fn in_time<T>(what: &str, comes: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), comes).await.unwrap_or_else(|_| panic!("{what}: not within 20 s"))
+}
+
 struct Client {
     link: Arc<ClientLink>,
     requests: u64,
@@ -267,7 +272,7 @@ struct Client {
 
 impl Client {
     async fn next(&self) -> Result<v1::SupernodeMessage, LinkEnd> {
-        Ok(v1::SupernodeMessage::decode(self.link.next_message().await?).unwrap())
+        Ok(v1::SupernodeMessage::decode(in_time("a message", self.link.next_message()).await?).unwrap())
     }
 
     async fn dial(entry: &RosterEntry) -> Self {
