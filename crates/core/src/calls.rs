@@ -426,13 +426,14 @@ impl Calls {
             flow: flow.number(),
             call_token: self.mint.token(id, call, answered.at, index, now.unix()),
         };
+        // First: whoever hears of the leg may speak to it at once.
+        call.set_peers(outbox);
         outbox.respond(link, request, Body::LegAttached(attached));
         let other = &call.legs[1 - index];
         if let Some(there) = other.attached_link() {
             outbox.event(link, Body::LegUp(other.up(id)));
             outbox.event(there, Body::LegUp(call.legs[index].up(id)));
         }
-        call.set_peers(outbox);
     }
 
     /// The link of a leg is gone.

@@ -15,6 +15,7 @@ use crate::accounts::Accounts;
 use crate::answers::STORE_UNAVAILABLE;
 use crate::calls::{Calls, TokenMint};
 use crate::fleet::{Fleet, Node, Seat};
+use crate::forwarded::Forwarded;
 use crate::links::Links;
 use crate::names::{Names, Refused};
 use crate::outbox::{Outbox, Refusal};
@@ -183,6 +184,7 @@ pub struct Exchange {
     names: Names,
     calls: Calls,
     relay: Relay,
+    forwarded: Forwarded,
     outbox: Outbox,
 }
 
@@ -194,6 +196,7 @@ impl Exchange {
         Self {
             accounts: Accounts::default(),
             names: Names::default(),
+            forwarded: Forwarded::default(),
             calls: Calls::new(mint, config.calls_max),
             relay: Relay::new(config.shard, config.shards, config.number),
             outbox: Outbox::new(config.shard, Fleet::alone(config.supernode, config.incarnation, config.shards)),
@@ -219,6 +222,9 @@ impl Exchange {
         links.fleet_changed(&before, now, relay, outbox);
         accounts.fleet_changed(&before, now, outbox);
         calls.fleet_changed(&before, now, outbox);
+        for (from, message) in self.forwarded.take_lost(self.outbox.fleet()) {
+            self.take_or_forward(from, message, now);
+        }
         self.settle(now);
     }
 
@@ -226,7 +232,7 @@ impl Exchange {
     pub fn handle_trunk(&mut self, from: Node, message: v1::TrunkMessage, now: Now) {
         let hops = message.hops;
         match trunk::decode(from, message, self.outbox.fleet()) {
-            Some(peer) if hops == 0 => self.take_or_forward(peer, now),
+            Some(peer) if hops == 0 => self.take_or_forward(from, peer, now),
             Some(peer) => self.take(peer, now),
             None => self.outbox.counters.trunk_refused += 1,
         }
@@ -258,7 +264,7 @@ impl Exchange {
 
     /// A message of another shard of this supernode.
     pub fn handle_peer(&mut self, _from: ShardId, message: PeerMessage, now: Now) {
-        self.take_or_forward(message.0, now);
+        self.take_or_forward(Node::OWN, message.0, now);
         self.settle(now);
     }
 
@@ -312,21 +318,23 @@ impl Exchange {
     /// its way (link, account, call, link; an account asks others, and they answer).
     fn settle(&mut self, now: Now) {
         while let Some(message) = self.outbox.next_own() {
-            self.take_or_forward(message, now);
+            self.take_or_forward(Node::OWN, message, now);
         }
     }
 
-    /// Takes a message, or sends it on, once, when a home has moved and whoever sent it did not know or could not.
-    fn take_or_forward(&mut self, message: Peer, now: Now) {
+    /// Takes a message, or sends it on, once, when a home has moved and whoever sent it did not know or could not. What was sent on to
+    /// a supernode that turns out to be dead comes here again.
+    fn take_or_forward(&mut self, from: Node, message: Peer, now: Now) {
         let Some(seat) = self.outbox.elsewhere(&message) else {
             return self.take(message, now);
         };
         self.outbox.counters.forwarded_messages += 1;
+        self.forwarded.keep(from, seat.node, message.clone(), now.instant);
         self.outbox.send_on(seat, message);
     }
 
     fn take(&mut self, message: Peer, now: Now) {
-        let Self { links, accounts, names, calls, relay, outbox } = self;
+        let Self { links, accounts, names, calls, relay, outbox, .. } = self;
         match message {
             Peer::SignedIn { party, at_ms } => accounts.signed_in(party, at_ms, outbox),
             Peer::SignedOut { party } => accounts.signed_out(party, outbox),

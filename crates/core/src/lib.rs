@@ -9,6 +9,7 @@ mod calls;
 mod counters;
 mod exchange;
 mod fleet;
+mod forwarded;
 mod links;
 mod names;
 mod outbox;

@@ -383,13 +383,18 @@ impl Links {
     }
 
     /// The fleet has changed: sessions whose account's home has moved register there, and tell it everything anew. Flows whose call
-    /// has lost its home go on for as long as a leg may take to return.
+    /// has lost its home go on for as long as a leg may take to return. When a supernode has died, what nobody has answered yet is
+    /// refused: whoever had it may have been sent on to by others, so it can't be told which requests those are.
     pub(crate) fn fleet_changed(&mut self, before: &Fleet, now: Now, relay: &mut Relay, outbox: &mut Outbox) {
         let mut resync = Vec::new();
         let mut go = Vec::new();
         let mut orphans = false;
+        let died = before.nodes().iter().any(|node| outbox.fleet().node(node.node).is_none());
         for (link, session) in &mut self.sessions {
             let Phase::Online(online) = &mut session.phase else { continue };
+            if died {
+                online.refuse_unanswered(*link, outbox);
+            }
             let mut spread = None;
             let (old, new) = (before.home_of_account(online.account), outbox.fleet().home_of_account(online.account));
             if old != new {
@@ -458,9 +463,7 @@ impl Links {
     /// What spoke for a session is gone: requests that wait there are refused, and the client tells everything anew.
     pub(crate) fn resync(&mut self, link: LinkId, spread: Duration, outbox: &mut Outbox) {
         let Some(online) = self.online_mut(link) else { return };
-        for request in std::mem::take(&mut online.unanswered) {
-            outbox.send(link, framed(request, STORE_UNAVAILABLE.body()));
-        }
+        online.refuse_unanswered(link, outbox);
         outbox.counters.resyncs += 1;
         outbox.send(link, framed(0, Body::Resync(v1::Resync { spread_ms: millis(spread) })));
     }
@@ -806,6 +809,13 @@ fn long_bytes(question: &Question) -> usize {
 impl Online {
     fn party(&self, link: LinkId, outbox: &Outbox) -> Party {
         Party { account: self.account, device: self.device, link: outbox.here(link) }
+    }
+
+    /// Requests that may have died with whoever had them.
+    fn refuse_unanswered(&mut self, link: LinkId, outbox: &mut Outbox) {
+        for request in std::mem::take(&mut self.unanswered) {
+            outbox.send(link, framed(request, STORE_UNAVAILABLE.body()));
+        }
     }
 
     /// Takes a request in as unanswered.

@@ -226,6 +226,39 @@ fn what_arrives_at_a_home_that_has_moved_is_sent_on_to_where_it_is_now() {
     assert_eq!(rig.shards[1].counters().forwarded_messages, 0);
 }
 
+#[test]
+fn what_was_sent_on_to_a_supernode_that_turns_out_to_be_dead_is_taken_here() {
+    let mut rig = fleet(1);
+    let member = member_at(&rig, 2, 1);
+    rig.introduce(&[&member]);
+    // The third one has died, which the second does not know yet.
+    rig.sees(0, &[0, 1]);
+    rig.settle();
+    let link = rig.link_up_on(0);
+    let nonce = rig.nonce(link);
+    rig.ask(link, Ask::Prove(member.prove(&nonce, None)));
+    // The third one says nothing more.
+    while rig.shards[1].counters().forwarded_messages == 0 {
+        assert!(rig.step());
+    }
+    assert_eq!(rig.shards[1].gauges().accounts, 0);
+    third_dies(&mut rig);
+    assert_eq!(rig.shards[1].gauges().accounts, 1);
+}
+
+#[test]
+fn a_request_for_a_call_whose_home_dies_is_refused() {
+    let (mut rig, talk) = talk_at(1, 2);
+    // Of somebody who is not at home there.
+    let at_home = |member: &Member| home_of(&rig, &member.account.0) == Node(2);
+    let side = talk.members.iter().position(|member| !at_home(member)).unwrap();
+    rig.pass(Duration::from_secs(1));
+    let link = sign_in_on(&mut rig, 0, &talk.members[side]);
+    let request = rig.ask_quietly(link, attach(&talk.attached[side].call_token, 7));
+    third_dies(&mut rig);
+    assert_eq!(error_code(&rig.reply(link, request)), v1::ErrorCode::Unavailable);
+}
+
 fn sign_in_on(rig: &mut Rig, shard: usize, member: &Member) -> Recipient {
     let link = rig.link_up_on(shard);
     let nonce = rig.nonce(link);

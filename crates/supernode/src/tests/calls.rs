@@ -56,9 +56,9 @@ impl Call {
     pub(super) async fn talk(&self) {
         let (there, back) = (voice(self.caller_sends, b"hello bob"), voice(self.callee_sends, b"hello alice"));
         self.caller.link.send_datagram(there.clone()).unwrap();
-        assert_eq!(self.callee.link.next_datagram().await, Ok(there));
+        assert_eq!(in_time("voice there", self.callee.link.next_datagram()).await, Ok(there));
         self.callee.link.send_datagram(back.clone()).unwrap();
-        assert_eq!(self.caller.link.next_datagram().await, Ok(back));
+        assert_eq!(in_time("voice back", self.caller.link.next_datagram()).await, Ok(back));
     }
 
     pub(super) async fn hang_up(&mut self, number: u8) {

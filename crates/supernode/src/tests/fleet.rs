@@ -301,7 +301,11 @@ pub(super) async fn resynced(client: &mut Client) {
 async fn attach(client: &mut Client, call_token: &Bytes, leg: u8, stream: &Stream) {
     let attach =
         v1::AttachLeg { call_token: call_token.clone(), leg: LegId([leg; 16]).to_bytes(), sealed: vec![1].into() };
-    let said = client.ask(Ask::AttachLeg(attach)).await;
+    let mut said = client.ask(Ask::AttachLeg(attach.clone())).await;
+    // It may have been on its way when the supernode that it was for was gone.
+    if matches!(&said, Say::Error(error) if error.code() == ErrorCode::Unavailable) {
+        said = client.ask(Ask::AttachLeg(attach)).await;
+    }
     let (flow, _) = attached(said.clone()).unwrap_or_else(|| panic!("{said:?}"));
     stream.flow.store(flow.number(), Ordering::SeqCst);
 }

@@ -1,0 +1,45 @@
+//! What was sent on to where a home had moved, for as long as it may turn out that nobody was there to take it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::fleet::{Fleet, Node};
+use crate::peer::Peer;
+
+/// A supernode that died is seen to be gone within 3 s.
+const LIFE: Duration = Duration::from_secs(5);
+
+/// Messages kept. When a supernode of 40,000 sessions joins a fleet of three, a quarter of them move, and what is said of them while
+/// views differ passes here once; each is some 300 bytes, so these are 5 MB.
+const MAX: usize = 16_384;
+
+#[derive(Debug)]
+struct Sent {
+    at: Instant,
+    from: Node,
+    to: Node,
+    message: Peer,
+}
+
+/// The messages, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Forwarded(VecDeque<Sent>);
+
+impl Forwarded {
+    /// A message of `from` goes on to `to`. The oldest is forgotten where there is no room.
+    pub(crate) fn keep(&mut self, from: Node, to: Node, message: Peer, now: Instant) {
+        while self.0.len() >= MAX || self.0.front().is_some_and(|sent| sent.at + LIFE <= now) {
+            self.0.pop_front();
+        }
+        self.0.push_back(Sent { at: now, from, to, message });
+    }
+
+    /// Takes out, in order, what went to supernodes that are in the fleet no more, from those that are.
+    pub(crate) fn take_lost(&mut self, fleet: &Fleet) -> Vec<(Node, Peer)> {
+        let (lost, kept) = std::mem::take(&mut self.0).into_iter().partition(|sent| fleet.node(sent.to).is_none());
+        self.0 = kept;
+        let lost: VecDeque<Sent> = lost;
+        let said = lost.into_iter().filter(|sent| fleet.node(sent.from).is_some());
+        said.map(|sent| (sent.from, sent.message)).collect()
+    }
+}
