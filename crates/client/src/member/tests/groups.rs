@@ -1,5 +1,7 @@
 //! Groups: who comes, who goes, and what each of them can read.
 
+use ahoy_proto::limits::GROUP_MEMBERS_MAX;
+
 use super::*;
 use crate::member::event::Kind;
 
@@ -101,6 +103,29 @@ fn three_people_chat_in_a_group() {
     assert!(members[0].is_owner && !members[1].is_owner);
     assert_eq!(members[1].devices, 2);
     assert_eq!(members[1].person.as_ref().map(|person| person.name.as_str()), Some("bob"));
+}
+
+/// As large as a group may be; one commit takes all of them in, and its Welcome is the longest message there is.
+#[test]
+fn a_group_of_256_people_reads_what_is_written_until_they_are_removed() {
+    let mut world = World::new();
+    let all: Vec<Who> = (0..=255).map(|at| world.newcomer(at, &format!("guest{at}"), at)).collect();
+    let group = world.group("everybody", &all[..1]);
+    world.ask_to_invite(all[0], group, &all[1..]);
+    // Fifty key packages can be claimed at once, then one every two seconds.
+    world.pass(Duration::from_secs(8 * 60));
+    assert_eq!(world.answer_to(all[0], Ticket(802)), Ok(Answer::Done));
+    assert_eq!(world.accounts(all[255], group).len(), GROUP_MEMBERS_MAX);
+    world.say(all[0], group, "welcome");
+    world.say(all[255], group, "thanks");
+    for who in &all {
+        assert_eq!(world.texts(*who, group), ["welcome", "thanks"]);
+    }
+    assert_eq!(world.remove(all[0], group, all[100]), Ok(Answer::Done));
+    world.say(all[200], group, "one less");
+    for who in &all {
+        assert_eq!(world.texts(*who, group).len(), if *who == all[100] { 2 } else { 3 });
+    }
 }
 
 #[test]

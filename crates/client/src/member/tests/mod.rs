@@ -22,7 +22,7 @@ use ahoy_core::testing::{MemoryStore, origin};
 use ahoy_core::{Exchange, ExchangeConfig, LinkId, Lists, Now, ShardId};
 use ahoy_proto::call_token::CallTokenKey;
 use ahoy_proto::document::{self, Confirmation, Credential, Jwk, KeyLogHead, Revocations, Roster};
-use ahoy_proto::frame::{self, Deframer};
+use ahoy_proto::frame::{self, Assembler, Deframer};
 use ahoy_proto::request_key::{self, RequestSecret};
 use ahoy_proto::{AccountId, CallId, DeviceId, Name, NetworkId, SupernodeId, UnixTime, binding, limits, v1};
 use bytes::Bytes;
@@ -71,6 +71,7 @@ struct Client {
     link: Option<LinkId>,
     sign_in: Option<SignIn>,
     deframer: Deframer,
+    assembler: Assembler,
     from_supernode: VecDeque<v1::SupernodeMessage>,
     events: VecDeque<Event>,
     /// Of contacts and conversations, and what is said in them.
@@ -154,6 +155,7 @@ impl World {
             link: None,
             sign_in: None,
             deframer: Deframer::default(),
+            assembler: Assembler::default(),
             from_supernode: VecDeque::new(),
             events: VecDeque::new(),
             tidings: VecDeque::new(),
@@ -180,6 +182,7 @@ impl World {
         let credential = document::sign(&credential(&client.identity), &authority_key());
         client.sign_in = Some(SignIn::new(&client.identity, credential, SUPERNODE, None, "test".to_owned()));
         client.deframer = Deframer::default();
+        client.assembler = Assembler::default();
         client.link = Some(link);
         self.exchange.handle_link_up(link, None, self.now);
     }
@@ -357,8 +360,14 @@ impl World {
                 ahoy_core::Output::Send { link, bytes } => {
                     if let Some(client) = self.clients.iter_mut().find(|client| client.link == Some(link)) {
                         client.deframer.push(&bytes);
-                        while let Some(bytes) = client.deframer.next(limits::LARGE_MESSAGE_MAX).unwrap() {
+                        while let Some(bytes) = client.deframer.next(limits::MESSAGE_MAX).unwrap() {
                             let mut message = v1::SupernodeMessage::decode(bytes).unwrap();
+                            if let Some(Body::Fragment(fragment)) = &message.body {
+                                match client.assembler.push(fragment, limits::LARGE_MESSAGE_MAX).unwrap() {
+                                    Some(whole) => message = v1::SupernodeMessage::decode(whole).unwrap(),
+                                    None => continue,
+                                }
+                            }
                             if let Some(tamper) = &mut client.tamper {
                                 tamper(&mut message);
                             }
@@ -450,8 +459,7 @@ impl World {
                         client.published += publish.key_packages.len();
                     }
                     if let Some(link) = client.link.filter(|_| client.meet_accident(message.request)) {
-                        let bytes = frame::encode(&message);
-                        assert!(message.encoded_len() <= limits::MESSAGE_MAX);
+                        let bytes = frame::encode_message(&message);
                         self.exchange.handle_bytes(link, &bytes, self.now);
                     }
                 }
@@ -473,7 +481,7 @@ fn exchange(now: Now, seed: u8) -> Exchange {
         shards: 1,
         call_token_key: CallTokenKey::new([9; 32]),
         minimum_version: 1,
-        links_max: 100,
+        links_max: 300,
         half_open_max: 50,
         calls_max: 50,
     };
