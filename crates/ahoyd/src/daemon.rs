@@ -3,6 +3,7 @@
 //! A restart is part of a call: nothing here waits for anything slower than a disk before the port is open.
 
 mod alone;
+mod fleet;
 mod hosted;
 mod standing;
 
@@ -27,6 +28,7 @@ use crate::folder::{self, DataFolder};
 use crate::http::{self, Front};
 use crate::log;
 use crate::signals::Stop;
+use fleet::Fleet;
 use hosted::Hosted;
 use standing::Standing;
 
@@ -77,6 +79,7 @@ struct Parts {
 /// The supernode of this process.
 struct Running {
     supernode: Supernode,
+    fleet: Fleet,
     id: SupernodeId,
     keys: watch::Receiver<CredentialKeys>,
 }
@@ -102,8 +105,7 @@ impl Parts {
         let supernode = standing.map(|standing| Running::start(config, standing, store)).transpose()?;
         let (front, authority) = hosted.map(Hosted::open).transpose()?.unzip();
         let readiness = Readiness::default();
-        let supernode_metrics = supernode.as_ref().map(|running| &running.supernode);
-        serve_admin(&mut tasks, admin, supernode_metrics, readiness.clone())?;
+        serve_admin(&mut tasks, admin, supernode.as_ref(), readiness.clone())?;
         announce(config, banner);
         match authority {
             Some(authority) => run_authority(config, folder, authority, &readiness, &mut tasks),
@@ -126,7 +128,9 @@ impl Parts {
             tokio::select! {
                 () = &mut stopped => return Ok(()),
                 Ok(()) = running.keys.changed() => running.take_keys(alone)?,
-                _ = sound.tick() => {
+                () = running.fleet.changed() => running.fleet.update(&running.supernode),
+                due = sound.tick() => {
+                    running.fleet.tell_figures(&running.supernode, due.elapsed());
                     if !running.supernode.is_sound() {
                         bail!("a shard has stopped: see the log above");
                     }
@@ -139,7 +143,10 @@ impl Parts {
         tracing::info!("ending");
         self.readiness.set(false);
         let spread = Duration::from_secs(config.reconnect_spread_s.into());
-        let supernode = self.supernode.map(|running| running.supernode);
+        let (supernode, fleet) = self.supernode.map(|running| (running.supernode, running.fleet)).unzip();
+        if let Some(fleet) = &fleet {
+            fleet.drain();
+        }
         let links = tokio::task::spawn_blocking(move || {
             if let Some(supernode) = supernode {
                 supernode.shut_down(RECONNECT_IN, spread);
@@ -151,6 +158,10 @@ impl Parts {
         if links.await.is_err() {
             tracing::error!("the supernode did not end cleanly");
         }
+        // Not before: who has no lease does not drain.
+        if let Some(fleet) = fleet {
+            fleet.leave().await;
+        }
         self.tasks.shutdown().await;
     }
 }
@@ -158,15 +169,19 @@ impl Parts {
 impl Running {
     fn start(config: &Config, standing: Standing, store: Store) -> anyhow::Result<Self> {
         let (id, keys) = (standing.id(), standing.keys.clone());
-        let newest = keys.borrow().clone();
+        let (newest, network) = (keys.borrow().clone(), standing.network);
+        let roster = Arc::clone(&newest.roster);
         let started = Supernode::start(supernode_config(config, standing, store), newest);
-        Ok(Self { supernode: started.map_err(|error| unstarted(config, error))?, id, keys })
+        let supernode = started.map_err(|error| unstarted(config, error))?;
+        let fleet = Fleet::join(config, network, id, &roster)?;
+        Ok(Self { supernode, fleet, id, keys })
     }
 
     /// Hands on the newest lists. A supernode alone that is in them no more ends: it has no clients to expect.
     fn take_keys(&mut self, alone: bool) -> anyhow::Result<()> {
         let keys = self.keys.borrow_and_update().clone();
         let listed = standing::lists(&keys, self.id);
+        self.fleet.set_roster(&keys.roster);
         self.supernode.update_keys(keys);
         match (listed, alone) {
             (true, _) => Ok(()),
@@ -236,12 +251,13 @@ fn unstarted(config: &Config, error: StartError) -> anyhow::Error {
 fn serve_admin(
     tasks: &mut JoinSet<()>,
     listeners: Vec<std::net::TcpListener>,
-    supernode: Option<&Supernode>,
+    supernode: Option<&Running>,
     readiness: Readiness,
 ) -> anyhow::Result<()> {
     let mut registry = Registry::default();
-    if let Some(supernode) = supernode {
-        supernode.register(&mut registry);
+    if let Some(running) = supernode {
+        running.supernode.register(&mut registry);
+        running.fleet.register(&mut registry);
     }
     let router = admin::router(Arc::new(registry), readiness);
     for listener in listeners {
