@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::config::{Config, Role};
+use crate::control;
 
 /// What `/proc` counts processor time in: a hundredth of a second, on every Linux that there is.
 const CLOCK_TICK: Duration = Duration::from_millis(10);
@@ -90,9 +91,31 @@ impl Fleet {
         });
     }
 
-    /// The others are to count on this supernode no more, while it hands over what it has.
-    pub(super) fn drain(&self) {
-        self.membership.set_draining(true);
+    /// Whether the others are to count on this supernode no more, while it hands over what it has.
+    pub(super) fn set_draining(&self, draining: bool) {
+        self.membership.set_draining(draining);
+    }
+
+    /// All who live, as they say themselves.
+    pub(super) fn told(&self, own: SupernodeId) -> control::Fleet {
+        let members = self.members.borrow();
+        let row = |lease: &Lease| {
+            let Figures { sessions, sessions_max, calls, legs, supernodes, load_permille, lag_ms } = lease.figures;
+            control::Row {
+                supernode: lease.supernode.to_hex(),
+                own: lease.supernode == own,
+                version: lease.version.clone(),
+                draining: lease.draining,
+                sessions,
+                sessions_max,
+                calls,
+                legs,
+                supernodes,
+                load_permille,
+                lag_ms,
+            }
+        };
+        control::Fleet { fresh: members.fresh, supernodes: members.leases.values().map(row).collect() }
     }
 
     /// Gives the lease back, when the supernode is down.
@@ -110,7 +133,7 @@ fn ids(roster: &Roster) -> impl Iterator<Item = SupernodeId> {
     roster.supernodes.iter().map(|entry| entry.supernode)
 }
 
-fn count(number: usize) -> u32 {
+pub(super) fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
