@@ -148,7 +148,10 @@ impl Parts {
                 () = &mut stopped => return Ok(()),
                 Ok(()) = running.keys.changed() => running.take_keys(alone)?,
                 () = running.fleet.changed() => running.fleet.update(&running.supernode),
-                Some(asked) = self.asked.recv() => running.answer(asked),
+                Some(asked) = self.asked.recv() => {
+                    running.answer(asked);
+                    self.readiness.set(running.draining.is_none());
+                }
                 due = sound.tick() => {
                     running.fleet.tell_figures(&running.supernode, due.elapsed());
                     if !running.supernode.is_sound() {
