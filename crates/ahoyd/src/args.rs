@@ -33,6 +33,7 @@ Grow: a further machine as supernode, by a one-time token:
   ahoyd enrol --config ahoy.toml           where the authority is; it prints what to run on the new machine
 
 Beside the running daemon: invite, account, reports, enrol, supernodes, backup. What they change, it takes up within two seconds.
+Of the running daemon, on its machine and by its account: fleet, drain, undrain.
 
 Signals: SIGTERM and SIGINT end the process cleanly, a second one at once; SIGHUP reads the certificate again.
 Exit codes: 0 ended as asked, 1 something failed, 2 wrong command line or configuration, 130 ended at once.";
@@ -61,6 +62,12 @@ pub(crate) enum Command {
     /// Look at supernodes, change what the roster says of them, revoke them
     #[command(subcommand)]
     Supernodes(SupernodesCommand),
+    /// Let the running daemon hand its sessions and calls to other supernodes, and end when it has none, or at the deadline
+    Drain(DrainArgs),
+    /// Call a drain off: the daemon takes sessions and calls again
+    Undrain(OperatorArgs),
+    /// All supernodes that live, as the one of this machine sees them
+    Fleet(OperatorArgs),
     /// Copy the database, consistent although the daemon runs
     Backup(BackupArgs),
     /// Put a backup into an empty data folder
@@ -257,6 +264,19 @@ pub(crate) struct ChangeArgs {
     pub(crate) which: SupernodeArgs,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
+}
+
+/// `ahoyd drain`
+#[derive(clap::Args)]
+pub(crate) struct DrainArgs {
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+    /// End after so many seconds, whoever is still there
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) deadline: u32,
+    /// Don't end: be ready for `undrain`
+    #[arg(long, conflicts_with = "deadline")]
+    pub(crate) stay: bool,
 }
 
 /// `ahoyd backup`

@@ -10,7 +10,9 @@ mod tests;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ahoy_fabric::Fabric;
 use ahoy_proto::api::SignUpPolicy;
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use check::private_key;
@@ -30,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) roles: Vec<Role>,
     pub(crate) authority: Option<String>,
     pub(crate) enrolment_token: Option<String>,
+    pub(crate) fabric: Option<String>,
     pub(crate) sign_up: SignUpPolicy,
     pub(crate) echo: String,
     pub(crate) region: String,
@@ -92,6 +95,15 @@ impl Config {
     pub(crate) fn public_addresses(&self) -> Vec<String> {
         let port = self.listen.first().map_or(443, SocketAddr::port);
         self.public.clone().unwrap_or_else(|| vec![format!("{}:{port}", self.network_name())])
+    }
+
+    /// Where supernodes find each other: nowhere but in this process, unless something is said.
+    ///
+    /// # Errors
+    /// When it is no address.
+    pub(crate) fn fabric(&self) -> anyhow::Result<Fabric> {
+        let Some(address) = &self.fabric else { return Ok(Fabric::default()) };
+        Ok(Fabric::Valkey(address.parse().context("`fabric`")?))
     }
 
     /// How many shards to start on a machine with this many cores.

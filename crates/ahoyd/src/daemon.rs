@@ -3,12 +3,14 @@
 //! A restart is part of a call: nothing here waits for anything slower than a disk before the port is open.
 
 mod alone;
+mod control;
+mod fleet;
 mod hosted;
 mod standing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ahoy_authority::{Authority, Rate, RateLimits};
 use ahoy_proto::SupernodeId;
@@ -16,17 +18,20 @@ use ahoy_store::Store;
 use ahoy_supernode::{CredentialKeys, StartError, Supernode, SupernodeConfig};
 use anyhow::{Context as _, bail};
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::{self, Readiness};
 use crate::config::{Config, Role};
+use crate::control::{Reply, Request, State};
 use crate::dev::Banner;
 use crate::echo::Echo;
 use crate::folder::{self, DataFolder};
 use crate::http::{self, Front};
 use crate::log;
 use crate::signals::Stop;
+use control::Asked;
+use fleet::{Fleet, count};
 use hosted::Hosted;
 use standing::Standing;
 
@@ -70,6 +75,7 @@ struct Parts {
     supernode: Option<Running>,
     front: Option<Front>,
     readiness: Readiness,
+    asked: mpsc::Receiver<Asked>,
     /// What runs beside and ends with us: renewals, retention, certificates, metrics, the echo account.
     tasks: JoinSet<()>,
 }
@@ -77,8 +83,19 @@ struct Parts {
 /// The supernode of this process.
 struct Running {
     supernode: Supernode,
+    fleet: Fleet,
     id: SupernodeId,
     keys: watch::Receiver<CredentialKeys>,
+    /// How long its clients have to come back, or to go elsewhere.
+    spread: Duration,
+    draining: Option<Draining>,
+}
+
+/// The operator wants it empty.
+#[derive(Debug, Clone, Copy)]
+struct Draining {
+    /// When the process ends, whoever is still there; `None`: it stays.
+    ends: Option<Instant>,
 }
 
 impl Parts {
@@ -102,14 +119,14 @@ impl Parts {
         let supernode = standing.map(|standing| Running::start(config, standing, store)).transpose()?;
         let (front, authority) = hosted.map(Hosted::open).transpose()?.unzip();
         let readiness = Readiness::default();
-        let supernode_metrics = supernode.as_ref().map(|running| &running.supernode);
-        serve_admin(&mut tasks, admin, supernode_metrics, readiness.clone())?;
+        serve_admin(&mut tasks, admin, supernode.as_ref(), readiness.clone())?;
+        let asked = control::open(folder, &mut tasks)?;
         announce(config, banner);
         match authority {
             Some(authority) => run_authority(config, folder, authority, &readiness, &mut tasks),
             None => readiness.set(true),
         }
-        Ok(Self { stop: Some(stop), supernode, front, readiness, tasks })
+        Ok(Self { stop: Some(stop), supernode, front, readiness, asked, tasks })
     }
 
     /// Hands on what changes until told to stop.
@@ -117,8 +134,12 @@ impl Parts {
         let Some(stop) = self.stop.take() else { return Ok(()) };
         let mut stopped = std::pin::pin!(stop.asked());
         let Some(running) = &mut self.supernode else {
-            stopped.await;
-            return Ok(());
+            loop {
+                tokio::select! {
+                    () = &mut stopped => return Ok(()),
+                    Some(asked) = self.asked.recv() => asked.reply(no_supernode()),
+                }
+            }
         };
         let alone = self.front.is_none();
         let mut sound = tokio::time::interval(SOUND_INTERVAL);
@@ -126,9 +147,18 @@ impl Parts {
             tokio::select! {
                 () = &mut stopped => return Ok(()),
                 Ok(()) = running.keys.changed() => running.take_keys(alone)?,
-                _ = sound.tick() => {
+                () = running.fleet.changed() => running.fleet.update(&running.supernode),
+                Some(asked) = self.asked.recv() => {
+                    running.answer(asked);
+                    self.readiness.set(running.draining.is_none());
+                }
+                due = sound.tick() => {
+                    running.fleet.tell_figures(&running.supernode, due.elapsed());
                     if !running.supernode.is_sound() {
                         bail!("a shard has stopped: see the log above");
+                    }
+                    if running.has_drained() {
+                        return Ok(());
                     }
                 }
             }
@@ -139,7 +169,10 @@ impl Parts {
         tracing::info!("ending");
         self.readiness.set(false);
         let spread = Duration::from_secs(config.reconnect_spread_s.into());
-        let supernode = self.supernode.map(|running| running.supernode);
+        let (supernode, fleet) = self.supernode.map(|running| (running.supernode, running.fleet)).unzip();
+        if let Some(fleet) = &fleet {
+            fleet.set_draining(true);
+        }
         let links = tokio::task::spawn_blocking(move || {
             if let Some(supernode) = supernode {
                 supernode.shut_down(RECONNECT_IN, spread);
@@ -151,6 +184,10 @@ impl Parts {
         if links.await.is_err() {
             tracing::error!("the supernode did not end cleanly");
         }
+        // Not before: who has no lease does not drain.
+        if let Some(fleet) = fleet {
+            fleet.leave().await;
+        }
         self.tasks.shutdown().await;
     }
 }
@@ -158,15 +195,65 @@ impl Parts {
 impl Running {
     fn start(config: &Config, standing: Standing, store: Store) -> anyhow::Result<Self> {
         let (id, keys) = (standing.id(), standing.keys.clone());
-        let newest = keys.borrow().clone();
+        let (newest, network) = (keys.borrow().clone(), standing.network);
+        let roster = Arc::clone(&newest.roster);
         let started = Supernode::start(supernode_config(config, standing, store), newest);
-        Ok(Self { supernode: started.map_err(|error| unstarted(config, error))?, id, keys })
+        let supernode = started.map_err(|error| unstarted(config, error))?;
+        let fleet = Fleet::join(config, network, id, &roster)?;
+        let spread = Duration::from_secs(config.reconnect_spread_s.into());
+        Ok(Self { supernode, fleet, id, keys, spread, draining: None })
+    }
+
+    /// Does what the operator asks.
+    fn answer(&mut self, asked: Asked) {
+        match asked.request {
+            Request::Drain { end_within_s } => {
+                let end = |seconds: u32| Instant::now() + Duration::from_secs(seconds.into());
+                if self.draining.is_none() {
+                    tracing::info!(end_within_s, "draining: the operator has asked for it");
+                    self.fleet.set_draining(true);
+                    self.supernode.drain(Duration::ZERO, self.spread);
+                }
+                self.draining = Some(Draining { ends: end_within_s.map(end) });
+            }
+            Request::Undrain => {
+                if self.draining.take().is_some() {
+                    tracing::info!("the drain is called off");
+                    self.supernode.undrain();
+                    self.fleet.set_draining(false);
+                }
+            }
+            Request::Fleet => return asked.reply(Reply::Fleet(self.fleet.told(self.id))),
+            Request::State => {}
+        }
+        let reply = Reply::State(self.state());
+        asked.reply(reply);
+    }
+
+    fn state(&self) -> State {
+        let figures = self.supernode.figures();
+        let left = |ends: Instant| ends.saturating_duration_since(Instant::now()).as_secs();
+        State {
+            draining: self.draining.is_some(),
+            ends_in_s: self.draining.and_then(|draining| draining.ends).map(left),
+            sessions: count(figures.sessions),
+            calls: count(figures.calls),
+            supernodes: count(figures.supernodes),
+        }
+    }
+
+    /// Whether the process is to end: nobody is left, or the time is over.
+    fn has_drained(&self) -> bool {
+        let Some(Draining { ends: Some(ends) }) = self.draining else { return false };
+        let figures = self.supernode.figures();
+        (figures.sessions == 0 && figures.calls == 0) || ends <= Instant::now()
     }
 
     /// Hands on the newest lists. A supernode alone that is in them no more ends: it has no clients to expect.
     fn take_keys(&mut self, alone: bool) -> anyhow::Result<()> {
         let keys = self.keys.borrow_and_update().clone();
         let listed = standing::lists(&keys, self.id);
+        self.fleet.set_roster(&keys.roster);
         self.supernode.update_keys(keys);
         match (listed, alone) {
             (true, _) => Ok(()),
@@ -177,6 +264,11 @@ impl Running {
             }
         }
     }
+}
+
+/// What a daemon without a supernode replies.
+fn no_supernode() -> Reply {
+    Reply::Refused { why: "this daemon is an authority alone: ask where a supernode runs".to_owned() }
 }
 
 /// What the authority does beside answering, and the echo account, which settles whether we are ready.
@@ -236,12 +328,13 @@ fn unstarted(config: &Config, error: StartError) -> anyhow::Error {
 fn serve_admin(
     tasks: &mut JoinSet<()>,
     listeners: Vec<std::net::TcpListener>,
-    supernode: Option<&Supernode>,
+    supernode: Option<&Running>,
     readiness: Readiness,
 ) -> anyhow::Result<()> {
     let mut registry = Registry::default();
-    if let Some(supernode) = supernode {
-        supernode.register(&mut registry);
+    if let Some(running) = supernode {
+        running.supernode.register(&mut registry);
+        running.fleet.register(&mut registry);
     }
     let router = admin::router(Arc::new(registry), readiness);
     for listener in listeners {

@@ -43,6 +43,11 @@ impl DataFolder {
         database(&self.path)
     }
 
+    /// The operator's socket.
+    pub(crate) fn control(&self) -> PathBuf {
+        control(&self.path)
+    }
+
     /// Where the network's secrets lie.
     pub(crate) fn keys(&self) -> PathBuf {
         keys(&self.path)
@@ -62,6 +67,11 @@ pub(crate) fn keep_to_ourselves() {
 /// The database of a data folder.
 pub(crate) fn database(data: &Path) -> PathBuf {
     data.join("ahoy.sqlite")
+}
+
+/// The socket at which a running daemon takes the operator's requests.
+pub(crate) fn control(data: &Path) -> PathBuf {
+    data.join("control")
 }
 
 /// The secrets of a data folder.

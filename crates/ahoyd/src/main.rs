@@ -5,6 +5,7 @@ mod admin;
 mod args;
 mod backup;
 mod config;
+mod control;
 mod daemon;
 mod dev;
 mod echo;
@@ -73,6 +74,9 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Supernodes(command) => {
             beside(supernodes::operator_args(&command), |config| supernodes::run(config, &command))
         }
+        Command::Drain(args) => beside(&args.operator, |config| control::drain(config, &args)),
+        Command::Undrain(args) => beside(&args, |config| control::undrain(config, &args)),
+        Command::Fleet(args) => beside(&args, |config| control::fleet(config, &args)),
         Command::Backup(args) => beside(&args.operator, |config| backup::run(config, &args)),
         Command::Restore(args) => beside(&args.operator, |config| restore::run(config, &args)),
     }

@@ -344,7 +344,9 @@ impl View {
         }
         let roster = Arc::clone(&self.roster);
         for entry in &roster.supernodes {
-            if self.own.supernode < entry.supernode && self.members.contains_key(&entry.supernode) {
+            // While leases can't be asked for, whoever has just started knows of none.
+            let may_live = self.stale || self.members.contains_key(&entry.supernode);
+            if self.own.supernode < entry.supernode && may_live {
                 self.dial(entry, now);
             }
         }
@@ -352,7 +354,7 @@ impl View {
         self.publish();
     }
 
-    /// Dials a supernode that has a lease, unless there is a trunk, an attempt or a pause.
+    /// Dials a supernode that may live, unless there is a trunk, an attempt or a pause.
     fn dial(&mut self, entry: &RosterEntry, now: Instant) {
         let peer = self.peers.entry(entry.supernode).or_default();
         if peer.trunk.is_some() || peer.dial != Dialling::Not || entry.addresses.is_empty() {

@@ -9,16 +9,20 @@ use cargo_metadata::{DependencyKind, Metadata, Package};
 use crate::{shell, workspace};
 
 /// Which of our crates each of our crates may depend on, tests aside.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("ahoy-proto", &[]),
     ("ahoy-core", &["ahoy-proto"]),
     ("ahoy-voice", &["ahoy-proto"]),
     ("ahoy-net", &["ahoy-proto"]),
     ("ahoy-store", &["ahoy-proto"]),
+    ("ahoy-fabric", &["ahoy-proto"]),
     ("ahoy-supernode", &["ahoy-proto", "ahoy-core", "ahoy-net", "ahoy-store"]),
     ("ahoy-authority", &["ahoy-proto", "ahoy-store"]),
     ("ahoy-client", &["ahoy-proto", "ahoy-core", "ahoy-voice", "ahoy-net"]),
-    ("ahoyd", &["ahoy-proto", "ahoy-net", "ahoy-store", "ahoy-supernode", "ahoy-authority", "ahoy-client"]),
+    (
+        "ahoyd",
+        &["ahoy-proto", "ahoy-net", "ahoy-store", "ahoy-fabric", "ahoy-supernode", "ahoy-authority", "ahoy-client"],
+    ),
     ("ahoy", &["ahoy-proto", "ahoy-voice", "ahoy-client"]),
     ("ahoy-sim", &["ahoy-proto", "ahoy-core", "ahoy-voice", "ahoy-client"]),
     ("ahoy-trials", &["ahoy-proto"]),
@@ -29,7 +33,8 @@ const ARROWS: [(&str, &[&str]); 13] = [
 const PURE: [&str; 5] = ["ahoy-proto", "ahoy-core", "ahoy-voice", "ahoy-client", "ahoy-sim"];
 
 /// Crates that open sockets, start tasks or wait: never reached from a pure crate.
-const IMPURE: [&str; 13] = [
+const IMPURE: [&str; 15] = [
+    "ahoy-fabric",
     "ahoy-net",
     "ahoy-store",
     "async-io",
@@ -39,6 +44,7 @@ const IMPURE: [&str; 13] = [
     "polling",
     "quinn",
     "quinn-udp",
+    "redis",
     "rusqlite",
     "socket2",
     "tokio",

@@ -19,6 +19,16 @@ struct Rules {
 #[derive(Deserialize)]
 struct Licences {
     allow: Vec<String>,
+    #[serde(default)]
+    exceptions: Vec<Exception>,
+}
+
+/// What one crate may have beside what all may have.
+#[derive(Deserialize)]
+struct Exception {
+    #[serde(rename = "crate")]
+    name: String,
+    allow: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -50,16 +60,20 @@ impl Rules {
             return Some(format!("{} comes from a source that deny.toml does not allow", package.name));
         }
         let licence = package.license.as_deref().unwrap_or_default();
-        match self.permits(licence) {
+        match self.permits(package.name.as_str(), licence) {
             Ok(true) => None,
             Ok(false) => Some(format!("{} {} is under `{licence}`", package.name, package.version)),
             Err(error) => Some(format!("{} {} has no licence to read: {error}", package.name, package.version)),
         }
     }
 
-    fn permits(&self, licence: &str) -> anyhow::Result<bool> {
+    fn permits(&self, package: &str, licence: &str) -> anyhow::Result<bool> {
         let expression = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX)?;
-        Ok(expression.evaluate(|wanted| self.licenses.allow.contains(&wanted.to_string())))
+        let Licences { allow, exceptions } = &self.licenses;
+        let own =
+            exceptions.iter().filter(|exception| exception.name == package).flat_map(|exception| &exception.allow);
+        let allowed: Vec<&String> = allow.iter().chain(own).collect();
+        Ok(expression.evaluate(|wanted| allowed.contains(&&wanted.to_string())))
     }
 }
 
@@ -80,7 +94,7 @@ mod tests {
 
     fn rules(allow: &[&str]) -> Rules {
         Rules {
-            licenses: Licences { allow: allow.iter().map(|&name| name.to_owned()).collect() },
+            licenses: Licences { allow: allow.iter().map(|&name| name.to_owned()).collect(), exceptions: vec![] },
             bans: Bans { deny: vec![] },
             sources: Sources { allow_registry: vec![] },
         }
@@ -89,10 +103,18 @@ mod tests {
     #[test]
     fn one_side_of_an_or_is_enough_and_an_and_wants_both() {
         let rules = rules(&["MIT", "Apache-2.0 WITH LLVM-exception"]);
-        assert!(rules.permits("MIT OR GPL-3.0-only").unwrap());
-        assert!(rules.permits("Apache-2.0/MIT").unwrap());
-        assert!(rules.permits("Apache-2.0 WITH LLVM-exception").unwrap());
-        assert!(!rules.permits("MIT AND GPL-3.0-only").unwrap());
-        assert!(!rules.permits("Apache-2.0").unwrap());
+        assert!(rules.permits("a", "MIT OR GPL-3.0-only").unwrap());
+        assert!(rules.permits("a", "Apache-2.0/MIT").unwrap());
+        assert!(rules.permits("a", "Apache-2.0 WITH LLVM-exception").unwrap());
+        assert!(!rules.permits("a", "MIT AND GPL-3.0-only").unwrap());
+        assert!(!rules.permits("a", "Apache-2.0").unwrap());
+    }
+
+    #[test]
+    fn an_exception_is_for_its_crate_alone() {
+        let mut rules = rules(&["MIT"]);
+        rules.licenses.exceptions.push(Exception { name: "a".to_owned(), allow: vec!["BSL-1.0".to_owned()] });
+        assert!(rules.permits("a", "BSL-1.0").unwrap());
+        assert!(!rules.permits("b", "BSL-1.0").unwrap());
     }
 }

@@ -19,6 +19,7 @@ impl Config {
     /// One line: which key, what is wrong, what to do.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         self.check_roles()?;
+        self.fabric()?;
         if self.is(Role::Authority) && self.network_name().is_empty() {
             bail!("`name` is missing: set it to the network's domain, such as \"ahoy.example.org\"");
         }

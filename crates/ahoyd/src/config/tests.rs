@@ -135,6 +135,28 @@ fn keys_that_disagree_are_refused() {
 }
 
 #[test]
+fn the_fleet_of_the_example_is_configured_well() {
+    for file in [
+        include_str!("../../../../deploy/fleet/a.toml"),
+        include_str!("../../../../deploy/fleet/b.toml"),
+        include_str!("../../../../deploy/fleet/c.toml"),
+    ] {
+        let config = from_file(file).unwrap();
+        config.check().unwrap();
+        assert!(config.fabric.is_some() && config.store.is_some());
+    }
+}
+
+#[test]
+fn a_fabric_that_is_no_address_is_refused_without_a_word_of_it() {
+    let refused = settings(&["name=a.org", "fabric=http://u:sesame@valkey.internal"]).unwrap().check().unwrap_err();
+    let refused = format!("{refused:#}");
+    assert!(refused.contains("`fabric`") && refused.contains("redis-sentinel://"), "{refused}");
+    assert!(!refused.contains("sesame"), "{refused}");
+    assert!(settings(&["name=a.org", "fabric=redis-cluster://a:1,b:2"]).unwrap().check().is_ok());
+}
+
+#[test]
 fn roles_and_what_belongs_to_them_agree() {
     let check = |list: &[&str]| settings(list).unwrap().check().map_err(|error| format!("{error:#}"));
     let refused = |list: &[&str]| check(list).unwrap_err();

@@ -121,6 +121,14 @@ fn a_trunk_alone_decides_while_leases_cannot_be_asked_for() {
 }
 
 #[test]
+fn the_whole_roster_is_dialled_while_leases_cannot_be_asked_for() {
+    let mut world = World::new();
+    let orders = world.tell(Event::Members { members: Vec::new(), stale: true });
+    let [dial] = attempts(&orders)[..] else { panic!("{orders:?}") };
+    assert_eq!(dial.peer, world.ids[2]);
+}
+
+#[test]
 fn a_trunk_without_a_lease_is_closed_in_time() {
     let mut world = World::new();
     world.members(&[1]);

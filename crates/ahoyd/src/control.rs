@@ -1,0 +1,239 @@
+//! `ahoyd drain`, `undrain` and `fleet`: what the operator asks of a running daemon, by a socket in its data folder.
+//!
+//! One request and one reply a connection, each a JSON object on a line.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::args::{DrainArgs, OperatorArgs};
+use crate::config::Config;
+use crate::folder;
+use crate::operator::{printable, say};
+
+/// A request or a reply, at most: a fleet of 512 supernodes takes 300 bytes each.
+pub(crate) const LINE_MAX: u64 = 256 * 1024;
+
+/// How long a daemon may take to reply.
+pub(crate) const REPLY_MAX: Duration = Duration::from_secs(3);
+
+/// How often somebody who waits for a drain looks.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What is asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub(crate) enum Request {
+    /// Hand over sessions and calls, then end, at the latest after so many seconds; or stay, without them.
+    Drain { end_within_s: Option<u32> },
+    /// Take sessions and calls again.
+    Undrain,
+    /// How far a drain is.
+    State,
+    /// All supernodes that live.
+    Fleet,
+}
+
+/// What is replied.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub(crate) enum Reply {
+    State(State),
+    Fleet(Fleet),
+    Refused { why: String },
+}
+
+/// What the supernode of the daemon still holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) draining: bool,
+    /// The daemon ends by then, drained or not.
+    pub(crate) ends_in_s: Option<u64>,
+    pub(crate) sessions: u32,
+    pub(crate) calls: u32,
+    /// Supernodes in its view, itself included.
+    pub(crate) supernodes: u32,
+}
+
+/// The fleet as one supernode sees it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Fleet {
+    /// False: leases can't be asked for now, and these are the last that were seen.
+    pub(crate) fresh: bool,
+    pub(crate) supernodes: Vec<Row>,
+}
+
+/// A supernode, as it says itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) supernode: String,
+    /// It is the one that was asked.
+    pub(crate) own: bool,
+    pub(crate) version: String,
+    pub(crate) draining: bool,
+    pub(crate) sessions: u32,
+    pub(crate) sessions_max: u32,
+    pub(crate) calls: u32,
+    pub(crate) legs: u32,
+    pub(crate) supernodes: u32,
+    /// Processor time, in thousandths of all cores.
+    pub(crate) load_permille: u32,
+    pub(crate) lag_ms: u32,
+}
+
+/// Asks the daemon of a data folder.
+///
+/// # Errors
+/// When none runs there, or it does not reply as it should.
+fn ask(data: &Path, request: &Request) -> anyhow::Result<Reply> {
+    let path = folder::control(data);
+    let socket = UnixStream::connect(&path)
+        .with_context(|| format!("no daemon answers at {}: is `ahoyd serve` running there?", path.display()))?;
+    socket.set_read_timeout(Some(REPLY_MAX))?;
+    socket.set_write_timeout(Some(REPLY_MAX))?;
+    let mut line = serde_json::to_string(request)?;
+    line.push('\n');
+    (&socket).write_all(line.as_bytes())?;
+    let mut reply = String::new();
+    BufReader::new((&socket).take(LINE_MAX)).read_line(&mut reply).context("the daemon does not reply")?;
+    if reply.is_empty() {
+        bail!("the daemon ended before it replied");
+    }
+    match serde_json::from_str(&reply).context("the daemon replies what this program does not know")? {
+        Reply::Refused { why } => bail!(why),
+        reply => Ok(reply),
+    }
+}
+
+fn state(data: &Path, request: &Request) -> anyhow::Result<State> {
+    match ask(data, request)? {
+        Reply::State(state) => Ok(state),
+        _ => bail!("the daemon replies to something else"),
+    }
+}
+
+/// Asks for a drain and watches it until the daemon has ended, or with `--stay` until it holds nothing more.
+pub(crate) fn drain(config: &Config, args: &DrainArgs) -> anyhow::Result<()> {
+    let json = args.operator.json;
+    let end_within_s = (!args.stay).then_some(args.deadline);
+    let mut now = state(&config.data, &Request::Drain { end_within_s })?;
+    if now.supernodes <= 1 {
+        eprintln!("ahoyd: no other supernode is in its view: those who are signed in have nowhere to go");
+    }
+    loop {
+        say(json, &serde_json::to_value(&now)?, &progress(&now));
+        if args.stay && now.sessions == 0 && now.calls == 0 {
+            return Ok(());
+        }
+        thread::sleep(LOOK_EVERY);
+        now = match state(&config.data, &Request::State) {
+            Ok(now) if !now.draining => bail!("somebody has called the drain off"),
+            Ok(now) => now,
+            // It has ended, which is what was asked for.
+            Err(_) if !args.stay => return Ok(()),
+            Err(error) => return Err(error),
+        };
+    }
+}
+
+fn progress(state: &State) -> String {
+    let State { sessions, calls, ends_in_s, .. } = state;
+    let ends = ends_in_s.map_or_else(String::new, |seconds| format!(", ends within {seconds} s"));
+    format!("draining: {sessions} sessions and {calls} calls left{ends}")
+}
+
+pub(crate) fn undrain(config: &Config, args: &OperatorArgs) -> anyhow::Result<()> {
+    let now = state(&config.data, &Request::Undrain)?;
+    let text = format!("takes sessions and calls again; it holds {} and {}", now.sessions, now.calls);
+    say(args.json, &serde_json::to_value(&now)?, &text);
+    Ok(())
+}
+
+pub(crate) fn fleet(config: &Config, args: &OperatorArgs) -> anyhow::Result<()> {
+    let Reply::Fleet(fleet) = ask(&config.data, &Request::Fleet)? else { bail!("the daemon replies to something else") };
+    if args.json {
+        for row in &fleet.supernodes {
+            say(true, &serde_json::to_value(row)?, "");
+        }
+    } else {
+        say(false, &serde_json::Value::Null, table(&fleet).trim_end());
+    }
+    if !fleet.fresh {
+        eprintln!("ahoyd: leases can't be asked for now; this is what was seen last");
+    }
+    Ok(())
+}
+
+/// `*` marks the supernode that was asked.
+fn table(fleet: &Fleet) -> String {
+    let head = ["SUPERNODE", "STATE", "VERSION", "SESSIONS", "OF", "CALLS", "LEGS", "SEES", "LOAD", "LAG"];
+    let mut lines = vec![head.map(str::to_owned)];
+    lines.extend(fleet.supernodes.iter().map(|row| {
+        let mark = if row.own { "*" } else { "" };
+        let id = row.supernode.get(..12).unwrap_or(&row.supernode);
+        [
+            format!("{}{mark}", printable(id)),
+            if row.draining { "draining" } else { "up" }.to_owned(),
+            printable(&row.version),
+            row.sessions.to_string(),
+            row.sessions_max.to_string(),
+            row.calls.to_string(),
+            row.legs.to_string(),
+            row.supernodes.to_string(),
+            format!("{} %", row.load_permille / 10),
+            format!("{} ms", row.lag_ms),
+        ]
+    }));
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..head.len()).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
+            // Words to the left, numbers to the right.
+            let cell = if column < 3 { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
+            text += &cell;
+            text += if column + 1 < head.len() { "  " } else { "" };
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fleet_is_told_as_a_table() {
+        let row = |supernode: &str, own, draining, sessions| Row {
+            supernode: supernode.to_owned(),
+            own,
+            version: "0.1.0".to_owned(),
+            draining,
+            sessions,
+            sessions_max: 100_000,
+            calls: 5,
+            legs: 10,
+            supernodes: 3,
+            load_permille: 127,
+            lag_ms: 1,
+        };
+        let supernodes = vec![row("00112233445566778899", true, false, 1_234), row("ff", false, true, 0)];
+        let told = table(&Fleet { fresh: true, supernodes });
+        let lines: Vec<_> = told.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "SUPERNODE      STATE     VERSION  SESSIONS      OF  CALLS  LEGS  SEES  LOAD   LAG",
+                "001122334455*  up        0.1.0        1234  100000      5    10     3  12 %  1 ms",
+                "ff             draining  0.1.0           0  100000      5    10     3  12 %  1 ms",
+            ]
+        );
+    }
+}

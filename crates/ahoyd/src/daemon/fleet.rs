@@ -1,0 +1,152 @@
+//! The supernode's place in its fleet: it keeps a lease, hears of those of others, and says what it carries.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ahoy_fabric::{Figures, Lease, Members, Membership};
+use ahoy_proto::document::Roster;
+use ahoy_proto::{NetworkId, SupernodeId};
+use ahoy_supernode::{Member, Supernode};
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+use crate::config::{Config, Role};
+use crate::control;
+
+/// What `/proc` counts processor time in: a hundredth of a second, on every Linux that there is.
+const CLOCK_TICK: Duration = Duration::from_millis(10);
+
+/// Membership of the fleet.
+pub(super) struct Fleet {
+    membership: Membership,
+    members: watch::Receiver<Arc<Members>>,
+    sessions_max: u32,
+    /// When figures were told last, and the processor time taken until then.
+    told: (Instant, Duration),
+}
+
+impl Fleet {
+    /// Takes out a lease for a supernode that is up.
+    ///
+    /// # Errors
+    /// When `fabric` is no address.
+    pub(super) fn join(
+        config: &Config,
+        network: NetworkId,
+        supernode: SupernodeId,
+        roster: &Roster,
+    ) -> anyhow::Result<Self> {
+        if config.fabric.is_none() && !config.is(Role::Authority) {
+            tracing::warn!("`fabric` is not set: this supernode knows of no other, and no other knows of it");
+        }
+        let lease = Lease {
+            supernode,
+            // A later life has a greater one, as long as the clock does not go back; if it does, the lease of the life before is in
+            // the way until it runs out, which takes three seconds.
+            incarnation: unix_ms(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            draining: false,
+            figures: Figures::default(),
+        };
+        let membership = config.fabric()?.join(network, lease, ids(roster));
+        let mut members = membership.members();
+        members.mark_changed();
+        Ok(Self { membership, members, sessions_max: config.sessions_max, told: (Instant::now(), processor_time()) })
+    }
+
+    /// Waits for news of the members, for ever if there will be none.
+    pub(super) async fn changed(&mut self) {
+        if self.members.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Hands the members on.
+    pub(super) fn update(&mut self, supernode: &Supernode) {
+        let members = Arc::clone(&self.members.borrow_and_update());
+        let of = |lease: &Lease| Member { supernode: lease.supernode, draining: lease.draining };
+        supernode.update_members(members.leases.values().map(of).collect(), !members.fresh);
+    }
+
+    /// Who may be a member, from now on.
+    pub(super) fn set_roster(&self, roster: &Roster) {
+        self.membership.set_roster(ids(roster));
+    }
+
+    /// Tells what the supernode carries; called `late` after it was due.
+    pub(super) fn tell_figures(&mut self, supernode: &Supernode, late: Duration) {
+        let now = (Instant::now(), processor_time());
+        let (since, taken) = (now.0.duration_since(self.told.0), now.1.saturating_sub(self.told.1));
+        self.told = now;
+        let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
+        let ahoy_supernode::Figures { sessions, calls, legs, supernodes } = supernode.figures();
+        self.membership.set_figures(Figures {
+            sessions: count(sessions),
+            sessions_max: self.sessions_max,
+            calls: count(calls),
+            legs: count(legs),
+            supernodes: count(supernodes),
+            load_permille: (taken.as_secs_f64() / since.as_secs_f64().max(0.001) / cores * 1_000.0) as u32,
+            lag_ms: u32::try_from(late.as_millis()).unwrap_or(u32::MAX),
+        });
+    }
+
+    /// Whether the others are to count on this supernode no more, while it hands over what it has.
+    pub(super) fn set_draining(&self, draining: bool) {
+        self.membership.set_draining(draining);
+    }
+
+    /// All who live, as they say themselves.
+    pub(super) fn told(&self, own: SupernodeId) -> control::Fleet {
+        let members = self.members.borrow();
+        let row = |lease: &Lease| {
+            let Figures { sessions, sessions_max, calls, legs, supernodes, load_permille, lag_ms } = lease.figures;
+            control::Row {
+                supernode: lease.supernode.to_hex(),
+                own: lease.supernode == own,
+                version: lease.version.clone(),
+                draining: lease.draining,
+                sessions,
+                sessions_max,
+                calls,
+                legs,
+                supernodes,
+                load_permille,
+                lag_ms,
+            }
+        };
+        control::Fleet { fresh: members.fresh, supernodes: members.leases.values().map(row).collect() }
+    }
+
+    /// Gives the lease back, when the supernode is down.
+    pub(super) async fn leave(self) {
+        self.membership.leave().await;
+    }
+
+    /// Adds the fabric's metrics.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        self.membership.register(registry);
+    }
+}
+
+fn ids(roster: &Roster) -> impl Iterator<Item = SupernodeId> {
+    roster.supernodes.iter().map(|entry| entry.supernode)
+}
+
+pub(super) fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// That this process has taken since it began; nothing, where `/proc` does not tell.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The program's name, in parentheses, may hold anything. 12th and 13th after it: user and system time.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: u32 = fields.skip(11).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
+    CLOCK_TICK * ticks
+}

@@ -1,0 +1,297 @@
+//! A fleet: an authority, three supernodes, PostgreSQL and Redis, all of them real processes, of which some die.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use ahoy_fabric::testing::RedisServer;
+use ahoy_store::testing::{Durability, Postgres};
+use ahoy_trials::harness::{Child, Event, Machine, Person, Puppet, Trial, Verb, binary, free_port, trial, unix_ms};
+use ahoy_trials::quality::{VOICES, speech};
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+
+/// Supernodes, besides the authority's process, which is none.
+const SUPERNODES: usize = 3;
+
+/// A daemon with a configuration of its own.
+struct Node {
+    name: String,
+    file: PathBuf,
+    port: u16,
+    process: Option<Child>,
+}
+
+struct Fleet {
+    authority: Node,
+    supernodes: Vec<Node>,
+    redis: RedisServer,
+    postgres: Postgres,
+}
+
+/// `ahoyd` with a configuration file, for something that ends by itself; gives the objects that it printed.
+fn operator(trial: &Trial, node: &Node, words: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let mut command = Command::new(binary("ahoyd")?);
+    command.args(words).args(["--json", "--config"]).arg(&node.file);
+    let mut child = Child::start(trial, &format!("{}-{}", node.name, words[0]), &command)?;
+    let mut objects = Vec::new();
+    while let Some(line) = child.next_line()? {
+        objects.push(serde_json::from_str(&line.text).with_context(|| line.text.clone())?);
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "ahoyd {words:?} ended with {status}: {}", child.errors());
+    Ok(objects)
+}
+
+impl Node {
+    fn new(trial: &Trial, name: &str, more: &str) -> anyhow::Result<Self> {
+        let (port, admin) = (free_port()?, free_port()?);
+        let (file, data) = (trial.folder().join(format!("{name}.toml")), trial.folder().join(name));
+        let text = format!(
+            "name = \"example.org\"\ndata = {data:?}\nlisten = [\"127.0.0.1:{port}\"]\npublic = [\"127.0.0.1:{port}\"]\n\
+             admin.listen = [\"127.0.0.1:{admin}\"]\nreconnect_spread_s = 2\nsign_up = \"open\"\n{more}"
+        );
+        std::fs::write(&file, text)?;
+        Ok(Self { name: name.to_owned(), file, port, process: None })
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    fn start(&mut self, trial: &Trial) -> anyhow::Result<()> {
+        let mut command = Command::new(binary("ahoyd")?);
+        command.args(["serve", "--config"]).arg(&self.file);
+        self.process = Some(Child::start(trial, &self.name, &command)?);
+        Ok(())
+    }
+
+    fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.take().context("it runs")?.kill()?;
+        Ok(())
+    }
+
+    /// The fleet as this one sees it.
+    fn sees(&self, trial: &Trial) -> anyhow::Result<Vec<Value>> {
+        operator(trial, self, &["fleet"])
+    }
+}
+
+impl Fleet {
+    /// Everybody sees everybody.
+    fn start(trial: &Trial) -> anyhow::Result<Self> {
+        let postgres = Postgres::start(Durability::Synced);
+        let redis = RedisServer::start();
+        let shared = format!("store = {:?}\nfabric = {:?}\n", postgres.database(), redis.url());
+        let mut authority = Node::new(trial, "authority", &format!("roles = [\"authority\"]\n{shared}"))?;
+        authority.start(trial)?;
+        trial.wait_for("the authority", || is_open(&authority))?;
+        let mut supernodes = Vec::new();
+        for number in 1..=SUPERNODES {
+            let more = format!("roles = [\"supernode\"]\nauthority = {:?}\n{shared}", authority.url());
+            let mut node = Node::new(trial, &format!("supernode{number}"), &more)?;
+            let made = operator(trial, &authority, &["enrol"])?;
+            let token = made.first().and_then(|made| made["token"].as_str()).context("a token")?.to_owned();
+            operator(trial, &node, &["join", "--token", &token])?;
+            node.start(trial)?;
+            supernodes.push(node);
+        }
+        let fleet = Self { authority, supernodes, redis, postgres };
+        fleet.complete(trial, SUPERNODES)?;
+        Ok(fleet)
+    }
+
+    /// Waits until each supernode that runs sees so many, itself included.
+    fn complete(&self, trial: &Trial, size: usize) -> anyhow::Result<()> {
+        for node in self.supernodes.iter().filter(|node| node.process.is_some()) {
+            trial.wait_for("a whole fleet", || {
+                let rows = node.sees(trial).ok()?;
+                let own = rows.iter().find(|row| row["own"] == json!(true))?;
+                (own["supernodes"] == json!(size)).then_some(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn person(&self, trial: &Trial, name: &str) -> anyhow::Result<Person> {
+        let person = Person::new(trial, name, &self.authority.url())?;
+        person.sign_up(trial)?.succeeded()?;
+        Ok(person)
+    }
+
+    /// Two people who are contacts.
+    fn pair(&self, trial: &Trial, names: [&str; 2]) -> anyhow::Result<[Person; 2]> {
+        let [one, other] = [self.person(trial, names[0])?, self.person(trial, names[1])?];
+        one.befriend(trial, &other)?;
+        Ok([one, other])
+    }
+}
+
+/// Whether the authority's port is open.
+fn is_open(node: &Node) -> Option<()> {
+    std::net::TcpStream::connect(("127.0.0.1", node.port)).ok().map(|_| ())
+}
+
+/// A call between two people, who speak to each other all the time.
+fn call(trial: &Trial, [caller, callee]: &[Person; 2]) -> anyhow::Result<[Verb; 2]> {
+    let [mine, theirs] = VOICES.map(|voice| speech(voice).into_os_string());
+    let mut listening = callee.start(trial, ["listen".into(), "--auto-answer".into(), "--play".into(), theirs])?;
+    listening.wait_for("listening")?;
+    let mut calling = caller.start(trial, ["call".into(), callee.name().into(), "--play".into(), mine])?;
+    calling.wait_for("voice")?;
+    listening.wait_for("voice")?;
+    Ok([calling, listening])
+}
+
+/// How long until each of the two heard the other again, if it had stopped to: voice that goes on says nothing.
+fn returns(verbs: &mut [Verb; 2], since_ms: u64) -> Vec<u64> {
+    let heard = |event: &Event| (event.name == "voice").then_some(event.at_ms).filter(|at| *at >= since_ms);
+    let first = |verb: &mut Verb| verb.events().iter().filter_map(heard).min();
+    verbs.iter_mut().filter_map(first).map(|at| at - since_ms).collect()
+}
+
+/// Messages that one sends to another, one after the other.
+struct Letters {
+    sender: Puppet,
+    receiver: Puppet,
+    sent: u64,
+}
+
+impl Letters {
+    fn start(trial: &Trial, [from, to]: &[Person; 2]) -> anyhow::Result<Self> {
+        let (sender, receiver) = (Puppet::start(trial, from)?, Puppet::start(trial, to)?);
+        Ok(Self { sender, receiver, sent: 0 })
+    }
+
+    /// Sends one and waits until the network has it.
+    fn send(&mut self) -> anyhow::Result<()> {
+        self.sent += 1;
+        let (to, text) = (self.receiver.person().name().to_owned(), self.sent.to_string());
+        self.sender.ask(json!({ "do": "post", "to": to, "text": text }))?;
+        Ok(())
+    }
+
+    /// All of them have come, once each, in order.
+    fn check(self) -> anyhow::Result<()> {
+        let mut came = Vec::new();
+        while came.last() != Some(&self.sent) {
+            let event = self.receiver.wait_for(|event| event.name == "message")?;
+            came.push(event.text("text").parse::<u64>().context("a number")?);
+        }
+        let expected: Vec<u64> = (1..=self.sent).collect();
+        ensure!(came == expected, "{came:?} came, of {}", self.sent);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_call_and_messages_survive_the_death_of_each_supernode_in_turn() {
+    trial(Duration::from_secs(240), Machine::Alone, |trial| {
+        let mut fleet = Fleet::start(trial)?;
+        let talkers = fleet.pair(trial, ["alice", "bob"])?;
+        let writers = fleet.pair(trial, ["carol", "dave"])?;
+        let mut letters = Letters::start(trial, &writers)?;
+        let mut verbs = call(trial, &talkers)?;
+        for dies in 0..SUPERNODES {
+            letters.send()?;
+            let killed = unix_ms();
+            fleet.supernodes[dies].kill()?;
+            for _ in 0..5 {
+                letters.send()?;
+            }
+            fleet.complete(trial, SUPERNODES - 1)?;
+            fleet.supernodes[dies].start(trial)?;
+            fleet.complete(trial, SUPERNODES)?;
+            letters.send()?;
+            println!("supernode {}: voice was back after {:?} ms", dies + 1, returns(&mut verbs, killed));
+        }
+        for verb in &mut verbs {
+            ensure!(verb.child().runs(), "a call has ended: {:?}", verb.events().last());
+        }
+        let [calling, mut listening] = verbs;
+        calling.interrupt_and_finish()?.event("ended")?;
+        listening.wait_for("ended")?;
+        letters.check()
+    });
+}
+
+#[test]
+fn calls_and_messages_go_on_while_redis_is_away_and_while_the_authority_is() {
+    trial(Duration::from_secs(180), Machine::Alone, |trial| {
+        let mut fleet = Fleet::start(trial)?;
+        let talkers = fleet.pair(trial, ["alice", "bob"])?;
+        let writers = fleet.pair(trial, ["carol", "dave"])?;
+        let mut letters = Letters::start(trial, &writers)?;
+        let mut verbs = call(trial, &talkers)?;
+        let since = unix_ms();
+        fleet.redis.kill();
+        fleet.authority.kill()?;
+        // Longer than a lease lasts.
+        let until = since + 5_000;
+        while unix_ms() < until {
+            letters.send()?;
+        }
+        fleet.complete(trial, SUPERNODES)?;
+        ensure!(returns(&mut verbs, since).is_empty(), "voice has stopped: {:?}", returns(&mut verbs, since));
+        fleet.redis.restart();
+        fleet.authority.start(trial)?;
+        fleet.complete(trial, SUPERNODES)?;
+        let [calling, mut listening] = verbs;
+        calling.interrupt_and_finish()?.event("ended")?;
+        listening.wait_for("ended")?;
+        letters.check()
+    });
+}
+
+#[test]
+fn calls_go_on_while_postgres_is_away_and_messages_come_afterwards() {
+    trial(Duration::from_secs(180), Machine::Alone, |trial| {
+        let mut fleet = Fleet::start(trial)?;
+        let talkers = fleet.pair(trial, ["alice", "bob"])?;
+        let writers = fleet.pair(trial, ["carol", "dave"])?;
+        let mut letters = Letters::start(trial, &writers)?;
+        let mut verbs = call(trial, &talkers)?;
+        let since = unix_ms();
+        fleet.postgres.kill();
+        for _ in 0..20 {
+            letters.send()?;
+        }
+        fleet.postgres.start_again();
+        ensure!(returns(&mut verbs, since).is_empty(), "voice has stopped: {:?}", returns(&mut verbs, since));
+        let [calling, mut listening] = verbs;
+        calling.interrupt_and_finish()?.event("ended")?;
+        listening.wait_for("ended")?;
+        letters.check()
+    });
+}
+
+#[test]
+fn a_supernode_that_drains_hands_over_its_calls_and_ends() {
+    trial(Duration::from_secs(240), Machine::Alone, |trial| {
+        let mut fleet = Fleet::start(trial)?;
+        let talkers = fleet.pair(trial, ["alice", "bob"])?;
+        let writers = fleet.pair(trial, ["carol", "dave"])?;
+        let mut letters = Letters::start(trial, &writers)?;
+        let mut verbs = call(trial, &talkers)?;
+        for drained in 0..SUPERNODES {
+            let since = unix_ms();
+            letters.send()?;
+            let told = operator(trial, &fleet.supernodes[drained], &["drain", "--deadline", "30"])?;
+            letters.send()?;
+            let mut process = fleet.supernodes[drained].process.take().context("it ran")?;
+            let status = process.wait()?;
+            ensure!(status.success(), "the drained daemon ended with {status}");
+            let took = unix_ms() - since;
+            ensure!(took < 25_000, "nobody went before the deadline: {told:?}");
+            let gaps = returns(&mut verbs, since);
+            println!("supernode {} was empty after {took} ms; voice stopped and was back after {gaps:?} ms", drained + 1);
+            fleet.complete(trial, SUPERNODES - 1)?;
+            fleet.supernodes[drained].start(trial)?;
+            fleet.complete(trial, SUPERNODES)?;
+        }
+        let [calling, mut listening] = verbs;
+        calling.interrupt_and_finish()?.event("ended")?;
+        listening.wait_for("ended")?;
+        letters.check()
+    });
+}
