@@ -41,11 +41,13 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Writes the first key unless a later life has it, and gives back what all keys hold, cut to a length that no lease has.
+/// Only what expires and is no longer than a lease can be a life in the way: else a stray value would shut its supernode out for ever.
 /// `MGET` takes what is no text for nothing, where `GET` would fail. Incarnations are hexadecimal, so their order is that of
 /// their text.
 const BEAT: &str = "
 local life, lease, lasts_ms, cut = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local held = redis.call('MGET', KEYS[1])[1]
+if held and (#held >= cut or redis.call('PTTL', KEYS[1]) < 0) then held = false end
 local later = held and string.match(held, '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x')
 if not (later and later > life) then redis.call('SET', KEYS[1], lease, 'PX', lasts_ms) end
 local leases = redis.call('MGET', unpack(KEYS))

@@ -99,7 +99,7 @@ fn split_secret(text: &str) -> (&str, &str) {
 fn nodes(secret: &str, hosts: &str) -> Result<Vec<ConnectionInfo>, InvalidAddress> {
     let has_port = |host: &&str| host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let hosts: Vec<&str> = hosts.split(',').collect();
-    if hosts.len() > NODES_MAX || !hosts.iter().all(|host| has_port(&host)) {
+    if hosts.len() > NODES_MAX || !hosts.iter().all(has_port) {
         return Err(InvalidAddress::Nodes);
     }
     hosts.iter().map(|host| node(&format!("redis://{secret}{host}"))).collect()
