@@ -29,7 +29,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
 const PURE: [&str; 5] = ["ahoy-proto", "ahoy-core", "ahoy-voice", "ahoy-client", "ahoy-sim"];
 
 /// Crates that open sockets, start tasks or wait: never reached from a pure crate.
-const IMPURE: [&str; 13] = [
+const IMPURE: [&str; 14] = [
     "ahoy-net",
     "ahoy-store",
     "async-io",
@@ -42,6 +42,7 @@ const IMPURE: [&str; 13] = [
     "rusqlite",
     "socket2",
     "tokio",
+    "tokio-postgres",
     "ureq",
 ];
 
