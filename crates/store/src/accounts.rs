@@ -5,10 +5,10 @@ use ahoy_proto::{AccountId, Name, UnixTime, v1};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::batch::{Key, Transaction, Verb};
 use crate::devices::{self, Device};
 use crate::invites::{self, Admission};
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::{Key, Verb};
 use crate::{StoreError, lists};
 
 crate::statements::statements! {
@@ -263,8 +263,9 @@ pub struct AddAccount {
 impl Verb for AddAccount {
     type Output = ();
 
+    /// With all others: each extends the one account key log.
     fn key(&self) -> Key {
-        self.account.account.into()
+        Key::REST
     }
 
     fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
