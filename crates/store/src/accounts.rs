@@ -25,6 +25,7 @@ crate::statements::statements! {
     INSERT = "INSERT INTO accounts (account, name, account_key, opaque_record, sealed_account_key, recovery_verifier,
         recovery_sealed_account_key, calls_from, suspended, made_at, request_key)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10)";
+    BEGIN_USAGE = "INSERT INTO usage (account, bytes) VALUES (?1, 0)";
     LOG_HEAD = "SELECT sequence, head FROM account_key_log WHERE sequence = (SELECT max(sequence) FROM account_key_log)";
     LOG_APPEND = "INSERT INTO account_key_log (sequence, account, account_key, at, head) VALUES (?1, ?2, ?3, ?4, ?5)";
     SET_REQUEST_KEY = "UPDATE accounts SET request_key = ?2 WHERE account = ?1";
@@ -292,6 +293,8 @@ impl Verb for AddAccount {
                 new.request_key,
             ],
         )?;
+        // Made here, for the first messages of many would be in each other's way: the row of each stands beside the others'.
+        transaction.execute(BEGIN_USAGE, params![new.account])?;
         append_to_key_log(transaction, new.account, &new.account_key, self.at)?;
         devices::insert(transaction, new.account, &self.device, self.at)
     }

@@ -97,7 +97,7 @@ pub fn migrate(
     to: &str,
     progress: &mut dyn FnMut(MoveProgress) -> ControlFlow<()>,
 ) -> Result<u64, MoveError> {
-    let mut source = Source::open(from)?;
+    let source = Source::open(from)?;
     let mut target = Target::open(to)?;
     let migration = source.migration()?;
     let is_moved = source.lock()?;

@@ -2,6 +2,8 @@
 //!
 //! The conformance suite is compiled once for each engine, and holds for both.
 
+#![allow(clippy::duplicate_mod, reason = "each of the two is about another engine, by the World beside it")]
+
 mod backup;
 mod disk;
 mod kill;

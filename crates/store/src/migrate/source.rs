@@ -34,7 +34,7 @@ impl Source {
     }
 
     /// What the migration is known by at both ends.
-    pub(super) fn migration(&mut self) -> Result<[u8; 16], MoveError> {
+    pub(super) fn migration(&self) -> Result<[u8; 16], MoveError> {
         if let Some(known) = self.0.query_row(MIGRATION, [], |row| row.get(0)).optional()? {
             return Ok(known);
         }
@@ -44,7 +44,7 @@ impl Source {
     }
 
     /// Lets nobody in until this is dropped, and says whether the move was complete before.
-    pub(super) fn lock(&mut self) -> Result<bool, MoveError> {
+    pub(super) fn lock(&self) -> Result<bool, MoveError> {
         self.0.execute_batch("BEGIN EXCLUSIVE").map_err(in_use)?;
         Ok(self.0.query_row(IS_FINISHED, [], |row| row.get(0))?)
     }
@@ -78,7 +78,7 @@ impl Source {
     }
 
     /// From here on this file is no store.
-    pub(super) fn finish(&mut self) -> Result<(), MoveError> {
+    pub(super) fn finish(&self) -> Result<(), MoveError> {
         self.0.execute(FINISH, [])?;
         Ok(self.0.execute_batch("COMMIT")?)
     }

@@ -13,12 +13,13 @@ use super::connection::{ConnectError, Connection, Failure, describe};
 use crate::StoreError;
 use crate::verb::Job;
 
-/// Attempts at a verb that others are in the way of. Of those that meet one succeeds each time, and threads take one verb each.
-const ATTEMPTS_MAX: u32 = 16;
+/// Attempts at a verb that others are in the way of. Of those that meet one succeeds each time, and each of our threads takes one
+/// verb: 64 are enough for two machines all of whose threads meet. Their pauses come to some four seconds.
+const ATTEMPTS_MAX: u32 = 64;
 
 /// The longest pause before the second attempt; it doubles with each up to the maximum. About what a verb takes.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
-const PAUSE_MAX: Duration = Duration::from_millis(64);
+const PAUSE_MAX: Duration = Duration::from_millis(128);
 
 /// The longest time between the first two attempts to reach a lost server; it doubles with each up to the maximum. Each thread
 /// waits some random part of it: after a second or so one of them knows that the server is back.
@@ -68,7 +69,7 @@ struct Link {
 }
 
 enum State {
-    Connected(Connection),
+    Connected(Box<Connection>),
     /// So many attempts in a row have failed, and there is none before a time.
     Apart {
         failures: u32,
@@ -110,7 +111,7 @@ impl Link {
                 return Err(StoreError::Unavailable);
             }
             self.state = match self.server.open() {
-                Ok(connection) => State::Connected(connection),
+                Ok(connection) => State::Connected(Box::new(connection)),
                 Err(_) => {
                     let again = Instant::now() + part_of(doubled(AWAY_MIN, failures, AWAY_MAX));
                     State::Apart { failures: failures.saturating_add(1), again }
