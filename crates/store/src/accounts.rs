@@ -5,10 +5,10 @@ use ahoy_proto::{AccountId, Name, UnixTime, v1};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::batch::{Key, Transaction, Verb};
 use crate::devices::{self, Device};
 use crate::invites::{self, Admission};
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::{Key, Verb};
 use crate::{StoreError, lists};
 
 crate::statements::statements! {
@@ -25,6 +25,7 @@ crate::statements::statements! {
     INSERT = "INSERT INTO accounts (account, name, account_key, opaque_record, sealed_account_key, recovery_verifier,
         recovery_sealed_account_key, calls_from, suspended, made_at, request_key)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10)";
+    BEGIN_USAGE = "INSERT INTO usage (account, bytes) VALUES (?1, 0)";
     LOG_HEAD = "SELECT sequence, head FROM account_key_log WHERE sequence = (SELECT max(sequence) FROM account_key_log)";
     LOG_APPEND = "INSERT INTO account_key_log (sequence, account, account_key, at, head) VALUES (?1, ?2, ?3, ?4, ?5)";
     SET_REQUEST_KEY = "UPDATE accounts SET request_key = ?2 WHERE account = ?1";
@@ -263,8 +264,9 @@ pub struct AddAccount {
 impl Verb for AddAccount {
     type Output = ();
 
+    /// With all others: each extends the one account key log.
     fn key(&self) -> Key {
-        self.account.account.into()
+        Key::REST
     }
 
     fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
@@ -291,6 +293,8 @@ impl Verb for AddAccount {
                 new.request_key,
             ],
         )?;
+        // Made here, for the first messages of many would be in each other's way: the row of each stands beside the others'.
+        transaction.execute(BEGIN_USAGE, params![new.account])?;
         append_to_key_log(transaction, new.account, &new.account_key, self.at)?;
         devices::insert(transaction, new.account, &self.device, self.at)
     }

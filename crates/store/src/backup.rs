@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::schema;
+use crate::sqlite::schema;
 
 /// Pages copied between two calls of `progress`: 4 MiB, some 10 ms.
 const PAGES_AT_ONCE: i32 = 1_024;
@@ -28,6 +28,9 @@ pub enum BackupError {
     /// Something is there already; it is left as it is.
     #[error("there is a file already: a backup overwrites nothing")]
     Exists,
+    /// The database is not SQLite's.
+    #[error("the database is PostgreSQL's: copy it with pg_dump or pg_basebackup")]
+    Postgres,
     /// Not a database of ours, or a damaged one.
     #[error("the copy is damaged: {0}")]
     Damaged(String),

@@ -5,9 +5,9 @@ use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use bytes::Bytes;
 use prost::Message;
 
-use crate::batch::{Key, Transaction, Verb};
 use crate::inbox::{self, Welcoming};
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::{Key, Verb};
 use crate::{Delivery, StoreError, cursors, log, members};
 
 crate::statements::statements! {

@@ -7,9 +7,9 @@ use ahoy_proto::limits::{CONTACT_REQUESTS_IN_MAX, CONTACT_REQUESTS_OUT_MAX, CONT
 use ahoy_proto::{AccountId, UnixTime, v1};
 use bytes::Bytes;
 
-use crate::batch::{Key, Transaction, Verb};
 use crate::devices::Day;
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::{Key, Verb};
 use crate::{StoreError, accounts, inbox, settings};
 
 crate::statements::statements! {

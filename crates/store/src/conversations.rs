@@ -3,10 +3,10 @@
 use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use bytes::Bytes;
 
-use crate::batch::{Key, Transaction, Verb};
 use crate::inbox::{self, Welcoming};
 use crate::members::{self, check_member};
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::{Key, Verb};
 use crate::{Delivery, StoreError, accounts, cursors, log};
 
 crate::statements::statements! {

@@ -5,8 +5,8 @@
 
 use ahoy_proto::{AccountId, ConversationId, DeviceId};
 
-use crate::batch::{Key, Transaction, Verb};
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::{Key, Verb};
 use crate::{StoreError, inbox, log};
 
 crate::statements::statements! {

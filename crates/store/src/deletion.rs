@@ -7,9 +7,9 @@ use std::time::Duration;
 use ahoy_proto::{AccountId, ConversationId, DeviceId, UnixTime, v1};
 use bytes::Bytes;
 
-use crate::batch::{Key, Transaction, Verb};
 use crate::log::Appended;
-use crate::sql::params;
+use crate::sql::{Transaction, params};
+use crate::verb::{Key, TIME_MAX_OF_ACCOUNT, Verb};
 use crate::{AccountOf, StoreError, contacts, conversations, inbox, lists, members, reports};
 
 crate::statements::statements! {
@@ -51,6 +51,10 @@ impl Verb for DeleteAccount {
 
     fn key(&self) -> Key {
         self.account.into()
+    }
+
+    fn time_max(&self) -> Duration {
+        TIME_MAX_OF_ACCOUNT
     }
 
     fn run(&self, transaction: &Transaction<'_>) -> Result<AccountDeleted, StoreError> {

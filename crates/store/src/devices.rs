@@ -1,10 +1,12 @@
 //! Devices of accounts, and on which day they were last there.
 
+use std::time::Duration;
+
 use ahoy_proto::limits::DEVICES_MAX;
 use ahoy_proto::{AccountId, DeviceId, UnixTime, v1};
 
-use crate::batch::{Key, Transaction, Verb};
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::{Key, TIME_MAX_OF_ACCOUNT, Verb};
 use crate::{StoreError, accounts, cursors, inbox, lists};
 
 crate::statements::statements! {
@@ -124,6 +126,10 @@ impl Verb for RevokeDevice {
 
     fn key(&self) -> Key {
         self.account.into()
+    }
+
+    fn time_max(&self) -> Duration {
+        TIME_MAX_OF_ACCOUNT
     }
 
     fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {

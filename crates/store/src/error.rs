@@ -34,34 +34,15 @@ pub enum StoreError {
     /// A bound of `proto::limits` has been reached.
     #[error("a limit has been reached")]
     LimitReached,
-    /// More verbs wait than the queue holds; try again.
+    /// More verbs wait than the queue holds, or others were in its way again and again; try again.
     #[error("the store is busy")]
     Busy,
-    /// No space left; nothing of this batch was kept.
+    /// No space left; nothing of the verb was kept.
     #[error("the disk is full")]
     Full,
     /// The database failed; the log says how.
     #[error("the store is unavailable")]
     Unavailable,
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            _ if matches!(error, rusqlite::Error::QueryReturnedNoRows) => Self::NotFound,
-            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
-            // A session may outlive its device or account by a moment.
-            _ if refers_to_nothing(&error) => Self::NotFound,
-            _ => {
-                tracing::error!(%error, "the database failed");
-                Self::Unavailable
-            }
-        }
-    }
-}
-
-fn refers_to_nothing(error: &rusqlite::Error) -> bool {
-    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
 }
 
 /// Why a database can't be opened.
@@ -71,15 +52,33 @@ pub enum OpenError {
     /// Written by a newer version of this software.
     #[error("the database has schema version {found}, this program knows up to {known}: install a newer version")]
     Newer {
-        /// In the file.
+        /// In the database.
         found: i64,
         /// By this program.
         known: i64,
     },
+    /// It is in PostgreSQL now.
+    #[error("the database has been moved to PostgreSQL: what is in the file is only what was there before")]
+    Moved,
+    /// A migration goes into it.
+    #[error("a migration into the database is not complete: start it again")]
+    Unfinished,
     /// SQLite refuses it.
     #[error("the database can't be opened: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// The address can't be read.
+    #[error("the address of the database is none: {0}")]
+    Address(String),
+    /// There is no PostgreSQL server at the address, or it does not answer.
+    #[error("no PostgreSQL server can be reached: {0}")]
+    Unreachable(String),
+    /// PostgreSQL refuses us, or a statement.
+    #[error("PostgreSQL refuses: {0}")]
+    Postgres(String),
+    /// The database can't hold every text.
+    #[error("the database is encoded in {0}: make one in UTF8")]
+    Encoding(String),
     /// No thread.
-    #[error("the store's thread can't be started: {0}")]
+    #[error("a thread of the store can't be started: {0}")]
     Thread(#[from] std::io::Error),
 }

@@ -3,9 +3,9 @@
 use ahoy_proto::limits::{DECLINE_LASTS, RETENTION};
 use ahoy_proto::{ConversationId, UnixTime};
 
-use crate::batch::{Transaction, Verb};
 use crate::contacts::DECLINED;
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::Verb;
 use crate::{StoreError, log};
 
 crate::statements::statements! {

@@ -5,8 +5,8 @@ use ahoy_proto::{ConversationId, DeviceId, v1};
 use bytes::Bytes;
 use prost::Message;
 
-use crate::batch::{Key, Transaction, Verb};
-use crate::sql::{Row, Value, params};
+use crate::sql::{Extent, Row, Transaction, Value, params};
+use crate::verb::{Key, Verb};
 use crate::{Delivery, StoreError, cursors, devices, members};
 
 crate::statements::statements! {
@@ -131,7 +131,7 @@ pub(crate) fn page<T: Message>(
     read: impl Fn(&Row<'_>) -> Result<T, StoreError>,
 ) -> Result<(Vec<T>, bool), StoreError> {
     let (mut entries, mut bytes, mut more) = (Vec::new(), 0, false);
-    transaction.each(statement, params, |row| {
+    transaction.query(statement, params, Extent::Open, &mut |row| {
         let entry = read(row)?;
         bytes += entry.encoded_len() + ENTRY_OVERHEAD;
         more = bytes > PAGE_BYTES_MAX && !entries.is_empty();

@@ -2,8 +2,8 @@
 
 use ahoy_proto::{Name, UnixTime};
 
-use crate::batch::{Key, Transaction, Verb};
-use crate::sql::params;
+use crate::sql::{Transaction, params};
+use crate::verb::{Key, Verb};
 use crate::{StoreError, accounts};
 
 crate::statements::statements! {

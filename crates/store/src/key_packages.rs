@@ -5,9 +5,9 @@ use ahoy_proto::{AccountId, DeviceId, v1};
 use bytes::Bytes;
 
 use crate::StoreError;
-use crate::batch::{Key, Transaction, Verb};
 use crate::devices;
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::{Key, Verb};
 
 crate::statements::statements! {
     INSERT = "INSERT INTO key_packages (device, last_resort, key_package) VALUES (?1, ?2, ?3)";

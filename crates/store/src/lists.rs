@@ -5,8 +5,8 @@ use ahoy_proto::document::Revoked;
 use ahoy_proto::{AccountId, DeviceId, UnixTime};
 
 use crate::StoreError;
-use crate::batch::{Transaction, Verb};
-use crate::sql::params;
+use crate::sql::{Transaction, params};
+use crate::verb::Verb;
 
 crate::statements::statements! {
     SERIAL = "SELECT serial FROM serials WHERE list = ?1";

@@ -7,10 +7,10 @@ use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use bytes::Bytes;
 use prost::Message;
 
-use crate::batch::{Key, Transaction, Verb};
 use crate::cursors::SENT_UNKNOWN;
 use crate::members::members;
-use crate::sql::{Row, Value, params};
+use crate::sql::{Row, Transaction, Value, params};
+use crate::verb::{Key, Verb};
 use crate::{StoreError, inbox};
 
 crate::statements::statements! {
@@ -170,18 +170,18 @@ pub(crate) fn drop_entries(
     statement: &'static str,
     params: &[Value<'_>],
 ) -> Result<usize, StoreError> {
-    let (mut dropped, mut given_back) = (0, BTreeMap::new());
-    transaction.each(statement, params, |row| {
-        dropped += 1;
-        if let Some(account) = row.get::<Option<AccountId>>(0)? {
-            *given_back.entry(account).or_insert(0) += row.get::<u64>(1)?;
+    let entry = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let dropped: Vec<(Option<AccountId>, u64)> = transaction.all(statement, params, entry)?;
+    let mut given_back = BTreeMap::new();
+    for (account, bytes) in &dropped {
+        if let Some(account) = account {
+            *given_back.entry(*account).or_insert(0) += bytes;
         }
-        Ok(true)
-    })?;
+    }
     for (account, bytes) in given_back {
         transaction.execute(SHRINK, params![account, bytes])?;
     }
-    Ok(dropped)
+    Ok(dropped.len())
 }
 
 /// A page of a conversation's log, for members. Below what is kept it begins with the first entry that is.

@@ -4,10 +4,10 @@ use ahoy_proto::limits::CONVERSATIONS_MAX;
 use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use bytes::Bytes;
 
-use crate::batch::{Key, Transaction, Verb};
 use crate::contacts::{self, Standing};
 use crate::log::{self, Appended};
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::{Key, Verb};
 use crate::{StoreError, conversations, cursors, receipts};
 
 crate::statements::statements! {

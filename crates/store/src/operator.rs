@@ -2,8 +2,8 @@
 
 use ahoy_proto::{AccountId, Name, UnixTime};
 
-use crate::batch::{Key, Transaction, Verb};
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::{Key, Verb};
 use crate::{Day, StoreError, accounts};
 
 crate::statements::statements! {

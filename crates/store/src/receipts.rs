@@ -3,9 +3,9 @@
 use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use bytes::Bytes;
 
-use crate::batch::{Key, Transaction, Verb};
 use crate::members::{self, check_member};
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::{Key, Verb};
 use crate::{StoreError, inbox};
 
 crate::statements::statements! {

@@ -4,8 +4,8 @@ use ahoy_proto::limits::REPORTS_PER_DAY_MAX;
 use ahoy_proto::{AccountId, UnixTime};
 use bytes::Bytes;
 
-use crate::batch::{Key, Transaction, Verb};
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::{Key, Verb};
 use crate::{StoreError, accounts, lists};
 
 crate::statements::statements! {

@@ -3,10 +3,12 @@
 //! Every number that counts up leaps so far ahead that no client has seen it. What a client would otherwise take for old news it
 //! takes for a gap, and a gap makes it fetch anew or enter the group anew.
 
+use std::time::Duration;
+
 use crate::StoreError;
-use crate::batch::{Transaction, Verb};
 use crate::cursors::SENT_UNKNOWN;
-use crate::sql::params;
+use crate::sql::{Transaction, params};
+use crate::verb::Verb;
 
 /// How far numbers leap: more than any of them has counted in its life, and few enough for two thousand million restorations.
 const LEAP: i64 = 1 << 32;
@@ -32,6 +34,12 @@ pub struct AfterRestore;
 
 impl Verb for AfterRestore {
     type Output = ();
+
+    /// As long as it takes.
+    fn time_max(&self) -> Duration {
+        Duration::from_secs(86_400)
+    }
+
     fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         for statement in [LEAP_LOGS, LEAP_CONTACTS, LEAP_LISTS, LEAP_INBOXES] {
             transaction.execute(statement, params![LEAP])?;

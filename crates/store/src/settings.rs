@@ -4,8 +4,8 @@ use ahoy_proto::limits::MOOD_CHARACTERS_MAX;
 use ahoy_proto::{AccountId, v1};
 
 use crate::StoreError;
-use crate::batch::{Key, Transaction, Verb};
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::{Key, Verb};
 
 crate::statements::statements! {
     SETTINGS = "SELECT calls_from, availability, mood, listed, contacts_serial FROM accounts WHERE account = ?1";

@@ -3,11 +3,12 @@
 //! Statements are written once, in the SQL that SQLite and PostgreSQL both take, with parameters `?1`, `?2` and so on, and
 //! with the few types that both have: whole numbers of 64 bits, text, bytes, and nothing.
 
+use std::fmt;
+
 use ahoy_proto::{AccountId, ConversationId, DeviceId, UnixTime};
 use bytes::Bytes;
 
-use crate::batch::Transaction;
-use crate::{Day, StoreError};
+use crate::{Day, StoreError, postgres, sqlite};
 
 /// What a parameter holds, or a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,37 +36,61 @@ pub(crate) trait FromValue: Sized {
     fn from_value(value: Value<'_>) -> Option<Self>;
 }
 
+/// What a verb works on; only this crate can look inside.
+pub struct Transaction<'a>(pub(crate) Engine<'a>);
+
+/// Where a transaction takes place.
+pub(crate) enum Engine<'a> {
+    Sqlite(&'a rusqlite::Connection),
+    Postgres(&'a postgres::Transaction<'a>),
+}
+
+impl fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Engine::Sqlite(_) => "Transaction(SQLite)",
+            Engine::Postgres(_) => "Transaction(PostgreSQL)",
+        })
+    }
+}
+
 /// A row of an answer.
-#[derive(Debug)]
-pub(crate) struct Row<'a>(&'a rusqlite::Row<'a>);
+pub(crate) enum Row<'a> {
+    Sqlite(&'a rusqlite::Row<'a>),
+    Postgres(&'a tokio_postgres::Row),
+}
 
 impl Row<'_> {
     /// A column by its place in the statement, from 0. [`StoreError::Unavailable`] when it holds what never was written there.
     pub(crate) fn get<T: FromValue>(&self, column: usize) -> Result<T, StoreError> {
-        T::from_value(self.value(column)?).ok_or_else(|| {
+        let value = match self {
+            Self::Sqlite(row) => sqlite::value(row, column)?,
+            Self::Postgres(row) => postgres::value(row, column)?,
+        };
+        T::from_value(value).ok_or_else(|| {
             tracing::error!(column, kind = std::any::type_name::<T>(), "the database holds what it can't");
             StoreError::Unavailable
         })
     }
+}
 
-    fn value(&self, column: usize) -> Result<Value<'_>, StoreError> {
-        use rusqlite::types::ValueRef;
-        Ok(match self.0.get_ref(column)? {
-            ValueRef::Null => Value::Null,
-            ValueRef::Integer(number) => Value::Integer(number),
-            ValueRef::Text(text) => Value::Text(std::str::from_utf8(text).map_err(|_| StoreError::Unavailable)?),
-            ValueRef::Blob(bytes) => Value::Blob(bytes),
-            ValueRef::Real(_) => return Err(StoreError::Unavailable),
-        })
-    }
+/// How an answer is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Whole: the statement bounds it.
+    Bounded,
+    /// In portions, as far as it is wanted.
+    Open,
 }
 
 impl Transaction<'_> {
     /// Carries out a statement that answers nothing, and says how many rows it touched.
     pub(crate) fn execute(&self, statement: &'static str, params: &[Value<'_>]) -> Result<usize, StoreError> {
-        let mut statement = self.0.prepare_cached(statement)?;
-        bind(&mut statement, params)?;
-        Ok(statement.raw_execute()?)
+        check(params)?;
+        match self.0 {
+            Engine::Sqlite(connection) => sqlite::execute(connection, statement, params),
+            Engine::Postgres(transaction) => transaction.execute(statement, params),
+        }
     }
 
     /// Reads the first row of the answer, if there is any.
@@ -75,9 +100,12 @@ impl Transaction<'_> {
         params: &[Value<'_>],
         read: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        let mut statement = self.0.prepare_cached(statement)?;
-        bind(&mut statement, params)?;
-        statement.raw_query().next()?.map(|row| read(&Row(row))).transpose()
+        let (mut read, mut first) = (Some(read), None);
+        self.query(statement, params, Extent::Bounded, &mut |row| {
+            first = read.take().map(|read| read(row)).transpose()?;
+            Ok(false)
+        })?;
+        Ok(first)
     }
 
     /// Reads the first row of the answer, or fails with [`StoreError::NotFound`].
@@ -103,7 +131,7 @@ impl Transaction<'_> {
         mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let mut all = Vec::new();
-        self.each(statement, params, |row| {
+        self.query(statement, params, Extent::Bounded, &mut |row| {
             all.push(read(row)?);
             Ok(true)
         })?;
@@ -111,41 +139,25 @@ impl Transaction<'_> {
     }
 
     /// Hands over the rows of the answer one after the other, as long as `take` says true.
-    pub(crate) fn each(
+    pub(crate) fn query(
         &self,
         statement: &'static str,
         params: &[Value<'_>],
-        mut take: impl FnMut(&Row<'_>) -> Result<bool, StoreError>,
+        extent: Extent,
+        take: &mut dyn FnMut(&Row<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
-        let mut statement = self.0.prepare_cached(statement)?;
-        bind(&mut statement, params)?;
-        let mut rows = statement.raw_query();
-        while let Some(row) = rows.next()? {
-            if !take(&Row(row))? {
-                break;
-            }
+        check(params)?;
+        match self.0 {
+            Engine::Sqlite(connection) => sqlite::query(connection, statement, params, take),
+            Engine::Postgres(transaction) => transaction.query(statement, params, extent, take),
         }
-        Ok(())
     }
 }
 
-fn bind(statement: &mut rusqlite::Statement<'_>, params: &[Value<'_>]) -> Result<(), StoreError> {
-    for (index, value) in params.iter().enumerate() {
-        statement.raw_bind_parameter(index + 1, value)?;
-    }
-    Ok(())
-}
-
-impl rusqlite::ToSql for Value<'_> {
-    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-        use rusqlite::types::ValueRef;
-        Ok(rusqlite::types::ToSqlOutput::Borrowed(match self {
-            Value::Null => ValueRef::Null,
-            Value::Integer(number) => ValueRef::Integer(*number),
-            Value::Text(text) => ValueRef::Text(text.as_bytes()),
-            Value::Blob(bytes) => ValueRef::Blob(bytes),
-        }))
-    }
+/// PostgreSQL's text has no NUL, so none has.
+fn check(params: &[Value<'_>]) -> Result<(), StoreError> {
+    let has_nul = |value: &Value<'_>| matches!(value, Value::Text(text) if text.contains('\0'));
+    if params.iter().any(has_nul) { Err(StoreError::Invalid) } else { Ok(()) }
 }
 
 macro_rules! integers {

@@ -6,9 +6,9 @@ use ahoy_proto::{SupernodeId, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
-use crate::batch::{Transaction, Verb};
 use crate::lists::{self, List};
-use crate::sql::{Row, params};
+use crate::sql::{Row, Transaction, params};
+use crate::verb::Verb;
 
 crate::statements::statements! {
     ADD_TOKEN = "INSERT INTO enrolments (hash, granted, expires) VALUES (?1, ?2, ?3)";

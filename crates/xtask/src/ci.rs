@@ -5,7 +5,7 @@ use crate::shell::{self, cargo, step};
 use crate::{deps, licences, test, tidy};
 
 pub(crate) fn run() -> anyhow::Result<()> {
-    needs::meet(&[Purpose::Build, Purpose::Repository, Purpose::Score, Purpose::Capture])?;
+    needs::meet(&[Purpose::Build, Purpose::Repository, Purpose::Score, Purpose::Capture, Purpose::Databases])?;
     step("format", || shell::run(cargo("fmt").args(["--all", "--check"])))?;
     step("tidy", tidy::run)?;
     step("deps", deps::run)?;

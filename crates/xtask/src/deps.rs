@@ -33,7 +33,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
 const PURE: [&str; 5] = ["ahoy-proto", "ahoy-core", "ahoy-voice", "ahoy-client", "ahoy-sim"];
 
 /// Crates that open sockets, start tasks or wait: never reached from a pure crate.
-const IMPURE: [&str; 15] = [
+const IMPURE: [&str; 16] = [
     "ahoy-fabric",
     "ahoy-net",
     "ahoy-store",
@@ -48,6 +48,7 @@ const IMPURE: [&str; 15] = [
     "rusqlite",
     "socket2",
     "tokio",
+    "tokio-postgres",
     "ureq",
 ];
 

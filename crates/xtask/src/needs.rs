@@ -22,6 +22,8 @@ pub(crate) enum Purpose {
     Score,
     /// Network namespaces, captures and wrong clocks in the trials.
     Capture,
+    /// The engines of a fleet, for the tests of `store` and `fabric` and the trials.
+    Databases,
 }
 
 struct Need {
@@ -48,6 +50,8 @@ const NEEDS: &[Need] = &[
     Need { what: "faketime", package: "faketime", purpose: Purpose::Capture, present: || shell::find("faketime").is_some() },
     Need { what: "tcpdump", package: "tcpdump", purpose: Purpose::Capture, present: || shell::find("tcpdump").is_some() },
     Need { what: "tshark", package: "tshark", purpose: Purpose::Capture, present: || shell::find("tshark").is_some() },
+    Need { what: "PostgreSQL", package: "postgresql", purpose: Purpose::Databases, present: postgresql },
+    Need { what: "Redis", package: "redis-server", purpose: Purpose::Databases, present: || shell::find("redis-server").is_some() },
 ];
 
 /// Makes sure that everything for these purposes is there: through apt where we are root, else by naming the line to run.
@@ -97,4 +101,10 @@ fn c_headers() -> bool {
 
 fn alsa_headers() -> bool {
     Path::new("/usr/include/alsa/asoundlib.h").exists()
+}
+
+/// Debian keeps its servers by version, out of the path.
+fn postgresql() -> bool {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    versions.into_iter().any(|version| version.path().join("bin/initdb").exists())
 }

@@ -14,7 +14,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    needs::meet(&[Purpose::Build, Purpose::Score, Purpose::Capture])?;
+    needs::meet(&[Purpose::Build, Purpose::Score, Purpose::Capture, Purpose::Databases])?;
     let python = python::venv()?;
     // The same selection as `cargo test` below, so that features unify alike and nothing is compiled twice.
     shell::step("build", || shell::run(shell::cargo("build").args(["--workspace", "--bins", "--tests"])))?;

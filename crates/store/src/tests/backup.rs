@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::messages::{message, pair, sent};
+use super::on_sqlite::World;
+use super::on_sqlite::messages::{message, pair, sent};
 use super::*;
 use crate::backup::{self, BackupError};
 
@@ -17,7 +18,7 @@ fn a_copy_made_while_others_write_is_whole_and_of_one_moment() {
     let stop = Arc::new(AtomicBool::new(false));
     let writer = {
         let (store, stop) = (world.store.clone(), stop.clone());
-        thread::spawn(move || {
+        std::thread::spawn(move || {
             let mut number = 401;
             while !stop.load(Ordering::Relaxed) {
                 sent(run(&store, message(alice, 10, number, 1)));
@@ -26,7 +27,7 @@ fn a_copy_made_while_others_write_is_whole_and_of_one_moment() {
             number - 1
         })
     };
-    let to = world.folder.path().join("copy.db");
+    let to = world.home.0.path().join("copy.db");
     let mut steps = Vec::new();
     world
         .store
@@ -41,7 +42,7 @@ fn a_copy_made_while_others_write_is_whole_and_of_one_moment() {
     assert!(steps.len() > 2 && steps.iter().all(|step| step.copied <= step.pages), "{steps:?}");
     assert_eq!(steps.last().map(|step| step.copied), steps.last().map(|step| step.pages));
 
-    assert_eq!(backup::check(&to).unwrap(), 4);
+    assert_eq!(backup::check(&to).unwrap(), 5);
     let copy = Store::open(&to).unwrap();
     let listed = run(&copy, ListConversations { account: alice, device: DeviceId([1; 16]), after: None }).unwrap();
     let of_the_moment = &listed.conversations[0];
@@ -55,11 +56,11 @@ fn a_copy_made_while_others_write_is_whole_and_of_one_moment() {
 #[test]
 fn a_backup_overwrites_nothing() {
     let world = World::new();
-    let to = world.folder.path().join("copy.db");
+    let to = world.home.0.path().join("copy.db");
     std::fs::write(&to, "precious").unwrap();
     assert!(matches!(world.store.backup(&to, |_| {}), Err(BackupError::Exists)));
     assert_eq!(std::fs::read(&to).unwrap(), b"precious");
-    let nowhere = world.folder.path().join("no such folder").join("copy.db");
+    let nowhere = world.home.0.path().join("no such folder").join("copy.db");
     assert!(matches!(world.store.backup(&nowhere, |_| {}), Err(BackupError::Io(_))));
 }
 
@@ -78,7 +79,7 @@ fn a_damaged_an_empty_and_a_newer_copy_are_refused() {
     for number in 1..=100 {
         world.account(number);
     }
-    let to = world.folder.path().join("copy.db");
+    let to = world.home.0.path().join("copy.db");
     world.store.backup(&to, |_| {}).unwrap();
     let whole = std::fs::read(&to).unwrap();
     let mut damaged = whole.clone();
@@ -93,4 +94,13 @@ fn a_damaged_an_empty_and_a_newer_copy_are_refused() {
     assert!(backup::check(&to).is_ok());
     Connection::open(&to).unwrap().pragma_update(None, "user_version", 1_000).unwrap();
     assert!(matches!(backup::check(&to), Err(BackupError::Newer { found: 1_000, .. })));
+}
+
+#[test]
+fn a_store_on_postgresql_says_who_copies_it() {
+    let world = on_postgres::World::new();
+    let folder = TempDir::new().unwrap();
+    let error = world.store.backup(&folder.path().join("copy"), |_| {}).unwrap_err();
+    assert!(matches!(error, BackupError::Postgres), "{error}");
+    assert!(!folder.path().join("copy").exists());
 }

@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use super::on_sqlite::World;
 use super::*;
 
 /// Lets the database grow to so many pages.
@@ -11,13 +12,13 @@ struct SetMaxPages(u32);
 impl Verb for SetMaxPages {
     type Output = ();
     fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        let pragma = format!("PRAGMA max_page_count = {}", self.0);
-        Ok(transaction.0.query_row(&pragma, [], |_| Ok(()))?)
+        let pragma: &str = format!("PRAGMA max_page_count = {}", self.0).leak();
+        transaction.one(pragma, params![], |_| Ok(()))
     }
 }
 
 /// Holds the store's thread up: says when it does, and waits until told to go on.
-struct Wait {
+pub(super) struct Wait {
     held: Sender<()>,
     go: Receiver<()>,
 }
@@ -31,7 +32,7 @@ impl Verb for Wait {
 }
 
 /// Holds up the store until the sender is used. Its queue is empty then.
-fn hold(store: &Store) -> Sender<()> {
+pub(super) fn hold(store: &Store) -> Sender<()> {
     let (held, is_held) = channel();
     let (go, wait) = channel();
     store.submit(Wait { held, go: wait }, |_| {});
@@ -39,13 +40,13 @@ fn hold(store: &Store) -> Sender<()> {
     go
 }
 
-fn invite(number: u32) -> AddInvite {
+pub(super) fn invite(number: u32) -> AddInvite {
     let mut hash = [0; 32];
     hash[..4].copy_from_slice(&number.to_be_bytes());
     AddInvite { hash, admission: Admission::Invited, expires: UnixTime(NOW.0 + 1), at: NOW }
 }
 
-fn is_kept(store: &Store, number: u32) -> bool {
+pub(super) fn is_kept(store: &Store, number: u32) -> bool {
     let AddInvite { hash, admission, at, .. } = invite(number);
     run(store, CheckAdmission { name: Name::parse("nobody-yet").unwrap(), admission, invite: Some(hash), at }).is_ok()
 }
@@ -108,7 +109,7 @@ impl<'a> Tmpfs<'a> {
 impl Drop for Tmpfs<'_> {
     fn drop(&mut self) {
         let unmounted = Command::new("umount").arg(self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()) || thread::panicking());
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
     }
 }
 
@@ -167,11 +168,10 @@ fn a_full_queue_refuses_at_once() {
 
 #[test]
 fn dropping_the_last_handle_waits_for_what_was_submitted() {
-    let World { store, folder } = World::new();
+    let World { store, home } = World::new();
     for number in 0..2_000 {
         store.submit(invite(number), |_| {});
     }
     drop(store);
-    let store = Store::open(&folder.path().join("ahoy.db")).unwrap();
-    assert!(is_kept(&store, 1_999));
+    assert!(is_kept(&home.open(), 1_999));
 }

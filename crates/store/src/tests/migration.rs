@@ -2,16 +2,17 @@
 
 use prost::Message;
 
+use super::on_sqlite::{conversations, messages};
 use super::*;
 
 #[test]
 fn what_the_first_release_kept_is_there_after_the_change() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("ahoy.db");
+    let home = File(TempDir::new().unwrap());
+    let path = home.path();
     let (alice, bob) = (AccountId([1; 16]), AccountId([2; 16]));
     let conversation = ConversationId([10; 16]);
     let old = Connection::open(&path).unwrap();
-    old.execute_batch(include_str!("../../migrations/0001.sql")).unwrap();
+    old.execute_batch(include_str!("../../migrations/sqlite/0001.sql")).unwrap();
     old.pragma_update(None, "user_version", 1).unwrap();
     for account in [alice, bob] {
         let row = "INSERT INTO accounts VALUES (?1, ?2, zeroblob(32), x'', x'', zeroblob(32), x'', 1, 0, 5)";
@@ -37,7 +38,7 @@ fn what_the_first_release_kept_is_there_after_the_change() {
     old.execute("DELETE FROM inbox WHERE sequence = 4", []).unwrap();
     drop(old);
 
-    let world = World { store: Store::open(&path).unwrap(), folder };
+    let world = World { store: home.open(), home };
     let settings = world.run(ListContacts { account: bob, after: None, today: Day(1) }).unwrap().settings.unwrap();
     assert_eq!(settings.calls_from(), v1::CallsFrom::Anyone, "what was set stays");
     let info = world.run(FetchGroupInfo { account: alice, conversation }).unwrap();
@@ -51,4 +52,17 @@ fn what_the_first_release_kept_is_there_after_the_change() {
     messages::sent(world.run(messages::message(bob, 10, 1, 3)));
     assert_eq!(world.run(Expire { now: UnixTime(0) }), Ok(Expired::All));
     assert_eq!(world.number("SELECT count(*) FROM log"), 3);
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("ahoy.db");
+    drop(Store::open(&path).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 1000).unwrap();
+    let error = Store::open(&path).unwrap_err();
+    assert!(matches!(error, OpenError::Newer { found: 1000, .. }), "{error}");
+    assert!(error.to_string().contains("newer"));
+    std::fs::write(&path, [7; 4096]).unwrap();
+    assert!(matches!(Store::open(&path), Err(OpenError::Sqlite(_))));
 }

@@ -11,7 +11,6 @@
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::kill::{check_kept, write_for_ever};
@@ -95,6 +94,6 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         let unmounted = Command::new("umount").arg(&self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()) || thread::panicking());
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
     }
 }

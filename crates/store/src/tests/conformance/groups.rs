@@ -230,13 +230,13 @@ fn a_group_has_so_many_members() {
     let world = World::new();
     let (alice, bob) = world.contacts(1, 2);
     group(&world, alice);
-    let other = Connection::open(world.folder.path().join("ahoy.db")).unwrap();
-    let fill = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
-        INSERT INTO members (account, conversation) SELECT CAST(printf('%016d', n) AS BLOB), ?2 FROM n";
-    other.pragma_update(None, "foreign_keys", false).unwrap();
-    other.execute(fill, rusqlite::params![GROUP_MEMBERS_MAX - 1, GROUP.0]).unwrap();
+    world.crowd(GROUP_MEMBERS_MAX - 1);
+    let fill = "INSERT INTO members (account, conversation)
+        SELECT accounts.account, conversation FROM accounts, conversations WHERE name LIKE 'crowd%'";
+    world.behind(|transaction| transaction.execute(fill, params![]));
     assert_eq!(world.run(add(alice, 1, &[bob])), Err(StoreError::LimitReached));
-    other.execute("DELETE FROM members WHERE account = CAST(printf('%016d', 1) AS BLOB)", []).unwrap();
+    let leave = "DELETE FROM members WHERE account = ?1";
+    world.behind(|transaction| transaction.execute(leave, params![numbered(1)]));
     assert!(world.run(add(alice, 1, &[bob])).is_ok());
 }
 

@@ -9,6 +9,10 @@ fn who(seed: u8, region: &str) -> Enrolling {
     Enrolling { supernode: SupernodeId([seed; 16]), key: [seed; 32], place }
 }
 
+pub(in crate::tests) fn own(seed: u8, region: &str) -> EnrolOwn {
+    EnrolOwn { who: who(seed, region), at: NOW }
+}
+
 fn token(hash: u8, granted: Granted) -> AddEnrolment {
     AddEnrolment { hash: [hash; 32], granted, expires: UnixTime(NOW.0 + 10), at: NOW }
 }
@@ -49,7 +53,7 @@ fn of_two_that_show_a_token_at_the_same_moment_one_enrols() {
     let world = World::new();
     world.run(token(1, Granted::default())).unwrap();
     // A handle, a thread and a connection each, as two authority processes have them.
-    let stores = [1, 2].map(|_| Store::open(&world.folder.path().join("ahoy.db")).unwrap());
+    let stores = [1, 2].map(|_| world.home.open());
     let (reply, answers) = mpsc::channel();
     for (seed, store) in [1, 2].into_iter().zip(&stores) {
         let reply = reply.clone();
@@ -106,7 +110,7 @@ fn an_id_that_is_enrolled_with_another_key_stays_as_it_is() {
 #[test]
 fn the_roster_serial_moves_only_with_the_roster() {
     let world = World::new();
-    let own = |region| EnrolOwn { who: who(1, region), at: NOW };
+    let own = |region| own(1, region);
     world.run(own("here")).unwrap();
     assert_eq!(world.roster_serial(), 1);
     world.run(own("here")).unwrap();

@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::*;
 
-pub(super) fn create(
+pub(in crate::tests) fn create(
     account: AccountId,
     peer: AccountId,
     id: u8,
@@ -28,7 +28,7 @@ pub(super) fn create(
     }
 }
 
-pub(super) fn commit(account: AccountId, id: u8, epoch: u64, welcomes: &[(u8, &'static [u8])]) -> Commit {
+pub(in crate::tests) fn commit(account: AccountId, id: u8, epoch: u64, welcomes: &[(u8, &'static [u8])]) -> Commit {
     let CreateConversation { device, conversation, welcomes, .. } = create(account, account, id, welcomes);
     Commit {
         account,
@@ -45,7 +45,7 @@ pub(super) fn commit(account: AccountId, id: u8, epoch: u64, welcomes: &[(u8, &'
     }
 }
 
-pub(super) fn created(result: Result<Created, StoreError>) -> (v1::Conversation, Vec<Delivery>) {
+pub(in crate::tests) fn created(result: Result<Created, StoreError>) -> (v1::Conversation, Vec<Delivery>) {
     match result.unwrap() {
         Created::New { conversation, deliveries } => (conversation, deliveries),
         Created::Existing { .. } => panic!("the pair has a conversation already"),
@@ -78,7 +78,7 @@ fn of_many_who_make_it_at_once_one_does() {
         let reply = reply.clone();
         let (account, peer) = if id % 2 == 0 { (alice, bob) } else { (bob, alice) };
         let store = world.store.clone();
-        thread::spawn(move || reply.send(run(&store, create(account, peer, id, &[]))).unwrap());
+        std::thread::spawn(move || reply.send(run(&store, create(account, peer, id, &[]))).unwrap());
     }
     drop(reply);
     let made = answers.iter().filter(|answer| matches!(answer, Ok(Created::New { .. }))).count();
@@ -165,13 +165,18 @@ fn conversations_are_listed_in_pages_up_to_the_limit_and_no_more_are_made() {
     let world = World::new();
     let (alice, bob) = world.contacts(1, 2);
     // Made behind the store's back: ten thousand peers would only take longer.
-    let other = Connection::open(world.folder.path().join("ahoy.db")).unwrap();
-    let fill = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
-        INSERT INTO conversations (conversation, generation, epoch, head) SELECT CAST(printf('%016d', n) AS BLOB), 1, 1, 0 FROM n";
-    other.execute(fill, [CONVERSATIONS_MAX]).unwrap();
-    other
-        .execute("INSERT INTO members (account, conversation) SELECT ?1, conversation FROM conversations", [alice.0])
-        .unwrap();
+    for_each_of(CONVERSATIONS_MAX, |numbers| {
+        world.behind(move |transaction| {
+            for number in numbers.clone() {
+                let conversation =
+                    "INSERT INTO conversations (conversation, generation, epoch, head) VALUES (?1, 1, 1, 0)";
+                transaction.execute(conversation, params![numbered(number)])?;
+                let member = "INSERT INTO members (account, conversation) VALUES (?1, ?2)";
+                transaction.execute(member, params![alice, numbered(number)])?;
+            }
+            Ok(())
+        });
+    });
     let (mut after, mut seen) = (None, 0);
     loop {
         let page = world.run(ListConversations { account: alice, device: DeviceId([1; 16]), after }).unwrap();
@@ -210,10 +215,8 @@ fn an_inbox_beyond_the_limit_loses_the_oldest() {
     let many = vec![(2, &b"welcome"[..]); INBOX_MAX];
     let (_, deliveries) = created(world.run(create(alice, bob, 10, &many)));
     world.run(commit(alice, 10, 1, &[(2, b"one more")])).unwrap();
-    let other = Connection::open(world.folder.path().join("ahoy.db")).unwrap();
-    let (count, oldest): (usize, u64) =
-        other.query_row("SELECT count(*), min(sequence) FROM inbox", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    assert_eq!((count, oldest), (INBOX_MAX, deliveries[1].2.sequence));
+    let (count, oldest) = (world.number("SELECT count(*) FROM inbox"), world.number("SELECT min(sequence) FROM inbox"));
+    assert_eq!((count, oldest), (INBOX_MAX as u64, deliveries[1].2.sequence));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! The end of an account: nothing of it stays but what must.
 
+use ahoy_proto::document::Revoked;
 use ahoy_proto::limits::RETENTION;
-use rusqlite::types::ValueRef;
 
 use super::conversations::{create, created};
 use super::messages::{message, sent};
 use super::*;
+use crate::sql::{FromValue, Value};
 
 const DAY: u64 = 86_400;
 
@@ -47,28 +48,37 @@ fn full() -> (World, AccountId, AccountId, AccountId) {
     (world, alice, bob, carol)
 }
 
+/// Bytes or text.
+struct Anything(Vec<u8>);
+
+impl FromValue for Anything {
+    fn from_value(value: Value<'_>) -> Option<Self> {
+        match value {
+            Value::Blob(bytes) => Some(Self(bytes.to_vec())),
+            Value::Text(text) => Some(Self(text.as_bytes().to_vec())),
+            Value::Null | Value::Integer(_) => None,
+        }
+    }
+}
+
 /// Which columns of which tables hold an id of Alice's or her name, anywhere in a value.
 fn mentions(world: &World) -> Vec<String> {
-    let other = Connection::open(world.folder.path().join("ahoy.db")).unwrap();
-    let mut tables = other.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").unwrap();
-    let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
     let needles: [&[u8]; 3] = [&[1; 16], &[4; 16], b"name1"];
+    let is_found =
+        |value: &[u8]| needles.iter().any(|needle| value.windows(needle.len()).any(|window| window == *needle));
+    let columns = world.behind(|transaction| {
+        transaction.all(World::COLUMNS, params![], |row| Ok((row.get::<String>(0)?, row.get::<String>(1)?)))
+    });
     let mut found = Vec::new();
-    for table in tables {
-        let mut rows = other.prepare(&format!("SELECT * FROM {table}")).unwrap();
-        let columns: Vec<String> = rows.column_names().map(str::to_owned).collect();
-        let mut rows = rows.query([]).unwrap();
-        while let Some(row) = rows.next().unwrap() {
-            for (index, column) in columns.iter().enumerate() {
-                let (ValueRef::Blob(value) | ValueRef::Text(value)) = row.get_ref(index).unwrap() else { continue };
-                if needles.iter().any(|needle| value.windows(needle.len()).any(|window| window == *needle)) {
-                    found.push(format!("{table}.{column}"));
-                }
-            }
+    for (table, column) in columns {
+        let query: &str = format!("SELECT {column} FROM {table} WHERE {column} IS NOT NULL").leak();
+        let values =
+            world.behind(move |transaction| transaction.all(query, params![], |row| Ok(row.get::<Anything>(0)?.0)));
+        if values.iter().any(|value| is_found(value)) {
+            found.push(format!("{table}.{column}"));
         }
     }
     found.sort_unstable();
-    found.dedup();
     found
 }
 

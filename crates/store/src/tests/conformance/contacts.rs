@@ -2,6 +2,7 @@
 
 use ahoy_proto::limits::{CONTACT_REQUESTS_IN_MAX, CONTACT_REQUESTS_OUT_MAX, CONTACTS_MAX, DECLINE_LASTS};
 use proptest::prelude::*;
+use proptest::test_runner::{TestCaseError, TestRunner};
 use v1::ContactState as State;
 
 use super::*;
@@ -169,27 +170,23 @@ fn nobody_is_a_contact_of_itself_or_of_somebody_who_is_not_there() {
     assert_eq!(world.run(block(alice, AccountId([9; 16]), true)), Err(StoreError::NotFound));
 }
 
-/// Accounts 1,000 and up, and rows of an account with all of them or of all of them with it.
-fn crowd(world: &World, count: usize) -> Connection {
-    let other = Connection::open(world.folder.path().join("ahoy.db")).unwrap();
-    let accounts = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
-        INSERT INTO accounts (account, name, account_key, opaque_record, sealed_account_key, recovery_verifier,
-        recovery_sealed_account_key, calls_from, suspended, made_at)
-        SELECT CAST(printf('%016d', n) AS BLOB), printf('crowd%04d', n), zeroblob(32), x'', x'', zeroblob(32), x'', 3, 0, 0
-        FROM n";
-    other.execute(accounts, [count]).unwrap();
-    other
+/// Makes the account have the whole crowd so.
+fn has_all_of_the_crowd(world: &World, account: AccountId, state: State, note: usize) {
+    world.behind(move |transaction| {
+        let rows = "INSERT INTO contacts (account, peer, state, since, note)
+            SELECT ?1, account, ?2, 0, ?3 FROM accounts WHERE name LIKE 'crowd%'";
+        transaction.execute(rows, params![account, state as i32, vec![0; note]])
+    });
 }
 
 #[test]
 fn unanswered_requests_are_bounded_each_way_and_the_surplus_is_swallowed() {
     let world = World::new();
     let (alice, bob) = (world.account(1), world.account(2));
-    let other = crowd(&world, CONTACT_REQUESTS_OUT_MAX.max(CONTACT_REQUESTS_IN_MAX));
-    let rows = "INSERT INTO contacts SELECT ?1, account, ?2, 0, x'' FROM accounts WHERE name LIKE 'crowd%'";
-    other.execute(rows, rusqlite::params![alice.0, State::Asked as i32]).unwrap();
+    world.crowd(CONTACT_REQUESTS_OUT_MAX.max(CONTACT_REQUESTS_IN_MAX));
+    has_all_of_the_crowd(&world, alice, State::Asked, 0);
     assert_eq!(world.run(request(alice, bob, "")), Err(StoreError::LimitReached));
-    other.execute(rows, rusqlite::params![bob.0, State::Asks as i32]).unwrap();
+    has_all_of_the_crowd(&world, bob, State::Asks, 0);
     let carol = world.account(3);
     let swallowed = world.run(request(carol, bob, "")).unwrap();
     assert_eq!((own(&swallowed), told(&swallowed)), (State::Asked, None));
@@ -202,9 +199,8 @@ fn unanswered_requests_are_bounded_each_way_and_the_surplus_is_swallowed() {
 fn contacts_come_in_pages_up_to_the_limit() {
     let world = World::new();
     let (alice, bob) = (world.account(1), world.account(2));
-    let other = crowd(&world, CONTACTS_MAX);
-    let rows = "INSERT INTO contacts SELECT ?1, account, 3, 0, zeroblob(1280) FROM accounts WHERE name LIKE 'crowd%'";
-    other.execute(rows, [alice.0]).unwrap();
+    world.crowd(CONTACTS_MAX);
+    has_all_of_the_crowd(&world, alice, State::Accepted, 1_280);
     let (mut after, mut seen, mut pages) = (None, 0, 0);
     loop {
         let page = world.run(ListContacts { account: alice, after, today: Day::of(NOW) }).unwrap();
@@ -262,46 +258,52 @@ fn steps() -> impl Strategy<Value = Vec<(u8, u8, u64, Step)>> {
     proptest::collection::vec((1..=3_u8, 1..=3_u8, 0..40_u64, step), 1..60)
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+/// An accepted contact is one on both sides, or blocked on the other; a request stands on both sides, or only where it was made;
+/// and every change that is told is the row as it then is, with a serial that went up.
+#[test]
+fn whatever_three_accounts_do_accepted_is_mutual_unless_blocked() {
+    let world = World::new();
+    let accounts = [world.account(1), world.account(2), world.account(3)];
+    let mut runner = TestRunner::new(ProptestConfig { cases: 64, ..ProptestConfig::default() });
+    let played = runner.run(&steps(), |steps| {
+        world.behind(|transaction| transaction.execute("DELETE FROM contacts", params![]));
+        play(&world, accounts, steps)
+    });
+    played.unwrap();
+}
 
-    /// An accepted contact is one on both sides, or blocked on the other; a request stands on both sides, or only where it
-    /// was made; and every change that is told is the row as it then is, with a serial that went up.
-    #[test]
-    fn whatever_three_accounts_do_accepted_is_mutual_unless_blocked(steps in steps()) {
-        let world = World::new();
-        let accounts = [world.account(1), world.account(2), world.account(3)];
-        let mut at = NOW;
-        for (one, other, days, step) in steps {
-            let (account, peer) = (AccountId([one; 16]), AccountId([other; 16]));
-            at = UnixTime(at.0 + days * 86_400);
-            let serials = accounts.map(|account| list(&world, account).serial);
-            let change = match step {
-                Step::Request => world.run(RequestContact { account, peer, note: Bytes::new(), at }),
-                Step::Answer(accept) => world.run(AnswerContact { account, peer, accept, at }),
-                Step::Remove => world.run(RemoveContact { account, peer }),
-                Step::Block(block) => world.run(BlockAccount { account, peer, block, at }),
-            };
-            if let Ok(change) = change {
-                prop_assert_eq!(own(&change), state(&world, account, peer));
-                prop_assert_eq!(change.own.serial, list(&world, account).serial);
-                if let Some(other) = change.other {
-                    prop_assert_eq!(other.contact.unwrap().state(), state(&world, peer, account));
-                    prop_assert_eq!(other.serial, serials[usize::from(peer.0[0]) - 1] + 1);
-                }
+fn play(world: &World, accounts: [AccountId; 3], steps: Vec<(u8, u8, u64, Step)>) -> Result<(), TestCaseError> {
+    let mut at = NOW;
+    for (one, other, days, step) in steps {
+        let (account, peer) = (AccountId([one; 16]), AccountId([other; 16]));
+        at = UnixTime(at.0 + days * 86_400);
+        let serials = accounts.map(|account| list(world, account).serial);
+        let change = match step {
+            Step::Request => world.run(RequestContact { account, peer, note: Bytes::new(), at }),
+            Step::Answer(accept) => world.run(AnswerContact { account, peer, accept, at }),
+            Step::Remove => world.run(RemoveContact { account, peer }),
+            Step::Block(block) => world.run(BlockAccount { account, peer, block, at }),
+        };
+        if let Ok(change) = change {
+            prop_assert_eq!(own(&change), state(world, account, peer));
+            prop_assert_eq!(change.own.serial, list(world, account).serial);
+            if let Some(other) = change.other {
+                prop_assert_eq!(other.contact.unwrap().state(), state(world, peer, account));
+                prop_assert_eq!(other.serial, serials[usize::from(peer.0[0]) - 1] + 1);
             }
-            for (one, other) in [(0, 1), (0, 2), (1, 2)] {
-                let (one, other) = states(&world, accounts[one], accounts[other]);
-                for (own, other) in [(one, other), (other, one)] {
-                    let sound = match own {
-                        State::Accepted => matches!(other, State::Accepted | State::Blocked),
-                        State::Asks => other == State::Asked,
-                        State::Asked => !matches!(other, State::Asked | State::Accepted),
-                        _ => true,
-                    };
-                    prop_assert!(sound, "{own:?} beside {other:?}");
-                }
+        }
+        for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+            let (one, other) = states(world, accounts[one], accounts[other]);
+            for (own, other) in [(one, other), (other, one)] {
+                let sound = match own {
+                    State::Accepted => matches!(other, State::Accepted | State::Blocked),
+                    State::Asks => other == State::Asked,
+                    State::Asked => !matches!(other, State::Asked | State::Accepted),
+                    _ => true,
+                };
+                prop_assert!(sound, "{own:?} beside {other:?}");
             }
         }
     }
+    Ok(())
 }

@@ -1,17 +1,15 @@
-//! The store's thread: verbs in savepoints, savepoints in batches, replies after the commit.
+//! What a store is asked to do: verbs, what they are about, and verbs with their replies as the engines pass them on.
 
-use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
-
-use rusqlite::Connection;
+use std::time::Duration;
 
 use crate::StoreError;
+use crate::sql::Transaction;
 
-/// Verbs of one batch, so that the first does not wait for more than some 30 ms of others.
-const BATCH_MAX: usize = 1_000;
+/// How long a verb may take at a server. Nearly all take a hundredth of it, and whoever waits would rather know.
+pub(crate) const TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Age of a batch at which it is committed though more is queued: about eight times what a commit costs.
-const BATCH_AGE: Duration = Duration::from_millis(2);
+/// As long for one that visits all of an account's conversations: 10,000 of them, at some ten statements each.
+pub(crate) const TIME_MAX_OF_ACCOUNT: Duration = Duration::from_secs(60);
 
 /// A change or a question that takes effect whole or not at all.
 pub trait Verb: Send + Sized + 'static {
@@ -23,6 +21,11 @@ pub trait Verb: Send + Sized + 'static {
     /// Without a word, a verb shares its key with all others that say nothing.
     fn key(&self) -> Key {
         Key::REST
+    }
+
+    /// How long it may take at a server, with all its attempts; then it is [`StoreError::Unavailable`].
+    fn time_max(&self) -> Duration {
+        TIME_MAX
     }
 
     /// Does the work. An error undoes everything this verb wrote. May be run again, on a database as if it never had been, when
@@ -61,12 +64,10 @@ impl From<&ahoy_proto::Name> for Key {
     }
 }
 
-/// What a verb works on; only this crate can look inside.
-#[derive(Debug)]
-pub struct Transaction<'a>(pub(crate) &'a Connection);
-
 /// A verb with its reply, its type erased.
 pub(crate) trait Job: Send {
+    /// See [`Verb::time_max`].
+    fn time_max(&self) -> Duration;
     /// Runs the verb and keeps what came of it, in the place of what came of it before.
     fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError>;
     /// Replies what came of the last run, or why it came to nothing.
@@ -88,6 +89,10 @@ struct VerbJob<V: Verb, R> {
 }
 
 impl<V: Verb, R: FnOnce(Result<V::Output, StoreError>) + Send + 'static> Job for VerbJob<V, R> {
+    fn time_max(&self) -> Duration {
+        self.verb.time_max()
+    }
+
     fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         self.result = self.verb.run(transaction);
         self.result.as_ref().map(|_| ()).map_err(|error| *error)
@@ -97,62 +102,4 @@ impl<V: Verb, R: FnOnce(Result<V::Output, StoreError>) + Send + 'static> Job for
         let Self { reply, result, .. } = *self;
         reply(outcome.and(result));
     }
-}
-
-/// Runs the verb. What it did and found stands or falls with the batch; only what it says itself is in the job.
-fn in_savepoint(connection: &Connection, job: &mut dyn Job) -> Result<(), StoreError> {
-    connection.prepare_cached("SAVEPOINT verb")?.execute([])?;
-    let result = job.run(&Transaction(connection));
-    // After a full disk SQLite may have rolled the whole batch back, savepoints included.
-    if connection.is_autocommit() {
-        return result.and(Err(StoreError::Unavailable));
-    }
-    if result.is_err() {
-        connection.prepare_cached("ROLLBACK TO verb")?.execute([])?;
-    }
-    connection.prepare_cached("RELEASE verb")?.execute([])?;
-    result
-}
-
-/// Serves the queue until every sender is gone and it is empty.
-pub(crate) fn run(connection: &Connection, queue: &Receiver<Box<dyn Job>>) {
-    while let Ok(first) = queue.recv() {
-        batch(connection, first, queue);
-    }
-}
-
-fn batch(connection: &Connection, first: Box<dyn Job>, queue: &Receiver<Box<dyn Job>>) {
-    if let Err(error) = execute(connection, "BEGIN IMMEDIATE") {
-        return first.reply(Err(error));
-    }
-    let deadline = Instant::now() + BATCH_AGE;
-    let mut done = Vec::new();
-    let mut next = Some(first);
-    while let Some(mut job) = next {
-        let result = in_savepoint(connection, &mut *job);
-        done.push((job, result));
-        let goes_on = !connection.is_autocommit() && done.len() < BATCH_MAX && Instant::now() < deadline;
-        next = if goes_on { queue.try_recv().ok() } else { None };
-    }
-    let outcome = commit(connection);
-    for (job, result) in done {
-        job.reply(result.and(outcome));
-    }
-}
-
-/// Commits, or leaves the connection outside of any transaction with nothing of the batch kept.
-fn commit(connection: &Connection) -> Result<(), StoreError> {
-    if connection.is_autocommit() {
-        return Err(StoreError::Unavailable);
-    }
-    execute(connection, "COMMIT").inspect_err(|_| {
-        if !connection.is_autocommit() {
-            _ = execute(connection, "ROLLBACK");
-        }
-    })
-}
-
-fn execute(connection: &Connection, statement: &str) -> Result<(), StoreError> {
-    connection.prepare_cached(statement)?.execute([])?;
-    Ok(())
 }

@@ -5,7 +5,7 @@ use ahoy_proto::limits::{MAILBOX_BYTES_MAX, PAST_EPOCHS};
 use super::conversations::{commit, create, created};
 use super::*;
 
-pub(super) fn message(account: AccountId, id: u8, number: u64, epoch: u64) -> SendMessage {
+pub(in crate::tests) fn message(account: AccountId, id: u8, number: u64, epoch: u64) -> SendMessage {
     SendMessage {
         account,
         device: DeviceId(account.0),
@@ -18,19 +18,19 @@ pub(super) fn message(account: AccountId, id: u8, number: u64, epoch: u64) -> Se
     }
 }
 
-pub(super) fn sent(result: Result<Sent, StoreError>) -> v1::LogEntry {
+pub(in crate::tests) fn sent(result: Result<Sent, StoreError>) -> v1::LogEntry {
     match result.unwrap() {
         Sent::Appended(appended) => appended.entry,
         Sent::Repeated => panic!("it stood there already"),
     }
 }
 
-pub(super) fn acknowledge(account: AccountId, id: u8, sequence: u64) -> Acknowledge {
+pub(in crate::tests) fn acknowledge(account: AccountId, id: u8, sequence: u64) -> Acknowledge {
     Acknowledge { device: DeviceId(account.0), inbox: 0, logs: vec![(ConversationId([id; 16]), sequence)] }
 }
 
 /// Alice's conversation with Bob, whose devices both stand in the group.
-pub(super) fn pair() -> (World, AccountId, AccountId) {
+pub(in crate::tests) fn pair() -> (World, AccountId, AccountId) {
     let world = World::new();
     let (alice, bob) = world.contacts(1, 2);
     created(world.run(create(alice, bob, 10, &[(2, b"welcome")])));
@@ -43,7 +43,11 @@ fn log(world: &World, account: AccountId, after: u64) -> Vec<u64> {
 }
 
 fn usage(world: &World, account: AccountId) -> u64 {
-    world.number(&format!("SELECT coalesce(sum(bytes), 0) FROM usage WHERE account = x'{}'", account.to_hex()))
+    world.behind(move |transaction| {
+        let used =
+            transaction.first("SELECT bytes FROM usage WHERE account = ?1", params![account], |row| row.get(0))?;
+        Ok(used.unwrap_or(0))
+    })
 }
 
 #[test]
@@ -157,9 +161,9 @@ fn kept_bytes_count_against_their_sender_until_they_go() {
     world.run(commit(alice, 10, 1, &[])).unwrap();
     let kept = world.number("SELECT sum(length(entry)) FROM log");
     assert_eq!(usage(&world, alice) + usage(&world, bob), kept);
-    let other = Connection::open(world.folder.path().join("ahoy.db")).unwrap();
-    let full = "UPDATE usage SET bytes = bytes + ?2 WHERE account = ?1";
-    other.execute(full, rusqlite::params![alice.0, MAILBOX_BYTES_MAX - usage(&world, alice)]).unwrap();
+    let room = MAILBOX_BYTES_MAX - usage(&world, alice);
+    let fill = "UPDATE usage SET bytes = bytes + ?2 WHERE account = ?1";
+    world.behind(move |transaction| transaction.execute(fill, params![alice, room]));
     assert_eq!(world.run(message(alice, 10, 2, 1)), Err(StoreError::LimitReached));
     assert_eq!(world.run(commit(alice, 10, 2, &[])).unwrap_err(), StoreError::LimitReached);
     sent(world.run(message(bob, 10, 2, 1)));
