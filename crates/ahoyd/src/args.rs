@@ -70,8 +70,10 @@ pub(crate) enum Command {
     Fleet(OperatorArgs),
     /// Copy the database, consistent although the daemon runs
     Backup(BackupArgs),
-    /// Put a backup into an empty data folder
+    /// Put a backup into an empty data folder, or make a PostgreSQL database fit that pg_restore has put back
     Restore(RestoreArgs),
+    /// Move the database from SQLite to PostgreSQL, while no daemon runs; once more after an interruption goes on from there
+    Migrate(MigrateArgs),
 }
 
 /// `ahoyd dev`
@@ -297,9 +299,19 @@ pub(crate) struct BackupArgs {
 pub(crate) struct RestoreArgs {
     #[command(flatten)]
     pub(crate) operator: OperatorArgs,
-    /// A folder that `ahoyd backup` made
+    /// A folder that `ahoyd backup` made; with PostgreSQL none: pg_restore has brought the database back
     #[arg(long, value_name = "FOLDER")]
-    pub(crate) from: PathBuf,
+    pub(crate) from: Option<PathBuf>,
+}
+
+/// `ahoyd migrate`
+#[derive(clap::Args)]
+pub(crate) struct MigrateArgs {
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+    /// An empty PostgreSQL database [default: what `store` says; there a password is for nobody's eyes]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) to: Option<String>,
 }
 
 /// Variables of the environment that are text.

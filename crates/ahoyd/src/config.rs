@@ -27,6 +27,7 @@ pub(crate) const SAMPLE: &str = include_str!("../../../deploy/ahoy.toml");
 pub(crate) struct Config {
     pub(crate) name: Option<String>,
     pub(crate) data: PathBuf,
+    pub(crate) store: Option<String>,
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) public: Option<Vec<String>>,
     pub(crate) roles: Vec<Role>,

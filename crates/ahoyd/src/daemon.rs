@@ -55,7 +55,7 @@ pub(crate) fn run(config: &Config, banner: Option<&Banner>) -> anyhow::Result<()
     // The ring provider is the one for the HTTP side too; it can only be there already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = DataFolder::claim(&config.data)?;
-    let store = Store::open(&folder.database()).with_context(|| folder.database().display().to_string())?;
+    let store = crate::store::open(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let mut parts = Parts::start(config, &folder, store.clone(), banner).await?;

@@ -20,6 +20,7 @@ mod reports;
 mod restore;
 mod retention;
 mod signals;
+mod store;
 mod supernodes;
 
 use std::process::ExitCode;
@@ -79,6 +80,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Fleet(args) => beside(&args, |config| control::fleet(config, &args)),
         Command::Backup(args) => beside(&args.operator, |config| backup::run(config, &args)),
         Command::Restore(args) => beside(&args.operator, |config| restore::run(config, &args)),
+        Command::Migrate(args) => beside(&args.operator, |config| store::migrate(config, &args)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the operator's commands share: the database, beside a daemon that may run, and two languages of output.
 //!
-//! They have a connection of their own to the SQLite file, whose locks keep the two processes apart. What one changes, the
-//! other reads in its next transaction.
+//! They open the database for themselves, and its locks keep the two processes apart. What one changes, the other reads in its
+//! next transaction.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::config::Config;
-use crate::folder;
+use crate::{folder, store};
 
 /// The database, for one command.
 #[derive(Debug)]
@@ -28,11 +28,11 @@ impl Books {
     /// # Errors
     /// When no daemon has made one yet, or it can't be opened.
     pub(crate) fn open(config: &Config) -> anyhow::Result<Self> {
-        let database = folder::database(&config.data);
-        if !database.exists() {
+        let exists = config.store.is_some() || folder::database(&config.data).exists();
+        if !exists {
             bail!("there is no network in {} yet: start `ahoyd serve` once", config.data.display());
         }
-        Self::at(&database)
+        Self::of(store::open(config)?)
     }
 
     /// Opens a database.
@@ -40,7 +40,10 @@ impl Books {
     /// # Errors
     /// When it can't be opened.
     pub(crate) fn at(database: &Path) -> anyhow::Result<Self> {
-        let store = Store::open(database).with_context(|| database.display().to_string())?;
+        Self::of(Store::open(database).with_context(|| database.display().to_string())?)
+    }
+
+    fn of(store: Store) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { store, runtime })
     }

@@ -30,8 +30,31 @@ const KEYS_PARTIAL: &str = "keys.partial";
 const MAY_BE_THERE: [&str; 4] = ["lock", "keys", "echo", KEYS_PARTIAL];
 
 pub(crate) fn run(config: &Config, args: &RestoreArgs) -> anyhow::Result<()> {
-    let manifest = Manifest::read(&args.from)?;
-    let backup = folder::database(&args.from);
+    match (&config.store, &args.from) {
+        (None, Some(from)) => from_backup(config, args, from),
+        (Some(_), None) => after_pg_restore(config, args),
+        (None, None) => bail!("say which backup: --from FOLDER"),
+        (Some(_), Some(_)) => bail!(
+            "`store` names PostgreSQL, and a backup is of SQLite: remove it from the configuration, restore, then `ahoyd migrate`"
+        ),
+    }
+}
+
+/// What PostgreSQL's own tools have put back is older than what clients remember.
+fn after_pg_restore(config: &Config, args: &RestoreArgs) -> anyhow::Result<()> {
+    let _data = DataFolder::claim(&config.data)?;
+    Books::open(config)?.ask(AfterRestore)?;
+    say(
+        args.operator.json,
+        &json!({ "restored": null }),
+        "the database is ready for clients that remember more. Start `ahoyd serve`.",
+    );
+    Ok(())
+}
+
+fn from_backup(config: &Config, args: &RestoreArgs, from: &Path) -> anyhow::Result<()> {
+    let manifest = Manifest::read(from)?;
+    let backup = folder::database(from);
     if fingerprint(&backup)? != manifest.database {
         bail!("{} is not as it was when the backup was made: use another one", backup.display());
     }
@@ -40,22 +63,22 @@ pub(crate) fn run(config: &Config, args: &RestoreArgs) -> anyhow::Result<()> {
     let data = DataFolder::claim(&config.data)?;
     check_empty(&config.data)?;
     let keys = data.keys();
-    let brought = folder::keys(&args.from);
+    let brought = folder::keys(from);
     check_keys(&keys, &brought, manifest.network)?;
     if !keys.exists() {
         bring_keys(&brought, &keys, &config.data)?;
     }
     // All of them, and of use.
     Keys::load_or_create(&keys, wall_clock())?;
-    bring_echo_password(&args.from, &config.data)?;
+    bring_echo_password(from, &config.data)?;
     bring_database(&backup, &data.database(), &manifest)?;
-    tell(args, &manifest);
+    tell(args, from, &manifest);
     Ok(())
 }
 
-fn tell(args: &RestoreArgs, manifest: &Manifest) {
+fn tell(args: &RestoreArgs, from: &Path, manifest: &Manifest) {
     let bytes = manifest.database.bytes;
-    let object = json!({ "restored": args.from, "bytes": bytes, "made_at": manifest.made_at.0, "name": manifest.name });
+    let object = json!({ "restored": from, "bytes": bytes, "made_at": manifest.made_at.0, "name": manifest.name });
     let text = format!(
         "{} is as it was at {}: {} of database. Start `ahoyd serve`.",
         manifest.name,

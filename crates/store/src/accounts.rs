@@ -177,6 +177,11 @@ pub struct SearchDirectory {
 
 impl Verb for SearchDirectory {
     type Output = Vec<FoundAccount>;
+
+    fn key(&self) -> Key {
+        Key::of_text(&self.prefix)
+    }
+
     fn run(&self, transaction: &Transaction<'_>) -> Result<Vec<FoundAccount>, StoreError> {
         // Names are ASCII: all that begin with the prefix stand below the prefix whose last character is one higher.
         let last = self.prefix.bytes().last().filter(|_| self.prefix.is_ascii()).ok_or(StoreError::Invalid)?;

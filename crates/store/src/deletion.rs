@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::log::Appended;
 use crate::sql::{Transaction, params};
-use crate::verb::{Key, TIME_MAX_OF_ACCOUNT, Verb};
+use crate::verb::{Key, TIME_MAX_OF_MANY, Verb};
 use crate::{AccountOf, StoreError, contacts, conversations, inbox, lists, members, reports};
 
 crate::statements::statements! {
@@ -54,7 +54,7 @@ impl Verb for DeleteAccount {
     }
 
     fn time_max(&self) -> Duration {
-        TIME_MAX_OF_ACCOUNT
+        TIME_MAX_OF_MANY
     }
 
     fn run(&self, transaction: &Transaction<'_>) -> Result<AccountDeleted, StoreError> {

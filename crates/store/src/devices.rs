@@ -6,7 +6,7 @@ use ahoy_proto::limits::DEVICES_MAX;
 use ahoy_proto::{AccountId, DeviceId, UnixTime, v1};
 
 use crate::sql::{Row, Transaction, params};
-use crate::verb::{Key, TIME_MAX_OF_ACCOUNT, Verb};
+use crate::verb::{Key, TIME_MAX_OF_MANY, Verb};
 use crate::{StoreError, accounts, cursors, inbox, lists};
 
 crate::statements::statements! {
@@ -129,7 +129,7 @@ impl Verb for RevokeDevice {
     }
 
     fn time_max(&self) -> Duration {
-        TIME_MAX_OF_ACCOUNT
+        TIME_MAX_OF_MANY
     }
 
     fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {

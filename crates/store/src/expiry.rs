@@ -1,11 +1,13 @@
 //! What has its time: log entries, Welcomes, reports, refusals and names that are kept back.
 
+use std::time::Duration;
+
 use ahoy_proto::limits::{DECLINE_LASTS, RETENTION};
 use ahoy_proto::{ConversationId, UnixTime};
 
 use crate::contacts::DECLINED;
 use crate::sql::{Row, Transaction, params};
-use crate::verb::Verb;
+use crate::verb::{Key, TIME_MAX_OF_MANY, Verb};
 use crate::{StoreError, log};
 
 crate::statements::statements! {
@@ -45,6 +47,16 @@ pub struct Expire {
 
 impl Verb for Expire {
     type Output = Expired;
+
+    fn key(&self) -> Key {
+        Key::EXPIRY
+    }
+
+    /// Some two thousand statements.
+    fn time_max(&self) -> Duration {
+        TIME_MAX_OF_MANY
+    }
+
     fn run(&self, transaction: &Transaction<'_>) -> Result<Expired, StoreError> {
         let kept_since = self.now.0.saturating_sub(RETENTION.as_secs());
         let declined_since = self.now.0.saturating_sub(DECLINE_LASTS.as_secs());

@@ -8,8 +8,8 @@ use crate::sql::Transaction;
 /// How long a verb may take at a server. Nearly all take a hundredth of it, and whoever waits would rather know.
 pub(crate) const TIME_MAX: Duration = Duration::from_secs(5);
 
-/// As long for one that visits all of an account's conversations: 10,000 of them, at some ten statements each.
-pub(crate) const TIME_MAX_OF_ACCOUNT: Duration = Duration::from_secs(60);
+/// As long for one that visits many rows: all of an account's conversations may be 10,000, at some ten statements each.
+pub(crate) const TIME_MAX_OF_MANY: Duration = Duration::from_secs(60);
 
 /// A change or a question that takes effect whole or not at all.
 pub trait Verb: Send + Sized + 'static {
@@ -43,6 +43,15 @@ pub struct Key(pub(crate) u64);
 impl Key {
     /// Nothing of these.
     pub const REST: Self = Self(0);
+
+    /// What has its time: it takes a while, and nobody waits for it.
+    pub(crate) const EXPIRY: Self = Self(1);
+
+    /// The same for the same text.
+    pub(crate) fn of_text(text: &str) -> Self {
+        let spread = |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte));
+        Self(text.bytes().fold(0, spread))
+    }
 }
 
 macro_rules! key_of {
@@ -59,8 +68,7 @@ key_of!(AccountId, DeviceId, ConversationId);
 
 impl From<&ahoy_proto::Name> for Key {
     fn from(name: &ahoy_proto::Name) -> Self {
-        let spread = |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte));
-        Self(name.as_str().bytes().fold(0, spread))
+        Self::of_text(name.as_str())
     }
 }
 

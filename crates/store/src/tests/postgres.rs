@@ -223,3 +223,19 @@ fn what_can_t_be_connected_to_is_refused_with_the_reason() {
     assert!(matches!(error, OpenError::Postgres(_)) && error.to_string().contains("does not exist"), "{error}");
     assert!(matches!(Store::connect("postgres://host:port"), Err(OpenError::Address(_))));
 }
+
+#[test]
+fn the_first_messages_of_many_at_the_same_moment_all_arrive() {
+    let world = World::new();
+    let (reply, replies) = mpsc::channel();
+    for id in 1..=64 {
+        let account = world.account(id);
+        world.run(CreateConversation { peer: None, ..create(account, account, id, &[]) }).unwrap();
+    }
+    for id in 1..=64 {
+        let reply = reply.clone();
+        world.store.submit(message(AccountId([id; 16]), id, 1, 1), move |result| reply.send(result).unwrap());
+    }
+    drop(reply);
+    assert_eq!(replies.iter().map(sent).filter(|entry| entry.sequence == 1).count(), 64);
+}
