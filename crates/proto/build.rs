@@ -2,8 +2,8 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let schema = "../../schema";
     println!("cargo:rerun-if-changed={schema}");
-    let files =
-        ["session", "people", "conversation", "call", "sealed", "trunk", "fabric"].map(|name| format!("ahoy/v1/{name}.proto"));
+    let files = ["session", "people", "conversation", "call", "sealed", "trunk", "fabric"]
+        .map(|name| format!("ahoy/v1/{name}.proto"));
     let descriptors = protox::compile(files, [schema])?;
     let mut config = prost_build::Config::new();
     config.bytes(["."]);

@@ -155,7 +155,9 @@ pub(crate) fn undrain(config: &Config, args: &OperatorArgs) -> anyhow::Result<()
 }
 
 pub(crate) fn fleet(config: &Config, args: &OperatorArgs) -> anyhow::Result<()> {
-    let Reply::Fleet(fleet) = ask(&config.data, &Request::Fleet)? else { bail!("the daemon replies to something else") };
+    let Reply::Fleet(fleet) = ask(&config.data, &Request::Fleet)? else {
+        bail!("the daemon replies to something else")
+    };
     if args.json {
         for row in &fleet.supernodes {
             say(true, &serde_json::to_value(row)?, "");

@@ -402,8 +402,10 @@ impl Links {
                 outbox.tell(new, Peer::SignedIn { party, at_ms });
                 let died = outbox.fleet().node(old.node).is_none();
                 spread = Some(if died { RESYNC_AFTER_DEATH } else { RESYNC_AFTER_MOVE });
+                // While this one drains, all have been asked to go already, and sooner.
                 if let Some(nearby) = outbox.fleet().node(new.node).filter(|node| node.near && online.flows.is_empty())
                     && new.node != Node::OWN
+                    && self.going.is_none()
                 {
                     go.push((*link, nearby.supernode));
                 }

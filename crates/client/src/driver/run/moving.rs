@@ -38,6 +38,10 @@ impl Driver {
         if self.session.as_ref().is_some_and(|session| Some(session.entry.supernode) == to) {
             return;
         }
+        // Of several that ask, the most urgent counts.
+        if self.leaving.as_ref().is_some_and(|leaving| leaving.at <= now + wait) {
+            return;
+        }
         self.leaving = Some(Leaving { at: now + wait, to, backoff: Backoff::default(), sought: false });
         self.moving = None;
     }
