@@ -17,6 +17,9 @@ const SUPERNODES: usize = 3;
 /// Between two messages of somebody who writes.
 const PACE: Duration = Duration::from_millis(200);
 
+/// A call goes on for this long before anything happens to it.
+const CALM: Duration = Duration::from_millis(1500);
+
 /// A daemon with a configuration of its own.
 struct Node {
     name: String,
@@ -143,6 +146,7 @@ fn call(trial: &Trial, [caller, callee]: &[Person; 2]) -> anyhow::Result<[Verb; 
     let mut calling = caller.start(trial, ["call".into(), callee.name().into(), "--play".into(), mine])?;
     calling.wait_for("voice")?;
     listening.wait_for("voice")?;
+    std::thread::sleep(CALM);
     Ok([calling, listening])
 }
 
