@@ -199,6 +199,8 @@ impl Accounts {
             }
         }
         for account in self.accounts.values_mut() {
+            // Calls that have lost their home are engaged in anew once they have another one.
+            account.engagements.retain(|engagement| !dead.contains(&before.home_of_call(engagement.call).node));
             let Some(presence) = &mut account.presence else { continue };
             if presence.doubt(|contact| dead.contains(&before.home_of_account(contact).node)) {
                 self.doubt = Some(now.instant + DOUBT);

@@ -348,6 +348,8 @@ impl Calls {
 
     fn no_call(&mut self, id: CallId, party: Party, request: u64, now: Now, outbox: &mut Outbox) {
         self.ended.tell(id, party, now.instant, outbox);
+        // Its home may have died with it, and the account's not.
+        outbox.tell_account(party.account, Peer::Disengage { call: id, account: party.account });
         outbox.refuse(party.link, request, NO_CALL);
     }
 

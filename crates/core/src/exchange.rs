@@ -222,7 +222,7 @@ impl Exchange {
         links.fleet_changed(&before, now, relay, outbox);
         accounts.fleet_changed(&before, now, outbox);
         calls.fleet_changed(&before, now, outbox);
-        for (from, message) in self.forwarded.take_lost(self.outbox.fleet()) {
+        for (from, message) in self.forwarded.take_astray(&self.outbox) {
             self.take_or_forward(from, message, now);
         }
         self.settle(now);
@@ -323,7 +323,7 @@ impl Exchange {
     }
 
     /// Takes a message, or sends it on, once, when a home has moved and whoever sent it did not know or could not. What was sent on to
-    /// a supernode that turns out to be dead comes here again.
+    /// a supernode that turns out to be dead, or not to be the home, comes here again.
     fn take_or_forward(&mut self, from: Node, message: Peer, now: Now) {
         let Some(seat) = self.outbox.elsewhere(&message) else {
             return self.take(message, now);

@@ -1,9 +1,10 @@
-//! What was sent on to where a home had moved, for as long as it may turn out that nobody was there to take it.
+//! What was sent on to where a home had moved, for as long as it may turn out that it was the wrong place, or that nobody was there.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::fleet::{Fleet, Node};
+use crate::fleet::Node;
+use crate::outbox::Outbox;
 use crate::peer::Peer;
 
 /// A supernode that died is seen to be gone within 3 s.
@@ -34,12 +35,14 @@ impl Forwarded {
         self.0.push_back(Sent { at: now, from, to, message });
     }
 
-    /// Takes out, in order, what went to supernodes that are in the fleet no more, from those that are.
-    pub(crate) fn take_lost(&mut self, fleet: &Fleet) -> Vec<(Node, Peer)> {
-        let (lost, kept) = std::mem::take(&mut self.0).into_iter().partition(|sent| fleet.node(sent.to).is_none());
+    /// Takes out, in order, what went where by the present view nobody is or the home is not, with whom it came from; but what
+    /// comes from those who are gone is nothing any more. What is left has its home where it went, and so do the messages that will
+    /// follow it: none overtakes another.
+    pub(crate) fn take_astray(&mut self, outbox: &Outbox) -> Vec<(Node, Peer)> {
+        let is_right = |sent: &Sent| outbox.elsewhere(&sent.message).is_some_and(|home| home.node == sent.to);
+        let (kept, astray): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.0).into_iter().partition(is_right);
         self.0 = kept;
-        let lost: VecDeque<Sent> = lost;
-        let said = lost.into_iter().filter(|sent| fleet.node(sent.from).is_some());
+        let said = astray.into_iter().filter(|sent| outbox.fleet().node(sent.from).is_some());
         said.map(|sent| (sent.from, sent.message)).collect()
     }
 }
