@@ -150,6 +150,23 @@ fn call(trial: &Trial, [caller, callee]: &[Person; 2]) -> anyhow::Result<[Verb; 
     Ok([calling, listening])
 }
 
+/// The one who called hangs up, and both hear of it: the call has lived until then.
+fn hang_up([calling, mut listening]: [Verb; 2]) -> anyhow::Result<()> {
+    calling.interrupt_and_finish()?.event("ended")?;
+    listening.wait_for("ended")?;
+    Ok(())
+}
+
+/// A fleet in which two people talk and two write.
+fn busy_fleet(trial: &Trial) -> anyhow::Result<(Fleet, Letters, [Verb; 2])> {
+    let fleet = Fleet::start(trial)?;
+    let talkers = fleet.pair(trial, ["alice", "bob"])?;
+    let writers = fleet.pair(trial, ["carol", "dave"])?;
+    let letters = Letters::start(trial, &writers)?;
+    let verbs = call(trial, &talkers)?;
+    Ok((fleet, letters, verbs))
+}
+
 /// How long until each of the two heard the other again, if it had stopped to: voice that goes on says nothing.
 fn returns(verbs: &mut [Verb; 2], since_ms: u64) -> Vec<u64> {
     let heard = |event: &Event| (event.name == "voice").then_some(event.at_ms).filter(|at| *at >= since_ms);
@@ -174,7 +191,7 @@ impl Letters {
         Ok(letters)
     }
 
-    /// Sends one and waits until the network has it.
+    /// Hands one to the sender's device, which keeps it until the network has it.
     fn send(&mut self) -> anyhow::Result<()> {
         self.sent += 1;
         let (to, text) = (self.receiver.person().name().to_owned(), self.sent.to_string());
@@ -198,11 +215,7 @@ impl Letters {
 #[test]
 fn a_call_and_messages_survive_the_death_of_each_supernode_in_turn() {
     trial(Duration::from_secs(240), Machine::Alone, |trial| {
-        let mut fleet = Fleet::start(trial)?;
-        let talkers = fleet.pair(trial, ["alice", "bob"])?;
-        let writers = fleet.pair(trial, ["carol", "dave"])?;
-        let mut letters = Letters::start(trial, &writers)?;
-        let mut verbs = call(trial, &talkers)?;
+        let (mut fleet, mut letters, mut verbs) = busy_fleet(trial)?;
         for dies in 0..SUPERNODES {
             letters.send()?;
             let killed = unix_ms();
@@ -219,9 +232,7 @@ fn a_call_and_messages_survive_the_death_of_each_supernode_in_turn() {
         for verb in &mut verbs {
             ensure!(verb.child().runs(), "a call has ended: {:?}", verb.events().last());
         }
-        let [calling, mut listening] = verbs;
-        calling.interrupt_and_finish()?.event("ended")?;
-        listening.wait_for("ended")?;
+        hang_up(verbs)?;
         letters.check()
     });
 }
@@ -229,11 +240,7 @@ fn a_call_and_messages_survive_the_death_of_each_supernode_in_turn() {
 #[test]
 fn calls_and_messages_go_on_while_redis_is_away_and_while_the_authority_is() {
     trial(Duration::from_secs(180), Machine::Alone, |trial| {
-        let mut fleet = Fleet::start(trial)?;
-        let talkers = fleet.pair(trial, ["alice", "bob"])?;
-        let writers = fleet.pair(trial, ["carol", "dave"])?;
-        let mut letters = Letters::start(trial, &writers)?;
-        let mut verbs = call(trial, &talkers)?;
+        let (mut fleet, mut letters, mut verbs) = busy_fleet(trial)?;
         let since = unix_ms();
         fleet.redis.kill();
         fleet.authority.kill()?;
@@ -248,9 +255,7 @@ fn calls_and_messages_go_on_while_redis_is_away_and_while_the_authority_is() {
         fleet.redis.restart();
         fleet.authority.start(trial)?;
         fleet.complete(trial, SUPERNODES)?;
-        let [calling, mut listening] = verbs;
-        calling.interrupt_and_finish()?.event("ended")?;
-        listening.wait_for("ended")?;
+        hang_up(verbs)?;
         letters.check()
     });
 }
@@ -258,11 +263,7 @@ fn calls_and_messages_go_on_while_redis_is_away_and_while_the_authority_is() {
 #[test]
 fn calls_go_on_while_postgres_is_away_and_messages_come_afterwards() {
     trial(Duration::from_secs(180), Machine::Alone, |trial| {
-        let mut fleet = Fleet::start(trial)?;
-        let talkers = fleet.pair(trial, ["alice", "bob"])?;
-        let writers = fleet.pair(trial, ["carol", "dave"])?;
-        let mut letters = Letters::start(trial, &writers)?;
-        let mut verbs = call(trial, &talkers)?;
+        let (mut fleet, mut letters, mut verbs) = busy_fleet(trial)?;
         let since = unix_ms();
         fleet.postgres.kill();
         for _ in 0..20 {
@@ -270,9 +271,7 @@ fn calls_go_on_while_postgres_is_away_and_messages_come_afterwards() {
         }
         fleet.postgres.start_again();
         ensure!(returns(&mut verbs, since).is_empty(), "voice has stopped: {:?}", returns(&mut verbs, since));
-        let [calling, mut listening] = verbs;
-        calling.interrupt_and_finish()?.event("ended")?;
-        listening.wait_for("ended")?;
+        hang_up(verbs)?;
         letters.check()
     });
 }
@@ -280,11 +279,7 @@ fn calls_go_on_while_postgres_is_away_and_messages_come_afterwards() {
 #[test]
 fn a_supernode_that_drains_hands_over_its_calls_and_ends() {
     trial(Duration::from_secs(240), Machine::Alone, |trial| {
-        let mut fleet = Fleet::start(trial)?;
-        let talkers = fleet.pair(trial, ["alice", "bob"])?;
-        let writers = fleet.pair(trial, ["carol", "dave"])?;
-        let mut letters = Letters::start(trial, &writers)?;
-        let mut verbs = call(trial, &talkers)?;
+        let (mut fleet, mut letters, mut verbs) = busy_fleet(trial)?;
         for drained in 0..SUPERNODES {
             let since = unix_ms();
             letters.send()?;
@@ -304,9 +299,7 @@ fn a_supernode_that_drains_hands_over_its_calls_and_ends() {
             fleet.supernodes[drained].start(trial)?;
             fleet.complete(trial, SUPERNODES)?;
         }
-        let [calling, mut listening] = verbs;
-        calling.interrupt_and_finish()?.event("ended")?;
-        listening.wait_for("ended")?;
+        hang_up(verbs)?;
         letters.check()
     });
 }
