@@ -222,7 +222,7 @@ impl Exchange {
         links.fleet_changed(&before, now, relay, outbox);
         accounts.fleet_changed(&before, now, outbox);
         calls.fleet_changed(&before, now, outbox);
-        for (from, message) in self.forwarded.take_astray(&self.outbox) {
+        for (from, message) in self.forwarded.take_astray(&self.outbox, now.instant) {
             self.take_or_forward(from, message, now);
         }
         self.settle(now);

@@ -29,7 +29,8 @@ pub(crate) struct Forwarded(VecDeque<Sent>);
 impl Forwarded {
     /// A message of `from` goes on to `to`. The oldest is forgotten where there is no room.
     pub(crate) fn keep(&mut self, from: Node, to: Node, message: Peer, now: Instant) {
-        while self.0.len() >= MAX || self.0.front().is_some_and(|sent| sent.at + LIFE <= now) {
+        self.forget_old(now);
+        if self.0.len() >= MAX {
             self.0.pop_front();
         }
         self.0.push_back(Sent { at: now, from, to, message });
@@ -38,11 +39,18 @@ impl Forwarded {
     /// Takes out, in order, what went where by the present view nobody is or the home is not, with whom it came from; but what
     /// comes from those who are gone is nothing any more. What is left has its home where it went, and so do the messages that will
     /// follow it: none overtakes another.
-    pub(crate) fn take_astray(&mut self, outbox: &Outbox) -> Vec<(Node, Peer)> {
+    pub(crate) fn take_astray(&mut self, outbox: &Outbox, now: Instant) -> Vec<(Node, Peer)> {
+        self.forget_old(now);
         let is_right = |sent: &Sent| outbox.elsewhere(&sent.message).is_some_and(|home| home.node == sent.to);
         let (kept, astray): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.0).into_iter().partition(is_right);
         self.0 = kept;
         let said = astray.into_iter().filter(|sent| outbox.fleet().node(sent.from).is_some());
         said.map(|sent| (sent.from, sent.message)).collect()
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        while self.0.front().is_some_and(|sent| sent.at + LIFE <= now) {
+            self.0.pop_front();
+        }
     }
 }
