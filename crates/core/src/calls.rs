@@ -323,27 +323,33 @@ impl Calls {
         let elsewhere = |id: &CallId| outbox.fleet().home_of_call(*id).node != Node::OWN;
         let calls: Vec<_> = self.calls.keys().copied().filter(elsewhere).collect();
         for id in calls {
-            let Some(call) = self.calls.remove(&id) else { continue };
-            for (index, leg) in call.legs.iter().enumerate() {
-                if let Attachment::Away { until } = leg.attachment {
-                    self.timers.clear(until, Due::LegReturn(id, index as u8));
-                }
-                if let Some(link) = leg.link() {
-                    outbox.tell(link.seat(), Peer::LetGo { call: id, link: link.link });
-                }
-            }
-            match &call.phase {
-                Phase::Ringing(ringing) => {
-                    if let Some(until) = ringing.until {
-                        self.timers.clear(until, Due::Ring(id));
-                    }
-                }
-                Phase::Answered(answered) => {
-                    self.timers.clear(answered.tokens_due, Due::CallToken(id));
-                    self.answered -= 1;
-                }
+            let Some(call) = self.take_out(id) else { continue };
+            for link in call.legs.iter().filter_map(Leg::link) {
+                outbox.tell(link.seat(), Peer::LetGo { call: id, link: link.link });
             }
         }
+    }
+
+    /// Takes out a call with its timers.
+    fn take_out(&mut self, id: CallId) -> Option<Call> {
+        let call = self.calls.remove(&id)?;
+        for (index, leg) in call.legs.iter().enumerate() {
+            if let Attachment::Away { until } = leg.attachment {
+                self.timers.clear(until, Due::LegReturn(id, index as u8));
+            }
+        }
+        match &call.phase {
+            Phase::Ringing(ringing) => {
+                if let Some(until) = ringing.until {
+                    self.timers.clear(until, Due::Ring(id));
+                }
+            }
+            Phase::Answered(answered) => {
+                self.timers.clear(answered.tokens_due, Due::CallToken(id));
+                self.answered -= 1;
+            }
+        }
+        Some(call)
     }
 
     fn no_call(&mut self, id: CallId, party: Party, request: u64, now: Now, outbox: &mut Outbox) {
@@ -357,9 +363,9 @@ impl Calls {
         while let Some(due) = self.timers.take_due(now.instant) {
             match due {
                 Due::Ring(id) => self.end(id, v1::Cause::NoAnswer, now, outbox),
-                Due::LegReturn(id, _) => self.end(id, v1::Cause::Lost, now, outbox),
+                Due::LegReturn(id, _) => self.lose(id, now, outbox),
                 Due::CallToken(id) => self.renew_tokens(id, now, outbox),
-                Due::Proof(_) | Due::Names(_) | Due::Expiry(_) | Due::Orphans => {}
+                Due::Proof(_) | Due::Names(_) | Due::Expiry(_) | Due::Long(_) | Due::Orphans => {}
             }
         }
     }
@@ -467,12 +473,26 @@ impl Calls {
         }
     }
 
+    /// A leg has not returned. Where none is here any more nobody is told, and nothing remembered: while supernodes could not reach each
+    /// other, both legs may have met at another home, and talk there.
+    fn lose(&mut self, id: CallId, now: Now, outbox: &mut Outbox) {
+        let away = |leg: &Leg| matches!(leg.attachment, Attachment::Away { .. });
+        if !self.calls.get(&id).is_some_and(|call| call.legs.iter().all(away)) {
+            return self.end(id, v1::Cause::Lost, now, outbox);
+        }
+        let Some(call) = self.take_out(id) else { return };
+        outbox.counters.calls_ended[v1::Cause::Lost as usize] += 1;
+        for leg in &call.legs {
+            outbox.tell_account(leg.account, Peer::Disengage { call: id, account: leg.account });
+        }
+    }
+
     /// Ends a call for everybody who was told of it.
     fn end(&mut self, id: CallId, cause: v1::Cause, now: Now, outbox: &mut Outbox) {
-        let Some(call) = self.calls.remove(&id) else { return };
+        let Some(call) = self.take_out(id) else { return };
         outbox.counters.calls_ended[cause as usize] += 1;
         let ended = ended_framed(id, cause);
-        for (index, leg) in call.legs.iter().enumerate() {
+        for leg in &call.legs {
             match leg.attachment {
                 Attachment::Vacant => {}
                 Attachment::Opening { link, request } => {
@@ -483,25 +503,15 @@ impl Calls {
                     outbox.tell(link.seat(), Peer::CloseFlow { link: link.link, flow });
                     outbox.event_framed(link, ended.clone());
                 }
-                Attachment::Away { until } => {
-                    self.timers.clear(until, Due::LegReturn(id, index as u8));
+                Attachment::Away { .. } => {
                     outbox.notify(leg.account, Devices::One(leg.device), ended.clone());
                 }
             }
             outbox.tell_account(leg.account, Peer::Disengage { call: id, account: leg.account });
         }
-        match &call.phase {
-            Phase::Ringing(ringing) => {
-                if let Some(until) = ringing.until {
-                    self.timers.clear(until, Due::Ring(id));
-                }
-                for (_, link) in &ringing.devices {
-                    outbox.event_framed(*link, ended.clone());
-                }
-            }
-            Phase::Answered(answered) => {
-                self.timers.clear(answered.tokens_due, Due::CallToken(id));
-                self.answered -= 1;
+        if let Phase::Ringing(ringing) = &call.phase {
+            for (_, link) in &ringing.devices {
+                outbox.event_framed(*link, ended.clone());
             }
         }
         self.ended.remember(id, cause, call.legs.map(|leg| leg.account), now.instant);

@@ -223,7 +223,7 @@ impl Exchange {
         accounts.fleet_changed(&before, now, outbox);
         calls.fleet_changed(&before, now, outbox);
         for (from, message) in self.forwarded.take_astray(&self.outbox, now.instant) {
-            self.take_or_forward(from, message, now);
+            self.take_or_forward(from, message, 0, now);
         }
         self.settle(now);
     }
@@ -232,8 +232,7 @@ impl Exchange {
     pub fn handle_trunk(&mut self, from: Node, message: v1::TrunkMessage, now: Now) {
         let hops = message.hops;
         match trunk::decode(from, message, self.outbox.fleet()) {
-            Some(peer) if hops == 0 => self.take_or_forward(from, peer, now),
-            Some(peer) => self.take(peer, now),
+            Some(peer) => self.take_or_forward(from, peer, hops, now),
             None => self.outbox.counters.trunk_refused += 1,
         }
         self.settle(now);
@@ -264,7 +263,7 @@ impl Exchange {
 
     /// A message of another shard of this supernode.
     pub fn handle_peer(&mut self, _from: ShardId, message: PeerMessage, now: Now) {
-        self.take_or_forward(Node::OWN, message.0, now);
+        self.take_or_forward(Node::OWN, message.0, 0, now);
         self.settle(now);
     }
 
@@ -318,16 +317,21 @@ impl Exchange {
     /// its way (link, account, call, link; an account asks others, and they answer).
     fn settle(&mut self, now: Now) {
         while let Some(message) = self.outbox.next_own() {
-            self.take_or_forward(Node::OWN, message, now);
+            self.take_or_forward(Node::OWN, message, 0, now);
         }
     }
 
     /// Takes a message, or sends it on, once, when a home has moved and whoever sent it did not know or could not. What was sent on to
-    /// a supernode that turns out to be dead, or not to be the home, comes here again.
-    fn take_or_forward(&mut self, from: Node, message: Peer, now: Now) {
+    /// a supernode that turns out to be dead, or not to be the home, comes here again. What was sent on to this one although it is not
+    /// the home waits until it is: whoever sent it on takes it as soon as both see the same fleet, and a call taken by both would have
+    /// two homes, of which the wrong one ends it when its legs go elsewhere.
+    fn take_or_forward(&mut self, from: Node, message: Peer, hops: u32, now: Now) {
         let Some(seat) = self.outbox.elsewhere(&message) else {
             return self.take(message, now);
         };
+        if hops > 0 {
+            return self.forwarded.keep(from, Node::OWN, message, now.instant);
+        }
         self.outbox.counters.forwarded_messages += 1;
         self.forwarded.keep(from, seat.node, message.clone(), now.instant);
         self.outbox.send_on(seat, message);

@@ -1,4 +1,5 @@
-//! What was sent on to where a home had moved, for as long as it may turn out that it was the wrong place, or that nobody was there.
+//! What was sent on to where a home had moved, for as long as it may turn out that it was the wrong place, or that nobody was there;
+//! and what was sent on to this supernode before it has seen that it is the home.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ const MAX: usize = 16_384;
 struct Sent {
     at: Instant,
     from: Node,
+    /// [`Node::OWN`]: it waits here.
     to: Node,
     message: Peer,
 }
@@ -27,7 +29,7 @@ struct Sent {
 pub(crate) struct Forwarded(VecDeque<Sent>);
 
 impl Forwarded {
-    /// A message of `from` goes on to `to`. The oldest is forgotten where there is no room.
+    /// A message of `from` goes on to `to`, or waits here for [`Node::OWN`] to be its home. The oldest is forgotten where there is no room.
     pub(crate) fn keep(&mut self, from: Node, to: Node, message: Peer, now: Instant) {
         self.forget_old(now);
         if self.0.len() >= MAX {
@@ -41,7 +43,9 @@ impl Forwarded {
     /// follow it: none overtakes another.
     pub(crate) fn take_astray(&mut self, outbox: &Outbox, now: Instant) -> Vec<(Node, Peer)> {
         self.forget_old(now);
-        let is_right = |sent: &Sent| outbox.elsewhere(&sent.message).is_some_and(|home| home.node == sent.to);
+        let is_right = |sent: &Sent| {
+            outbox.elsewhere(&sent.message).is_some_and(|home| sent.to == Node::OWN || sent.to == home.node)
+        };
         let (kept, astray): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.0).into_iter().partition(is_right);
         self.0 = kept;
         let said = astray.into_iter().filter(|sent| outbox.fleet().node(sent.from).is_some());

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ahoy_proto::flow::FlowId;
-use ahoy_proto::frame::Deframer;
+use ahoy_proto::frame::{Assembler, Deframer};
 use ahoy_proto::v1::supernode_message::Body;
 use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, LegId, limits, v1};
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use crate::presence::Page;
 use crate::rate::Buckets;
 use crate::relay::Relay;
 use crate::requests::{self, Asker, Kind, Request};
-use crate::session::{Authority, Online, Phase, Proving, Session, Standing, Violation};
+use crate::session::{Authority, Long, Online, Phase, Proving, Session, Standing, Violation};
 use crate::timers::{Due, Timers};
 use crate::{
     Answer, CallWelcome, Callee, ExchangeConfig, Fleet, LinkId, Lists, Node, Now, Output, QueryId, Question, Seat,
@@ -254,12 +254,19 @@ impl Links {
         if fragment.piece.is_empty() {
             return Err(Violation::Malformed);
         }
-        let long = online.long.get_or_insert_default();
-        let before = long.held();
-        let pushed = long.push(fragment, limits::LARGE_MESSAGE_MAX);
-        let held = long.held();
+        let long = online.long.get_or_insert_with(|| {
+            Box::new(Long { pieces: Assembler::default(), until: now.instant + limits::LARGE_MESSAGE_TIME })
+        });
+        let (before, until) = (long.pieces.held(), long.until);
+        let pushed = long.pieces.push(fragment, limits::LARGE_MESSAGE_MAX);
+        let held = long.pieces.held();
         if held == 0 {
             online.long = None;
+        }
+        match (before, held) {
+            (0, 1..) => self.timers.set(until, Due::Long(link)),
+            (1.., 0) => self.timers.clear(until, Due::Long(link)),
+            _ => {}
         }
         self.long_bytes = self.long_bytes + held - before;
         let Some(whole) = pushed.map_err(|_| Violation::MessageTooLong)? else {
@@ -308,7 +315,10 @@ impl Links {
         let Phase::Online(online) = session.phase else { return };
         self.timers.clear(online.standing.look_at, Due::Expiry(link));
         let party = online.party(link, outbox);
-        self.long_bytes -= online.long.map_or(0, |long| long.held());
+        if let Some(long) = online.long {
+            self.timers.clear(long.until, Due::Long(link));
+            self.long_bytes -= long.pieces.held();
+        }
         for flow in online.flows {
             if let Some(flow) = relay.close(flow) {
                 outbox.tell(flow.home, Peer::LinkLost { call: flow.call, device: flow.device, link: party.link });
@@ -340,6 +350,10 @@ impl Links {
             match due {
                 Due::Proof(link) => self.violated(link, Violation::ProofTimeout, relay, outbox),
                 Due::Expiry(link) => self.look_at_credential(link, now, relay, outbox),
+                Due::Long(link) => {
+                    outbox.counters.fragments_refused += 1;
+                    self.violated(link, Violation::NoRoom, relay, outbox);
+                }
                 Due::Orphans => self.close_orphans(relay),
                 Due::Ring(_) | Due::LegReturn(..) | Due::CallToken(_) | Due::Names(_) => {}
             }
@@ -383,16 +397,17 @@ impl Links {
     }
 
     /// The fleet has changed: sessions whose account's home has moved register there, and tell it everything anew. Flows whose call
-    /// has lost its home go on for as long as a leg may take to return. When a supernode has died, what nobody has answered yet is
-    /// refused: whoever had it may have been sent on to by others, so it can't be told which requests those are.
+    /// has lost its home go on for as long as a leg may take to return. When a supernode has gone or come, what nobody has answered yet is
+    /// refused: whoever has it may have been sent on to by others and not be able to answer, so it can't be told which requests those are.
     pub(crate) fn fleet_changed(&mut self, before: &Fleet, now: Now, relay: &mut Relay, outbox: &mut Outbox) {
         let mut resync = Vec::new();
         let mut go = Vec::new();
         let mut orphans = false;
-        let died = before.nodes().iter().any(|node| outbox.fleet().node(node.node).is_none());
+        let lacks = |fleet: &Fleet, others: &Fleet| others.nodes().iter().any(|node| fleet.node(node.node).is_none());
+        let others = lacks(outbox.fleet(), before) || lacks(before, outbox.fleet());
         for (link, session) in &mut self.sessions {
             let Phase::Online(online) = &mut session.phase else { continue };
-            if died {
+            if others {
                 online.refuse_unanswered(*link, outbox);
             }
             let mut spread = None;

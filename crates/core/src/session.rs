@@ -60,8 +60,8 @@ pub enum Violation {
     /// More unanswered requests than allowed.
     #[error("too many unanswered requests")]
     TooManyRequests,
-    /// A long message while the shard holds as many unfinished ones as it can: nobody's fault.
-    #[error("this supernode can't hold another long message now: try again")]
+    /// A long message while the shard holds as many unfinished ones as it can, or one that is unfinished for too long: nobody's fault.
+    #[error("this supernode can't hold an unfinished long message now: try again")]
     NoRoom,
 }
 
@@ -151,7 +151,15 @@ pub(crate) struct Online {
     pub(crate) signed_in_ms: u64,
     pub(crate) buckets: Buckets,
     /// The long message that is under way.
-    pub(crate) long: Option<Box<Assembler>>,
+    pub(crate) long: Option<Box<Long>>,
+}
+
+/// A long message of which some fragments are there.
+#[derive(Debug)]
+pub(crate) struct Long {
+    pub(crate) pieces: Assembler,
+    /// When it must be whole.
+    pub(crate) until: Instant,
 }
 
 /// What a session rests on: its newest credential.

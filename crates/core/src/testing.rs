@@ -180,9 +180,7 @@ impl MemoryStore {
             Question::CheckIn { account, device, serial, today } => self.check_in(account, device, serial, today),
             Question::ListDevices { account, today } => self.list_devices(account, today),
             Question::MarkSeen { account, today } => {
-                if let Some(account) = self.accounts.get_mut(&account) {
-                    account.seen = account.seen.max(Some(today));
-                }
+                self.mark_seen(account, today);
                 Answer::Done
             }
             Question::ChangeSettings { account, change } => self.change_settings(account, change),
@@ -238,10 +236,17 @@ impl MemoryStore {
         }
         known.state_serial = serial;
         known.seen = known.seen.max(Some(today));
-        if let Some(account) = self.accounts.get_mut(&account) {
+        self.mark_seen(account, today);
+        self.list_devices(account, today)
+    }
+
+    /// Who is invisible is not seen.
+    fn mark_seen(&mut self, account: AccountId, today: Day) {
+        if let Some(account) = self.accounts.get_mut(&account)
+            && account.settings.availability() != v1::Availability::Invisible
+        {
             account.seen = account.seen.max(Some(today));
         }
-        self.list_devices(account, today)
     }
 
     fn list_devices(&self, account: AccountId, today: Day) -> Answer {

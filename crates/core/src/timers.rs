@@ -24,6 +24,8 @@ pub enum Timer {
     Names,
     /// When contacts whose home has died have had their time to be heard of again.
     Doubt,
+    /// When a message in fragments has had its time to be whole.
+    Long,
     /// When flows whose call has lost its home have had their time to be attached again.
     Orphans,
 }
@@ -33,6 +35,7 @@ pub enum Timer {
 pub(crate) enum Due {
     Proof(LinkId),
     Expiry(LinkId),
+    Long(LinkId),
     Ring(CallId),
     LegReturn(CallId, u8),
     CallToken(CallId),
@@ -45,6 +48,7 @@ impl Due {
         match self {
             Self::Proof(_) => Timer::Proof,
             Self::Expiry(_) => Timer::Expiry,
+            Self::Long(_) => Timer::Long,
             Self::Ring(_) => Timer::Ring,
             Self::LegReturn(..) => Timer::LegReturn,
             Self::CallToken(_) => Timer::CallToken,

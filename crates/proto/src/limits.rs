@@ -14,6 +14,9 @@ pub const MESSAGE_MAX: usize = 64 * 1024;
 /// devices are 2,048 leaves at about 500 bytes, once in the GroupInfo and once in the Welcome: 2 MiB; and an eighth for the rest.
 pub const LARGE_MESSAGE_MAX: usize = 9 * 256 * 1024;
 
+/// Time for a message in fragments to be whole, from its first one: the largest at 64 kbit/s, as slow as a link may be that carries voice.
+pub const LARGE_MESSAGE_TIME: Duration = Duration::from_secs(300);
+
 /// Longest message on a trunk, in bytes: a large one, and what says for whom it is: 256 accounts and their devices.
 pub const TRUNK_MESSAGE_MAX: usize = LARGE_MESSAGE_MAX + 64 * 1024;
 
@@ -152,10 +155,6 @@ pub const MESSAGE_SEALED_MAX: usize = 32 * 1024;
 
 /// Longest sealed signal or receipt, in bytes.
 pub const SIGNAL_SEALED_MAX: usize = 256;
-
-/// Epochs after its own in which a message is still taken: each change of a member's devices makes one, and a sender is
-/// at most a few changes behind.
-pub const PAST_EPOCHS: u64 = 5;
 
 /// Logs that one `Acknowledge` names: an entry is 30 bytes.
 pub const LOG_MARKS_MAX: usize = 100;

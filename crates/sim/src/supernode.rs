@@ -73,8 +73,17 @@ struct Supernode {
     /// Counts the lives of its process and the deaths between them; 0: it has not started yet.
     life: u64,
     is_up: bool,
-    /// Whom it sees, and in which life.
-    sees: BTreeMap<usize, u64>,
+    /// From a drain until its end.
+    drains: bool,
+    /// Whom it sees.
+    sees: BTreeMap<usize, Seen>,
+}
+
+/// What one supernode knows of another, or of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    life: u64,
+    drains: bool,
 }
 
 /// What one shard says to another.
@@ -146,6 +155,12 @@ impl Fleet {
         if seer == seen { Node::OWN } else { Node(1 + seen as u32 + self.len() as u32 * life as u32) }
     }
 
+    /// How a supernode stands now.
+    fn seen(&self, supernode: usize) -> Seen {
+        let Supernode { life, drains, .. } = self.supernodes[supernode];
+        Seen { life, drains }
+    }
+
     fn is_cut(&self, one: usize, other: usize) -> bool {
         self.cut.contains(&(one.min(other), one.max(other)))
     }
@@ -178,7 +193,7 @@ impl World {
         let now = self.agenda.now();
         let this = &mut self.fleet.supernodes[supernode];
         this.life += 1;
-        (this.is_up, this.sees) = (true, BTreeMap::new());
+        (this.is_up, this.drains, this.sees) = (true, false, BTreeMap::new());
         let life = this.life;
         self.fleet.backup = self.fleet.store.clone();
         let shards = self.plan.shards;
@@ -245,10 +260,18 @@ impl World {
         self.agenda.after(pause, Happening::SupernodeStarts(supernode));
     }
 
+    /// It knows at once that it is home of nothing any more, and the others hear of it.
     pub(crate) fn supernode_drains(&mut self, supernode: usize) {
         if !self.fleet.is_up(supernode) {
             return;
         }
+        self.chronicle(&format!("supernode {supernode} drains"));
+        let this = &mut self.fleet.supernodes[supernode];
+        this.drains = true;
+        let mut seen = this.sees.clone();
+        seen.entry(supernode).and_modify(|own| own.drains = true);
+        self.see(supernode, seen);
+        self.fleet_changes(Duration::from_millis(10), Duration::from_millis(500));
         for shard in self.fleet.shards_of(supernode) {
             self.exchange(shard).drain(Duration::from_millis(500), Duration::from_secs(2));
             self.drain_shard(shard);
@@ -311,20 +334,20 @@ impl World {
             return;
         }
         let seen = self.fleet.up().into_iter().filter(|other| !self.fleet.is_cut(supernode, *other));
-        let seen = seen.map(|other| (other, self.fleet.supernodes[other].life)).collect();
+        let seen = seen.map(|other| (other, self.fleet.seen(other))).collect();
         self.see(supernode, seen);
     }
 
-    fn see(&mut self, supernode: usize, seen: BTreeMap<usize, u64>) {
+    fn see(&mut self, supernode: usize, seen: BTreeMap<usize, Seen>) {
         if self.fleet.supernodes[supernode].sees == seen {
             return;
         }
-        let node = |(other, life): (&usize, &u64)| FleetNode {
-            node: self.fleet.node(supernode, *other, *life),
+        let node = |(other, seen): (&usize, &Seen)| FleetNode {
+            node: self.fleet.node(supernode, *other, seen.life),
             supernode: supernode_id(*other),
-            incarnation: *life,
+            incarnation: seen.life,
             shards: self.plan.shards,
-            weight: 1,
+            weight: u32::from(!seen.drains),
             near: false,
         };
         let view = Arc::new(ahoy_core::Fleet::new(seen.iter().map(node).collect()));
@@ -424,8 +447,12 @@ impl World {
                 // Whoever is heard lives.
                 let life = self.fleet.supernodes[sender].life;
                 let mut seen = self.fleet.supernodes[receiver].sees.clone();
-                seen.insert(receiver, self.fleet.supernodes[receiver].life);
-                seen.insert(sender, life);
+                for other in [receiver, sender] {
+                    let alive = |seen: &&Seen| seen.life == self.fleet.supernodes[other].life;
+                    if seen.get(&other).filter(alive).is_none() {
+                        seen.insert(other, self.fleet.seen(other));
+                    }
+                }
                 self.see(receiver, seen);
                 let from = self.fleet.node(receiver, sender, life);
                 self.exchange(to).handle_trunk(from, *message, now);

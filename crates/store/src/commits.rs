@@ -11,10 +11,10 @@ use crate::verb::{Key, Verb};
 use crate::{Delivery, StoreError, cursors, log, members};
 
 crate::statements::statements! {
-    STATE = "SELECT generation, epoch, head, safe_epoch, departed, pair IS NOT NULL FROM members
+    STATE = "SELECT generation, epoch, head, pair IS NOT NULL FROM members
         JOIN conversations ON conversations.conversation = members.conversation
         WHERE members.account = ?1 AND members.conversation = ?2";
-    ADVANCE = "UPDATE conversations SET epoch = ?2, head = ?3, safe_epoch = ?4, departed = 0 WHERE conversation = ?1";
+    ADVANCE = "UPDATE conversations SET epoch = ?2, head = ?3 WHERE conversation = ?1";
     SET_GROUP_INFO = "UPDATE group_infos SET group_info = ?2 WHERE conversation = ?1";
 }
 
@@ -94,10 +94,7 @@ impl Verb for Commit {
             removed: ids(&self.remove),
         };
         log::check_quota(transaction, account, entry.encoded_len())?;
-        let epoch = before.epoch + 1;
-        let excludes = before.departed || !self.remove.is_empty();
-        let safe_epoch = if excludes { epoch } else { before.safe_epoch };
-        transaction.execute(ADVANCE, params![id, epoch, sequence, safe_epoch])?;
+        transaction.execute(ADVANCE, params![id, before.epoch + 1, sequence])?;
         transaction.execute(SET_GROUP_INFO, params![id, self.group_info])?;
         log::append(transaction, id, &entry, Some(account))?;
         cursors::enter(transaction, id, self.device, sequence)?;
@@ -121,8 +118,6 @@ struct State {
     generation: u32,
     epoch: u64,
     head: u64,
-    safe_epoch: u64,
-    departed: bool,
     is_pair: bool,
 }
 
@@ -132,9 +127,7 @@ impl State {
             generation: row.get(0)?,
             epoch: row.get(1)?,
             head: row.get(2)?,
-            safe_epoch: row.get(3)?,
-            departed: row.get(4)?,
-            is_pair: row.get(5)?,
+            is_pair: row.get(3)?,
         })
     }
 

@@ -19,7 +19,7 @@ crate::statements::statements! {
     STATE_SERIAL = "SELECT state_serial FROM devices WHERE device = ?1 AND account = ?2";
     CHECK_IN = "UPDATE devices SET state_serial = ?2,
         last_seen_day = CASE WHEN last_seen_day < ?3 THEN ?3 ELSE last_seen_day END WHERE device = ?1";
-    MARK_SEEN = "UPDATE accounts SET last_seen_day = ?2 WHERE account = ?1 AND last_seen_day < ?2";
+    MARK_SEEN = "UPDATE accounts SET last_seen_day = ?2 WHERE account = ?1 AND last_seen_day < ?2 AND availability <> ?3";
 }
 
 /// A device that is about to be kept.
@@ -255,7 +255,7 @@ impl Verb for CheckIn {
     }
 }
 
-/// Takes note of the day on which an account was last there. Writes once a day.
+/// Takes note of the day on which an account was last there, unless it is invisible. Writes once a day.
 #[derive(Debug)]
 pub struct MarkSeen {
     /// Whose.
@@ -272,7 +272,8 @@ impl Verb for MarkSeen {
     }
 
     fn run(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        transaction.execute(MARK_SEEN, params![self.account, self.today])?;
+        let invisible = i32::from(v1::Availability::Invisible);
+        transaction.execute(MARK_SEEN, params![self.account, self.today, invisible])?;
         Ok(())
     }
 }

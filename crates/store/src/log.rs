@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ahoy_proto::limits::{MAILBOX_BYTES_MAX, PAST_EPOCHS};
+use ahoy_proto::limits::MAILBOX_BYTES_MAX;
 use ahoy_proto::{AccountId, ConversationId, DeviceId, v1};
 use bytes::Bytes;
 use prost::Message;
@@ -14,7 +14,7 @@ use crate::verb::{Key, Verb};
 use crate::{StoreError, inbox};
 
 crate::statements::statements! {
-    SENDING = "SELECT generation, epoch, safe_epoch, head, cursors.sent, usage.bytes
+    SENDING = "SELECT generation, epoch, head, cursors.sent, usage.bytes
         FROM members JOIN conversations ON conversations.conversation = members.conversation
         LEFT JOIN cursors ON cursors.conversation = members.conversation AND cursors.device = ?3
         LEFT JOIN usage ON usage.account = members.account
@@ -89,10 +89,10 @@ impl Verb for SendMessage {
         if number <= sent {
             return Ok(Sent::Repeated);
         }
-        let oldest = state.epoch.saturating_sub(PAST_EPOCHS).max(state.safe_epoch);
-        let epoch_holds = self.generation == state.generation && (oldest..=state.epoch).contains(&self.epoch);
+        // Of an epoch that is over, those who have entered since could not read it, and those who were removed could.
+        let is_current = (self.generation, self.epoch) == (state.generation, state.epoch);
         let follows = number == sent + 1 || sent == SENT_UNKNOWN;
-        if !follows || !epoch_holds {
+        if !follows || !is_current {
             return Err(StoreError::Conflict);
         }
         let message = v1::SealedMessage { number: self.number, sealed: self.sealed.clone() };
@@ -122,7 +122,6 @@ impl Verb for SendMessage {
 struct Sending {
     generation: u32,
     epoch: u64,
-    safe_epoch: u64,
     head: u64,
     /// `None`: the device is not in the group.
     sent: Option<i64>,
@@ -134,10 +133,9 @@ impl Sending {
         Ok(Self {
             generation: row.get(0)?,
             epoch: row.get(1)?,
-            safe_epoch: row.get(2)?,
-            head: row.get(3)?,
-            sent: row.get(4)?,
-            usage: row.get::<Option<u64>>(5)?.unwrap_or(0),
+            head: row.get(2)?,
+            sent: row.get(3)?,
+            usage: row.get::<Option<u64>>(4)?.unwrap_or(0),
         })
     }
 }

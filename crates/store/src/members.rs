@@ -28,7 +28,7 @@ crate::statements::statements! {
     JOIN = "INSERT INTO members (account, conversation, since) VALUES (?1, ?2, ?3)";
     PART = "DELETE FROM members WHERE account = ?1 AND conversation = ?2";
     STATE = "SELECT generation, epoch, head FROM conversations WHERE conversation = ?1";
-    DEPARTED = "UPDATE conversations SET head = ?2, departed = 1 WHERE conversation = ?1";
+    DEPARTED = "UPDATE conversations SET head = ?2 WHERE conversation = ?1";
 }
 
 /// All members, by how long they have been.

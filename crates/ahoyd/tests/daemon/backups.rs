@@ -161,11 +161,11 @@ fn people_who_are_ahead_of_a_restored_backup_talk_again() {
     said(&["restore", "--config", &file, "--from", to.to_str().unwrap()]);
     let _daemon = Daemon::start(&["serve", "--config", &file], daemon.port, &[]);
     runtime.block_on(async {
-        // One after the other: what is sealed before somebody has entered anew, and accepted after, they can't read.
-        let (bob, mut of_bob) = client(&identities[1], &profiles[1]).await;
-        entered_anew(&mut of_bob).await;
+        // Both at once: what one seals before the other has entered is sealed again.
         let (alice, mut of_alice) = client(&identities[0], &profiles[0]).await;
+        let (bob, mut of_bob) = client(&identities[1], &profiles[1]).await;
         entered_anew(&mut of_alice).await;
+        entered_anew(&mut of_bob).await;
         for words in ["here again", "and again"] {
             alice.post(conversation, words).await.unwrap();
             heard(&mut of_bob, words).await;

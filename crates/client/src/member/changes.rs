@@ -55,7 +55,6 @@ pub(super) struct Change {
     wish: Option<Wish>,
     added: Vec<AccountId>,
     removed: Vec<AccountId>,
-    removes_leaves: bool,
 }
 
 impl Wish {
@@ -316,10 +315,9 @@ impl Member {
             }
             None => {}
         }
-        let removes_leaves = !remove.is_empty();
         let mut group = conversation.group(&self.mls)?;
         let made = group.commit(&self.mls, packages, &remove);
-        let change = Change { wish, added: added.clone(), removed: removed.clone(), removes_leaves };
+        let change = Change { wish, added: added.clone(), removed: removed.clone() };
         let made = match made {
             Ok(made) => made,
             Err(why) => {
@@ -358,7 +356,7 @@ impl Member {
                 let head = conversation.record.head;
                 let next = accepted.sequence == head + 1;
                 conversation.known_head = conversation.known_head.max(accepted.sequence);
-                if self.merge(id, if next { accepted.sequence } else { head }, change.removes_leaves).is_err() {
+                if self.merge(id, if next { accepted.sequence } else { head }).is_err() {
                     return self.lose_group(id, now);
                 }
                 self.change_members(id, &change.added, &change.removed);
@@ -419,15 +417,12 @@ impl Member {
     }
 
     /// Moves on by this device's own commit, which the supernode has accepted; `head` is the last entry taken in then.
-    pub(super) fn merge(&mut self, id: ConversationId, head: u64, removes: bool) -> Result<(), Failure> {
+    pub(super) fn merge(&mut self, id: ConversationId, head: u64) -> Result<(), Failure> {
         let conversation = self.conversations.get_mut(&id).ok_or(MlsError::NoGroup)?;
         let mut group = conversation.group(&self.mls)?;
         group.merge()?;
         let leaves = group.leaves()?;
-        let mut staged = Staged::of(group, &leaves, &conversation.record, head)?;
-        if removes {
-            staged.record.sealed_from = staged.record.epoch;
-        }
+        let staged = Staged::of(group, &leaves, &conversation.record, head)?;
         conversation.adopt(staged, &mut self.outbox);
         Ok(())
     }

@@ -84,8 +84,6 @@ pub(super) struct Record {
     pub(super) receipt_owed: bool,
     /// SHA-256 of the commit of this device that may be in the log.
     pub(super) pending: Option<[u8; 32]>,
-    /// Messages sealed before this epoch are not taken any more: somebody has been removed since.
-    pub(super) sealed_from: u64,
     /// Voice secrets of the present epoch and a few before it, oldest first.
     pub(super) voice: VecDeque<(u64, [u8; 32])>,
 }

@@ -150,7 +150,7 @@ impl Member {
         let own = place.device == self.identity.device;
         if own && conversation.record.pending == Some(Sha256::digest(commit).into()) {
             // Its answer was lost, and with it what it did: as if it had removed somebody.
-            self.merge(id, entry.sequence, true)?;
+            self.merge(id, entry.sequence)?;
             self.note_members(id, place);
             return Ok(());
         }
@@ -166,10 +166,7 @@ impl Member {
         };
         vet_change(&change, &at)?;
         vet(&change.leaves, &self.identity, kind, &self.people)?;
-        let mut staged = Staged::of(group, &change.leaves, &conversation.record, entry.sequence)?;
-        if !change.removed.is_empty() {
-            staged.record.sealed_from = staged.record.epoch;
-        }
+        let staged = Staged::of(group, &change.leaves, &conversation.record, entry.sequence)?;
         conversation.adopt(staged, &mut self.outbox);
         self.note_members(id, place);
         Ok(())

@@ -22,9 +22,6 @@ use super::requests::Request;
 use super::sync::FAILURES_MAX;
 use super::{CommandError, Member, Timer, passes};
 
-/// Epochs after its own in which a sealed message is still taken.
-const PAST_EPOCHS: u64 = ahoy_proto::limits::PAST_EPOCHS;
-
 impl Member {
     /// Writes a text, perhaps in answer to a message. It is durable with the next batch and leaves when it can, in this
     /// session or a later one; [`Answer::Sent`] tells when it stands in the log.
@@ -157,11 +154,7 @@ impl Member {
             let Some(next) = conversation.queue.next() else { return };
             let number = next.number;
             let record = &conversation.record;
-            let good = |sealed: &&Sealed| {
-                sealed.generation == record.generation
-                    && sealed.epoch.saturating_add(PAST_EPOCHS) >= record.epoch
-                    && sealed.epoch >= record.sealed_from
-            };
+            let good = |sealed: &&Sealed| (sealed.generation, sealed.epoch) == (record.generation, record.epoch);
             let sealed = match next.sealed.as_ref().filter(good) {
                 Some(sealed) => sealed.clone(),
                 None => match self.seal_queued(id, number) {

@@ -533,8 +533,7 @@ fn enter(
     }
     let leaves = entered.group.leaves()?;
     vet(&leaves)?;
-    let mut staged = Staged::of(entered.group, &leaves, before, info.head)?;
-    staged.record.sealed_from = staged.record.epoch;
+    let staged = Staged::of(entered.group, &leaves, before, info.head)?;
     let commit = v1::Commit {
         conversation: id.to_bytes(),
         generation: info.generation,

@@ -26,10 +26,6 @@ struct Conversation {
     /// The log entry that each became a member with.
     members: BTreeMap<AccountId, u64>,
     epoch: u64,
-    /// The least epoch that messages may be sealed in: somebody was removed on the way to it.
-    safe_epoch: u64,
-    /// Somebody has left since the last commit.
-    departed: bool,
     group_info: Bytes,
     head: u64,
     log: Vec<v1::LogEntry>,
@@ -273,10 +269,6 @@ impl Conversations {
         hearing.extend(&add);
         let sequence = next.head + 1;
         next.epoch += 1;
-        if !remove.is_empty() || next.departed {
-            next.safe_epoch = next.epoch;
-        }
-        next.departed = false;
         next.group_info = commit.group_info;
         remove.iter().for_each(|member| next.dismiss(*member));
         next.members.extend(add.iter().map(|member| (*member, sequence)));
@@ -312,9 +304,8 @@ impl Conversations {
         if number <= cursor.sent {
             return Answer::Repeated;
         }
-        let least = conversation.epoch.saturating_sub(limits::PAST_EPOCHS).max(conversation.safe_epoch);
-        let in_time = (least..=conversation.epoch).contains(&epoch);
-        if number != cursor.sent + 1 || generation != GENERATION || !in_time {
+        let is_current = (generation, epoch) == (GENERATION, conversation.epoch);
+        if number != cursor.sent + 1 || !is_current {
             return Answer::Conflict;
         }
         let size = sealed.len() as u64;
@@ -361,7 +352,6 @@ impl Conversations {
         }
         let members = conversation.member_ids();
         conversation.dismiss(account);
-        conversation.departed = true;
         let (generation, epoch) = (GENERATION, conversation.epoch);
         let entry = conversation.append(v1::LogEntry {
             conversation: id.to_bytes(),
@@ -398,8 +388,6 @@ impl Conversation {
             one_to_one,
             members: members.into_iter().map(|member| (member, 0)).collect(),
             epoch,
-            safe_epoch: 0,
-            departed: false,
             group_info,
             head: 0,
             log: Vec::new(),

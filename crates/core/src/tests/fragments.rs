@@ -71,6 +71,28 @@ fn what_is_unfinished_goes_with_its_link() {
 }
 
 #[test]
+fn what_is_not_whole_in_time_ends_its_link() {
+    let mut rig = Rig::new(1, 0);
+    let (slow, steady) = (session(&mut rig), rig.sign_in(&Member::new(2, 2)));
+    rig.send(slow, 0, Some(fragment(1000, false)));
+    for request in 1..=3 {
+        let whole = v1::ClientMessage { request, body: Some(long_commit(100_000)) }.encode_to_vec();
+        let (first, rest) = whole.split_at(60_000);
+        for (piece, last) in [(first, false), (rest, true)] {
+            let piece = Bytes::copy_from_slice(piece);
+            rig.send(steady, 0, Some(Ask::Fragment(v1::Fragment { piece, last })));
+            assert_eq!(rig.closed(slow), None);
+            rig.pass(limits::LARGE_MESSAGE_TIME / 6 - Duration::from_millis(1));
+        }
+    }
+    assert_eq!(rig.closed(slow), None);
+    rig.pass(Duration::from_millis(6));
+    assert_eq!(refused(&rig, slow), Some(v1::ErrorCode::Overloaded));
+    assert_eq!(rig.counters(|c| c.violations[Violation::NoRoom.index()]), 1);
+    assert_eq!((rig.closed(steady), rig.gauges(|g| g.long_bytes)), (None, 0));
+}
+
+#[test]
 fn a_long_commit_is_counted_while_it_is_with_the_store() {
     let mut rig = Rig::new(1, 0);
     let link = session(&mut rig);

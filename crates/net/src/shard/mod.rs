@@ -5,6 +5,7 @@
 //! taken with [`QuicShard::poll_event`]; commands take effect at once in memory and leave with the next turn. An
 //! idle link costs no task, no lock and no allocation.
 
+mod budget;
 mod counters;
 mod link;
 mod socket;
@@ -29,6 +30,7 @@ use quinn_proto::{
 
 pub use counters::Counters;
 pub use link::LostCause;
+use budget::HandshakeBudget;
 use link::{Bounds, Link, Phase};
 use socket::{Inbox, Socket};
 pub use trunk::DialError;
@@ -142,6 +144,7 @@ pub struct QuicShard {
     links: Vec<Option<Box<Link>>>,
     count: usize,
     handshakes: usize,
+    budget: HandshakeBudget,
     /// Links that we dial and that are not up.
     dials: usize,
     /// Links with the bounds of a trunk that have not proven themselves.
@@ -207,6 +210,7 @@ impl QuicShard {
             links: Vec::new(),
             count: 0,
             handshakes: 0,
+            budget: HandshakeBudget::full(Instant::now()),
             dials: 0,
             unproven_trunks: 0,
             trunk_config: Arc::new(trunk_config),
@@ -448,7 +452,8 @@ impl QuicShard {
             self.endpoint.ignore(incoming);
             return;
         }
-        if self.handshakes >= limits::HANDSHAKES_BEFORE_RETRY && incoming.may_retry() {
+        let is_busy = self.handshakes >= limits::HANDSHAKES_BEFORE_RETRY || !self.budget.is_ample(now);
+        if is_busy && incoming.may_retry() {
             self.counters.retries_sent += 1;
             if let Ok(transmit) = self.endpoint.retry(incoming, response) {
                 self.sockets[socket].respond(&transmit, response, &mut self.counters);
@@ -456,6 +461,12 @@ impl QuicShard {
             return;
         }
         let bounds = self.bounds_for(&incoming);
+        // Supernodes come even so: without trunks a fleet is none.
+        if bounds == Bounds::Client && !self.budget.take(now) {
+            self.counters.handshakes_refused += 1;
+            self.endpoint.ignore(incoming);
+            return;
+        }
         let config = (bounds != Bounds::Client).then(|| Arc::clone(&self.trunk_config));
         match self.endpoint.accept(incoming, now, response, config) {
             Ok((handle, connection)) => {

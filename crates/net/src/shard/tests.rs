@@ -359,10 +359,36 @@ impl Still {
         let _ = connection.poll_transmit(Instant::now(), 1, &mut packet).expect("a first packet");
         self.socket.send_to(&packet, self.address).unwrap();
         self.clients.push((endpoint, connection));
+        self.turn();
+    }
+
+    /// Until the shard has taken what was sent.
+    fn turn(&mut self) {
         let seen = self.shard.counters.packets_received;
         while self.shard.counters.packets_received == seen {
             self.shard.turn(None).unwrap();
         }
+    }
+
+    /// The newest client takes one packet of the shard's, and answers it.
+    fn answer(&mut self) {
+        let (endpoint, connection) = self.clients.last_mut().unwrap();
+        let mut packet = [0; 1500];
+        let (length, from) = self.socket.recv_from(&mut packet).unwrap();
+        let (now, data) = (Instant::now(), BytesMut::from(&packet[..length]));
+        let event = endpoint.handle(now, from, None, None, data, &mut Vec::new());
+        let Some(DatagramEvent::ConnectionEvent(_, event)) = event else { panic!("nothing for the client") };
+        connection.handle_event(event);
+        let mut answer = Vec::new();
+        let _ = connection.poll_transmit(now, 1, &mut answer).expect("an answer");
+        self.socket.send_to(&answer, self.address).unwrap();
+        self.turn();
+    }
+
+    /// As after a storm that goes on.
+    fn use_up_the_budget(&mut self) {
+        let later = Instant::now() + Duration::from_secs(60);
+        while self.shard.budget.take(later) {}
     }
 }
 
@@ -393,6 +419,17 @@ fn under_load_an_address_must_be_shown_to_receive() {
     still.half_open();
     assert_eq!(still.shard.counters().retries_sent, 1);
     assert_eq!(still.shard.handshakes(), limits::HANDSHAKES_BEFORE_RETRY);
+}
+
+#[test]
+fn in_a_storm_an_address_must_be_shown_to_receive_and_then_wait_its_turn() {
+    let mut still = Still::new();
+    still.use_up_the_budget();
+    still.half_open();
+    assert_eq!((still.shard.counters().retries_sent, still.shard.counters().handshakes_refused), (1, 0));
+    still.answer();
+    assert_eq!((still.shard.counters().retries_sent, still.shard.counters().handshakes_refused), (1, 1));
+    assert_eq!(still.shard.connections(), 0);
 }
 
 #[test]

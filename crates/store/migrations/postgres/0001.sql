@@ -78,11 +78,7 @@ CREATE TABLE conversations (
     head BIGINT NOT NULL,
     receipts_serial BIGINT NOT NULL DEFAULT 0,
     -- Log entries up to this one are gone.
-    floor BIGINT NOT NULL DEFAULT 0,
-    -- Messages sealed in an earlier epoch are refused: somebody who is a member no more could read them.
-    safe_epoch BIGINT NOT NULL DEFAULT 0,
-    -- 1: somebody has departed since the last commit.
-    departed BIGINT NOT NULL DEFAULT 0
+    floor BIGINT NOT NULL DEFAULT 0
 )
 -- Its row changes with every message: room on the page lets it change in place.
 WITH (fillfactor = 50);

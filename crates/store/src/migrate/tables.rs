@@ -32,7 +32,7 @@ pub(super) const TABLES: &[Table] = tables! {
     invites (hash; admission, expires);
     devices (device; account, name, device_key, binding, made_at, state_serial, last_seen_day, inbox_sequence);
     key_packages (device, last_resort, arrival; key_package);
-    conversations (conversation; pair, generation, epoch, head, receipts_serial, floor, safe_epoch, departed);
+    conversations (conversation; pair, generation, epoch, head, receipts_serial, floor);
     group_infos (conversation; group_info);
     members (account, conversation; since);
     log (conversation, sequence; arrival, at_ms, account, bytes, entry);

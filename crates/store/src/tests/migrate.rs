@@ -78,7 +78,7 @@ fn everything_moves_and_the_file_is_no_store_any_more() {
     assert_eq!(settings.unwrap().mood, "ab");
     let log = world.run(FetchLog { account: bob, conversation: ConversationId([10; 16]), after: 0 }).unwrap();
     assert_eq!(log.entries.len(), 301);
-    sent(world.run(message(alice, 10, 301, 1)));
+    sent(world.run(message(alice, 10, 301, 2)));
     // What the database numbers itself goes on.
     let inbox = world.run(commit(alice, 10, 2, &[(2, b"another")])).unwrap().deliveries;
     assert_eq!(inbox.len(), 1);

@@ -240,6 +240,29 @@ fn a_contact_was_last_seen_on_a_coarse_day_and_not_after_it_blocked() {
     assert_eq!(last_seen(Day(today.0 + 7)), v1::LastSeen::Today);
 }
 
+#[test]
+fn who_is_invisible_is_not_seen_to_sign_in() {
+    let world = World::new();
+    let (alice, bob) = world.contacts(1, 2);
+    let today = Day::of(NOW);
+    let last_seen = || {
+        let contacts = world.run(ListContacts { account: alice, after: None, today }).unwrap().contacts;
+        contacts[0].last_seen()
+    };
+    let be = |availability: v1::Availability| {
+        let change = v1::ChangeSettings { availability: Some(availability.into()), ..Default::default() };
+        world.run(ChangeSettings { account: bob, change }).unwrap();
+    };
+    let check_in = |serial| world.run(CheckIn { account: bob, device: DeviceId([2; 16]), serial, today }).unwrap();
+    be(v1::Availability::Invisible);
+    let devices = check_in(1);
+    assert_eq!(devices[0].last_seen(), v1::LastSeen::Today, "one's own devices are no secret to oneself");
+    assert_eq!(last_seen(), v1::LastSeen::Unspecified);
+    be(v1::Availability::Away);
+    check_in(2);
+    assert_eq!(last_seen(), v1::LastSeen::Today);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Request,
