@@ -52,8 +52,9 @@ enum Phase {
 /// The caller's leg is the first one; the second has no device yet.
 #[derive(Debug)]
 struct Ringing {
-    /// Set once at least one device rings.
-    until: Option<Instant>,
+    /// Whether at least one device has rung.
+    rings: bool,
+    until: Instant,
     devices: SmallVec<[(DeviceId, Recipient); 2]>,
 }
 
@@ -124,7 +125,10 @@ impl Calls {
         }
         outbox.counters.calls += 1;
         let legs = [Leg::of(caller, leg, sealed, 0), Leg::vacant(callee)];
-        let phase = Phase::Ringing(Ringing { until: None, devices: SmallVec::new() });
+        // Should the callee's home not be heard of, the call ends even so.
+        let until = now.instant + limits::RING_TIMEOUT;
+        self.timers.set(until, Due::Ring(id));
+        let phase = Phase::Ringing(Ringing { rings: false, until, devices: SmallVec::new() });
         self.calls.insert(id, Call { conversation, legs, phase });
         outbox.respond(caller.link, request, Body::Done(v1::Done {}));
         outbox.open_flow(id, caller);
@@ -134,7 +138,7 @@ impl Calls {
     fn start_again(&mut self, id: CallId, index: usize, leg: Leg, caller: Party, request: u64, outbox: &mut Outbox) {
         outbox.respond(caller.link, request, Body::Done(v1::Done {}));
         self.take_up(id, index, leg, caller, outbox);
-        let rings = matches!(&self.calls[&id].phase, Phase::Ringing(Ringing { until: Some(_), .. }));
+        let rings = matches!(&self.calls[&id].phase, Phase::Ringing(Ringing { rings: true, .. }));
         if rings {
             outbox.event(caller.link, Body::CallRinging(v1::CallRinging { call: id.to_bytes() }));
         }
@@ -150,7 +154,8 @@ impl Calls {
             Reach::Busy => self.end(id, v1::Cause::Busy, now, outbox),
             Reach::Ringing(devices) => {
                 let until = now.instant + limits::RING_TIMEOUT;
-                ringing.until = Some(until);
+                self.timers.clear(std::mem::replace(&mut ringing.until, until), Due::Ring(id));
+                ringing.rings = true;
                 self.timers.set(until, Due::Ring(id));
                 let incoming = call.incoming(id);
                 for (device, link) in devices {
@@ -191,9 +196,7 @@ impl Calls {
             }
             return outbox.refuse(party.link, request, NO_CALL);
         };
-        if let Some(until) = ringing.until {
-            self.timers.clear(until, Due::Ring(id));
-        }
+        self.timers.clear(ringing.until, Due::Ring(id));
         let devices = std::mem::take(&mut ringing.devices);
         let tokens_due = now.instant + limits::CALL_TOKEN_LIFE / 2;
         call.phase = Phase::Answered(Answered { at: now.unix(), tokens_due });
@@ -339,11 +342,7 @@ impl Calls {
             }
         }
         match &call.phase {
-            Phase::Ringing(ringing) => {
-                if let Some(until) = ringing.until {
-                    self.timers.clear(until, Due::Ring(id));
-                }
-            }
+            Phase::Ringing(ringing) => self.timers.clear(ringing.until, Due::Ring(id)),
             Phase::Answered(answered) => {
                 self.timers.clear(answered.tokens_due, Due::CallToken(id));
                 self.answered -= 1;

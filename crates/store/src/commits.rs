@@ -123,12 +123,7 @@ struct State {
 
 impl State {
     fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            generation: row.get(0)?,
-            epoch: row.get(1)?,
-            head: row.get(2)?,
-            is_pair: row.get(3)?,
-        })
+        Ok(Self { generation: row.get(0)?, epoch: row.get(1)?, head: row.get(2)?, is_pair: row.get(3)? })
     }
 
     /// Takes out whom the owner removes, and lets in whom a member adds.

@@ -42,7 +42,11 @@ mod tests {
         let mut taken = |at| (0..10_000).take_while(|_| budget.take(at)).count() as u32;
         assert_eq!(taken(start), HANDSHAKE_BURST);
         assert_eq!(taken(start + HANDSHAKE_INTERVAL * 100), 100);
-        assert_eq!(taken(start + HANDSHAKE_INTERVAL * 100_000), HANDSHAKE_BURST, "a pause saves up no more than a burst");
+        assert_eq!(
+            taken(start + HANDSHAKE_INTERVAL * 100_000),
+            HANDSHAKE_BURST,
+            "a pause saves up no more than a burst"
+        );
     }
 
     #[test]

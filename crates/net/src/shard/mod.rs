@@ -28,9 +28,9 @@ use quinn_proto::{
     Connection, ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, EndpointConfig, Incoming, ServerConfig,
 };
 
+use budget::HandshakeBudget;
 pub use counters::Counters;
 pub use link::LostCause;
-use budget::HandshakeBudget;
 use link::{Bounds, Link, Phase};
 use socket::{Inbox, Socket};
 pub use trunk::DialError;
