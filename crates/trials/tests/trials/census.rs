@@ -15,6 +15,7 @@ use data_encoding::BASE64URL_NOPAD;
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 
+use crate::fleet::{self, Fleet};
 use crate::hostile_input::run;
 
 /// The name that an outsider guesses: nobody's at first, and somebody's later.
@@ -333,6 +334,63 @@ fn a_watch_ends_well_by_ctrl_c() {
         child.interrupt()?;
         let status = child.wait()?;
         ensure!(status.success(), "it ended with {status}");
+        Ok(())
+    });
+}
+
+/// Signed in by hand on each supernode of a fleet.
+const CROWDS: [usize; 3] = [260, 210, 170];
+
+async fn crowd(fleet: &Fleet) -> anyhow::Result<Vec<Session>> {
+    let keys = NetworkKeys::read(&fleet.authority.data)?;
+    let endpoint = wire::endpoint(None)?;
+    let mut sessions = Vec::new();
+    for (node, many) in fleet.supernodes.iter().zip(CROWDS) {
+        for _ in 0..many {
+            let link = Link::connect(&endpoint, ([127, 0, 0, 1], node.port).into()).await?;
+            sessions.push(link.sign_in(&keys.identity()).await?);
+        }
+    }
+    Ok(sessions)
+}
+
+/// With `AHOY_CENSUS_PICTURES` set to a folder, its drawing is kept there.
+#[test]
+fn the_census_of_a_fleet_counts_all_and_tells_who_is_gone() {
+    trial(Duration::from_secs(180), Machine::Alone, |trial| {
+        let mut fleet = Fleet::start(trial)?;
+        let runtime = tokio::runtime::Runtime::new()?;
+        let _sessions = runtime.block_on(crowd(&fleet))?;
+        let talkers = fleet.pair(trial, ["alice", "bob"])?;
+        let verbs = fleet::call(trial, &talkers)?;
+        let pictures = std::env::var_os("AHOY_CENSUS_PICTURES").map(std::path::PathBuf::from);
+        let plot = pictures.unwrap_or_else(|| trial.folder().to_owned()).join("census.svg");
+        let data = fleet.supernodes[0].data.to_string_lossy().into_owned();
+        let options = ["--operator", data.as_str(), "--plot", plot.to_str().context("text")?];
+        let url = fleet.authority.url();
+        let many = CROWDS.iter().sum::<usize>() as u64 + 2;
+        let objects = trial.wait_for("everybody to be counted", || {
+            let (code, objects) = census(trial, &url, &options).ok()?;
+            let whole = of(&objects, "census").ok()?;
+            (code == Some(0) && whole["sessions"] == many && whole["calls"] == 1).then_some(objects)
+        })?;
+        let whole = of(&objects, "census")?;
+        println!("{whole}");
+        ensure!(whole["supernodes"] == 3 && whole["sessions_highest"].as_u64() >= Some(260), "{whole}");
+        ensure!(whole["sessions_mean"].as_f64().is_some_and(|mean| (mean * 3.0 - many as f64).abs() < 0.1), "{whole}");
+        let (code, objects) = census(trial, &url, &[])?;
+        println!("{}", of(&objects, "supernode")?);
+        ensure!(code == Some(0) && of(&objects, "census")?["up"] == 3, "{objects:?}");
+        ensure!(!serde_json::to_string(&objects)?.contains("sessions"), "from outside nobody is counted: {objects:?}");
+        fleet::hang_up(verbs)?;
+        fleet.supernodes[2].kill()?;
+        fleet.complete(trial, 2)?;
+        trial.wait_for("one to be missing", || {
+            let (code, objects) = census(trial, &url, &["--operator", &data]).ok()?;
+            (code == Some(3) && of(&objects, "missing").is_ok()).then_some(())
+        })?;
+        let (code, objects) = census(trial, &url, &[])?;
+        ensure!(code == Some(3) && of(&objects, "census")?["answer"] == 2, "{objects:?}");
         Ok(())
     });
 }
