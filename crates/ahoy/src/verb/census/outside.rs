@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn time_that_is_left_is_told_in_two_units() {
-        let left = |seconds| span(UnixTime(1_000), UnixTime(1_000 + seconds));
+        let left = |seconds: u64| span(UnixTime(1_000), UnixTime(1_000 + seconds));
         assert_eq!(left(6 * 86_400 + 3 * 3_600 + 59), "6 d 3 h");
         assert_eq!(left(2 * 3_600 + 60), "2 h 1 min");
         assert_eq!(left(59), "0 min");

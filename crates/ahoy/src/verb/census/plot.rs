@@ -24,11 +24,12 @@ const FILLED: f64 = 0.72;
 /// Lines across.
 const STEPS: u32 = 4;
 
+/// Colours stand there twice, because not every program that draws knows variables.
 const STYLE: &str = "\
-svg{--ink:#1b1f24;--dim:#57606a;--line:#d8dee4;--paper:#fff;--up:#2f6fdf;--drain:#c98a1b;--mean:#b42318}\
-@media(prefers-color-scheme:dark){svg{--ink:#e6edf3;--dim:#9aa5b1;--line:#30363d;--paper:#0d1117;--up:#6ea8fe;--drain:#d9a53a;--mean:#ff7b72}}\
-text{font:13px system-ui,sans-serif;fill:var(--dim)}.t{font-size:18px;font-weight:600;fill:var(--ink)}.n{fill:var(--ink)}\
-.p{fill:var(--paper)}.l{stroke:var(--line)}.u{fill:var(--up)}.d{fill:var(--drain)}.m{stroke:var(--mean);stroke-dasharray:6 4}.mt{fill:var(--mean)}";
+text{font:13px system-ui,sans-serif;fill:#57606a}.t{font-size:18px;font-weight:600}.t,.n{fill:#1b1f24}.p{fill:#fff}.l{stroke:#d8dee4}\
+.u{fill:#2f6fdf}.d{fill:#c98a1b}.m{stroke:#b42318;stroke-dasharray:6 4}.mt{fill:#b42318}\n\
+@media(prefers-color-scheme:dark){text{fill:#9aa5b1}.t,.n{fill:#e6edf3}.p{fill:#0d1117}.l{stroke:#30363d}\
+.u{fill:#6ea8fe}.d{fill:#d9a53a}.m{stroke:#ff7b72}.mt{fill:#ff7b72}}";
 
 /// The drawing. `at` is when the figures were true, for people.
 pub(super) fn svg(fleet: &Fleet, at: &str) -> String {
