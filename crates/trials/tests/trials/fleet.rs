@@ -26,7 +26,6 @@ pub(crate) struct Node {
     file: PathBuf,
     pub(crate) data: PathBuf,
     pub(crate) port: u16,
-    pub(crate) admin: u16,
     process: Option<Child>,
 }
 
@@ -60,7 +59,7 @@ impl Node {
              admin.listen = [\"127.0.0.1:{admin}\"]\nreconnect_spread_s = 2\nsign_up = \"open\"\n{more}"
         );
         std::fs::write(&file, text)?;
-        Ok(Self { name: name.to_owned(), file, data, port, admin, process: None })
+        Ok(Self { name: name.to_owned(), file, data, port, process: None })
     }
 
     pub(crate) fn url(&self) -> String {
