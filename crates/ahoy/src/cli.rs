@@ -25,6 +25,7 @@ Examples:
   ahoy listen                               wait for calls and ask before answering
   ahoy listen --auto-answer --play hi.wav   answer every call: a bot
   ahoy status                               is everything in order, and if not, what is not
+  ahoy --network https://example.org census which supernodes a network has, seen from outside
 
 Exit codes:
   0  done; for a call: it was answered
@@ -121,6 +122,8 @@ pub(crate) enum Verb {
     Report(Report),
     /// Check the way to the network, hop by hop
     Status,
+    /// Count the supernodes of a network: as anybody sees them, or as their operator
+    Census(Census),
     /// Compare keys with somebody, so that nobody can stand in between
     Verify(Verify),
     /// Say who may ring this account
@@ -206,6 +209,34 @@ pub(crate) struct Listen {
     /// Hang up each call after this long, counted from the answer: 10s, 2m
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     pub(crate) length: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Nobody has to be signed in. Without --operator every supernode of the roster is dialled, as any client would,
+and asked for nothing but who it is; how many people are there can't be seen so. The exit code is 3 when one
+does not answer, 4 when one shows no good certificate.
+
+With --operator the daemon of that folder tells what its fleet carries; it takes the rights to open the socket
+`control` in it, which only the account that ahoyd runs as has. The exit code is 3 when one is missing. From
+another machine: ssh -L /tmp/control:/var/lib/ahoy/control HOST, then --operator /tmp/control.
+
+Examples:
+  ahoy --network https://example.org census
+  ahoy --json census | jq 'select(.state != \"up\")'
+  sudo -u ahoy ahoy census --operator /var/lib/ahoy --watch
+  sudo -u ahoy ahoy census --operator /var/lib/ahoy --plot /tmp/fleet.svg")]
+pub(crate) struct Census {
+    /// As the operator: the data folder of a running supernode, or its socket
+    #[arg(long, value_name = "DIR")]
+    pub(crate) operator: Option<PathBuf>,
+    /// Look again and again, this long from look to look, until Ctrl-C
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "5s",
+          value_parser = parse_pause)]
+    pub(crate) watch: Option<Duration>,
+    /// Draw who carries how much into this SVG file
+    #[arg(long, value_name = "FILE", requires = "operator")]
+    pub(crate) plot: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -565,9 +596,17 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     let duration = Duration::try_from_secs_f64(number * unit).map_err(|_| wrong())?;
     if duration.is_zero() || duration > DURATION_MAX {
-        return Err("a call lasts between a moment and a day".to_owned());
+        return Err("a time lies between a moment and a day".to_owned());
     }
     Ok(duration)
+}
+
+/// Shortest time from look to look: each dials every supernode.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+
+fn parse_pause(text: &str) -> Result<Duration, String> {
+    let pause = parse_duration(text)?;
+    if pause < PAUSE_MIN { Err("look once a second at most".to_owned()) } else { Ok(pause) }
 }
 
 #[cfg(test)]

@@ -42,6 +42,11 @@ impl Clock {
         self.written(at_ms, "%H:%M")
     }
 
+    /// Now, with the date: `12 November 2025, 14:05`.
+    pub(crate) fn stamp(&self) -> String {
+        self.written(self.now_ms, "%-d %B %Y, %H:%M")
+    }
+
     /// The day: `Today`, `Yesterday`, `Tuesday 12 November`.
     pub(crate) fn day(&self, at_ms: u64) -> String {
         match self.days_ago(at_ms) {

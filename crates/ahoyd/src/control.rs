@@ -1,6 +1,4 @@
 //! `ahoyd drain`, `undrain` and `fleet`: what the operator asks of a running daemon, by a socket in its data folder.
-//!
-//! One request and one reply a connection, each a JSON object on a line.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -8,83 +6,19 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use ahoy_proto::control::{Fleet, LINE_MAX, Reply, Request, State};
 use anyhow::{Context as _, bail};
-use serde::{Deserialize, Serialize};
 
 use crate::args::{DrainArgs, OperatorArgs};
 use crate::config::Config;
 use crate::folder;
 use crate::operator::{printable, say};
 
-/// A request or a reply, at most: a fleet of 512 supernodes takes 300 bytes each.
-pub(crate) const LINE_MAX: u64 = 256 * 1024;
-
 /// How long a daemon may take to reply.
 pub(crate) const REPLY_MAX: Duration = Duration::from_secs(3);
 
 /// How often somebody who waits for a drain looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// What is asked.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "ask", rename_all = "snake_case")]
-pub(crate) enum Request {
-    /// Hand over sessions and calls, then end, at the latest after so many seconds; or stay, without them.
-    Drain { end_within_s: Option<u32> },
-    /// Take sessions and calls again.
-    Undrain,
-    /// How far a drain is.
-    State,
-    /// All supernodes that live.
-    Fleet,
-}
-
-/// What is replied.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "reply", rename_all = "snake_case")]
-pub(crate) enum Reply {
-    State(State),
-    Fleet(Fleet),
-    Refused { why: String },
-}
-
-/// What the supernode of the daemon still holds.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct State {
-    pub(crate) draining: bool,
-    /// The daemon ends by then, drained or not.
-    pub(crate) ends_in_s: Option<u64>,
-    pub(crate) sessions: u32,
-    pub(crate) calls: u32,
-    /// Supernodes in its view, itself included.
-    pub(crate) supernodes: u32,
-}
-
-/// The fleet as one supernode sees it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Fleet {
-    /// False: leases can't be asked for now, and these are the last that were seen.
-    pub(crate) fresh: bool,
-    pub(crate) supernodes: Vec<Row>,
-}
-
-/// A supernode, as it says itself.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Row {
-    pub(crate) supernode: String,
-    /// It is the one that was asked.
-    pub(crate) own: bool,
-    pub(crate) version: String,
-    pub(crate) draining: bool,
-    pub(crate) sessions: u32,
-    pub(crate) sessions_max: u32,
-    pub(crate) calls: u32,
-    pub(crate) legs: u32,
-    pub(crate) supernodes: u32,
-    /// Processor time, in thousandths of all cores.
-    pub(crate) load_permille: u32,
-    pub(crate) lag_ms: u32,
-}
 
 /// Asks the daemon of a data folder.
 ///
@@ -165,6 +99,10 @@ pub(crate) fn fleet(config: &Config, args: &OperatorArgs) -> anyhow::Result<()> 
     } else {
         say(false, &serde_json::Value::Null, table(&fleet).trim_end());
     }
+    for missing in &fleet.missing {
+        let address = printable(&missing.address);
+        eprintln!("ahoyd: {} at {address} is in the roster and not there", printable(&missing.supernode));
+    }
     if !fleet.fresh {
         eprintln!("ahoyd: leases can't be asked for now; this is what was seen last");
     }
@@ -209,11 +147,13 @@ fn table(fleet: &Fleet) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ahoy_proto::control::Supernode;
+
     use super::*;
 
     #[test]
     fn a_fleet_is_told_as_a_table() {
-        let row = |supernode: &str, own, draining, sessions| Row {
+        let row = |supernode: &str, own, draining, sessions| Supernode {
             supernode: supernode.to_owned(),
             own,
             version: "0.1.0".to_owned(),
@@ -225,9 +165,10 @@ mod tests {
             supernodes: 3,
             load_permille: 127,
             lag_ms: 1,
+            ..Supernode::default()
         };
         let supernodes = vec![row("00112233445566778899", true, false, 1_234), row("ff", false, true, 0)];
-        let told = table(&Fleet { fresh: true, supernodes });
+        let told = table(&Fleet { fresh: true, supernodes, ..Fleet::default() });
         let lines: Vec<_> = told.lines().collect();
         assert_eq!(
             lines,

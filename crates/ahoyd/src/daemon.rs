@@ -6,6 +6,7 @@ mod alone;
 mod control;
 mod fleet;
 mod hosted;
+mod machine;
 mod standing;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use ahoy_authority::{Authority, Rate, RateLimits};
 use ahoy_proto::SupernodeId;
+use ahoy_proto::control::{Reply, Request, State};
 use ahoy_store::Store;
 use ahoy_supernode::{CredentialKeys, StartError, Supernode, SupernodeConfig};
 use anyhow::{Context as _, bail};
@@ -23,7 +25,6 @@ use tokio::task::JoinSet;
 
 use crate::admin::{self, Readiness};
 use crate::config::{Config, Role};
-use crate::control::{Reply, Request, State};
 use crate::dev::Banner;
 use crate::echo::Echo;
 use crate::folder::{self, DataFolder};
@@ -31,6 +32,7 @@ use crate::http::{self, Front};
 use crate::log;
 use crate::signals::Stop;
 use control::Asked;
+pub(crate) use fleet::View;
 use fleet::{Fleet, count};
 use hosted::Hosted;
 use standing::Standing;
@@ -84,6 +86,7 @@ struct Parts {
 struct Running {
     supernode: Supernode,
     fleet: Fleet,
+    view: View,
     id: SupernodeId,
     keys: watch::Receiver<CredentialKeys>,
     /// How long its clients have to come back, or to go elsewhere.
@@ -201,7 +204,8 @@ impl Running {
         let supernode = started.map_err(|error| unstarted(config, error))?;
         let fleet = Fleet::join(config, network, id, &roster)?;
         let spread = Duration::from_secs(config.reconnect_spread_s.into());
-        Ok(Self { supernode, fleet, id, keys, spread, draining: None })
+        let view = fleet.view(config.network_name(), id, &keys);
+        Ok(Self { supernode, fleet, view, id, keys, spread, draining: None })
     }
 
     /// Does what the operator asks.
@@ -223,7 +227,7 @@ impl Running {
                     self.fleet.set_draining(false);
                 }
             }
-            Request::Fleet => return asked.reply(Reply::Fleet(self.fleet.told(self.id))),
+            Request::Fleet => return asked.reply(Reply::Fleet(self.view.told())),
             Request::State => {}
         }
         let reply = Reply::State(self.state());
@@ -336,14 +340,15 @@ fn serve_admin(
         running.supernode.register(&mut registry);
         running.fleet.register(&mut registry);
     }
-    let router = admin::router(Arc::new(registry), readiness);
+    let view = supernode.map(|running| running.view.clone());
+    let router = admin::router(Arc::new(registry), readiness, view);
     for listener in listeners {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let router = router.clone();
         tasks.spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "metrics and health are no longer served");
+                tracing::error!(%error, "metrics, health and the page of the fleet are no longer served");
             }
         });
     }
@@ -352,7 +357,7 @@ fn serve_admin(
 
 fn announce(config: &Config, banner: Option<&Banner>) {
     for address in admin::exposed(&config.admin.listen) {
-        tracing::warn!(%address, "metrics are open to whoever reaches this address");
+        tracing::warn!(%address, "metrics and the page of the fleet are open to whoever reaches this address");
     }
     match banner {
         Some(banner) => banner.print(),

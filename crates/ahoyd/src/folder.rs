@@ -71,7 +71,7 @@ pub(crate) fn database(data: &Path) -> PathBuf {
 
 /// The socket at which a running daemon takes the operator's requests.
 pub(crate) fn control(data: &Path) -> PathBuf {
-    data.join("control")
+    data.join(ahoy_proto::control::SOCKET)
 }
 
 /// The secrets of a data folder.

@@ -1,7 +1,7 @@
 //! How a machine asks the authority to be a supernode, and to stay one. Calls block.
 
 use ahoy_authority::wall_clock;
-use ahoy_client::account::{AccountError, Authority, NetworkUrl};
+use ahoy_client::account::{Authority, NetworkUrl};
 use ahoy_proto::api::{Base64Url, EnrolSupernode, RenewSupernode, SupernodeEnrolled};
 use ahoy_proto::document::{Jwk, Revocations, Roster};
 use ahoy_proto::enrolment::{Particulars, ReplySecret, enrol_input, renew_input};
@@ -84,21 +84,20 @@ pub(crate) fn enrol(config: &Config, own: &OwnKeys) -> anyhow::Result<Membership
         reply_key: Base64Url(secret.reply_key().to_vec()),
         signature: Base64Url(own.roster.sign(&input).to_bytes().to_vec()),
     };
-    let answer: SupernodeEnrolled =
+    let mut answer: SupernodeEnrolled =
         authority.post("/v1/supernodes/enrol", &request).context("the authority did not enrol this machine")?;
     let now = wall_clock();
+    let revocations =
+        answer.revocations.take().context("the authority says nothing of revocations: update it first")?;
     let membership = Membership::of_answer(own, None, answer, &secret, now).with_context(|| url.to_string())?;
     let wrong = || format!("{url} has signed what does not verify");
-    let roster = membership.verify::<Roster>(fetch(&authority, "/v1/roster")?, now).with_context(wrong)?;
+    let roster =
+        membership.verify::<Roster>(authority.fetch_text("/v1/roster")?.trim().to_owned(), now).with_context(wrong)?;
     membership.keep_list(&roster)?;
-    let list = membership.verify::<Revocations>(fetch(&authority, "/v1/revocations")?, now).with_context(wrong)?;
+    let list = membership.verify::<Revocations>(revocations, now).with_context(wrong)?;
     membership.keep_list(&list)?;
     membership.keep()?;
     Ok(membership)
-}
-
-fn fetch(authority: &Authority, path: &str) -> Result<String, AccountError> {
-    Ok(authority.fetch_text(path)?.trim().to_owned())
 }
 
 /// Asks for the next certificate on the word of the present one, and keeps it.

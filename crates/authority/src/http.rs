@@ -36,7 +36,6 @@ pub(crate) fn router(authority: Authority) -> Router {
     Router::new()
         .route("/.well-known/ahoy", get(well_known))
         .route("/v1/roster", get(roster))
-        .route("/v1/revocations", get(revocations))
         .route("/v1/accounts/start", post(accounts::start))
         .route("/v1/accounts/finish", post(accounts::finish))
         .route("/v1/accounts/delete", post(accounts::delete))
@@ -76,14 +75,7 @@ async fn well_known(State(authority): State<Authority>) -> Json<WellKnown> {
 }
 
 async fn roster(State(authority): State<Authority>) -> Response {
-    token(authority.0.roster.borrow().token.clone())
-}
-
-async fn revocations(State(authority): State<Authority>) -> Response {
-    token(authority.0.revocations.borrow().token.clone())
-}
-
-fn token(token: String) -> Response {
+    let token = authority.0.roster.borrow().token.clone();
     ([(header::CONTENT_TYPE, "application/jwt"), (header::CACHE_CONTROL, "no-cache")], token).into_response()
 }
 

@@ -1,12 +1,12 @@
-//! The lists that the authority signs for everybody: roster and revocations. Each is published as it is made, so that supernodes
-//! in other processes find it in the store.
+//! The lists that the authority signs: the roster for everybody, the revocations for supernodes. Each is published as it is made, so
+//! that supernodes in other processes find it in the store.
+//!
+//! The roster says nothing that depends on how many accounts there are: everybody can read it.
 
 use ahoy_proto::UnixTime;
-use ahoy_proto::document::{self, Document, KeyLogHead, Revocations, Roster};
+use ahoy_proto::document::{self, Document, Revocations, Roster};
 use ahoy_proto::limits::{CLOCK_SKEW_MAX, CREDENTIAL_LIFE, ROSTER_LIFE};
-use ahoy_store::{
-    Enrolled, KeyLogHeadNow, ListSupernodes, PruneRevocations, Publish, PublishedList, Store, StoreError,
-};
+use ahoy_store::{Enrolled, ListSupernodes, PruneRevocations, Publish, PublishedList, Store, StoreError};
 
 use crate::Keys;
 
@@ -31,11 +31,9 @@ pub(crate) async fn roster(store: &Store, keys: &Keys, now: UnixTime) -> Result<
     let serial = listed.serial;
     let standing = listed.supernodes.into_iter().filter(|supernode| supernode.revoked_at.is_none());
     let supernodes = standing.map(Enrolled::roster_entry).collect();
-    let newest = store.call(KeyLogHeadNow).await?;
-    let key_log = KeyLogHead { length: newest.sequence, head: newest.head };
     let network = keys.network();
     let expires = now.plus(ROSTER_LIFE);
-    let roster = Signed::new(Roster { network, serial, supernodes, key_log, issued_at: now, expires }, keys);
+    let roster = Signed::new(Roster { network, serial, supernodes, issued_at: now, expires }, keys);
     store.call(Publish { list: PublishedList::Roster, serial, token: roster.token.clone() }).await?;
     Ok(roster)
 }

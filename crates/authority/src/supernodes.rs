@@ -117,7 +117,9 @@ async fn admit(authority: &Authority, request: EnrolSupernode, now: UnixTime) ->
         // The token is used, so this must not fail now; whoever looks for changes each second tries again.
         tracing::warn!(%error, "the new roster could not be published yet");
     }
-    Ok(Json(answer(&authority.0.keys, &enrolled, sealed, now)))
+    // Not in the answer to a renewal, which a recorded request gets again.
+    let revocations = Some(authority.0.revocations.borrow().token.clone());
+    Ok(Json(SupernodeEnrolled { revocations, ..answer(&authority.0.keys, &enrolled, sealed, now) }))
 }
 
 /// Of all ways in which a token is none, nobody learns which.
@@ -182,6 +184,7 @@ fn answer(keys: &Keys, enrolled: &Enrolled, sealed_call_token_key: Vec<u8>, now:
         root_key: Jwk::ed25519(*keys.root_key().as_bytes()),
         signing_keys: vec![keys.signing_key_certificate().to_owned()],
         sealed_call_token_key: Base64Url(sealed_call_token_key),
+        revocations: None,
         time: now,
     }
 }

@@ -73,6 +73,8 @@ pub mod account;
 #[cfg(feature = "driver")]
 pub mod audio;
 #[cfg(feature = "driver")]
+pub mod census;
+#[cfg(feature = "driver")]
 pub mod driver;
 pub mod member;
 mod mls;

@@ -33,6 +33,9 @@ use crate::{
 /// Questions that one shard may have with the store at a time: what a store answers in about a second.
 const QUERIES_MAX: usize = 20_000;
 
+/// What a supernode is called in its challenge. All crates have one version.
+const AGENT: &str = concat!("ahoyd/", env!("CARGO_PKG_VERSION"));
+
 /// Legs that one session can have attached at a time: one for each call of its account, and as many again whose calls have
 /// ended elsewhere and that are not closed yet.
 const FLOWS_PER_SESSION_MAX: usize = 2 * limits::CALLS_PER_ACCOUNT_MAX;
@@ -144,6 +147,7 @@ impl Links {
             supernode: self.config.supernode.to_bytes(),
             minimum_version: self.config.minimum_version,
             certificate: self.authority.certificate.clone(),
+            agent: AGENT.to_owned(),
         };
         let phase = Phase::Proving(Proving { nonce, exporter, deadline });
         self.sessions.insert(link, Box::new(Session { deframer: Deframer::default(), phase }));

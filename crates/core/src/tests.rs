@@ -79,9 +79,8 @@ fn no_revocations() -> Revocations {
 
 /// What the authority has signed, with a roster of this serial.
 fn lists(revocations: Revocations, serial: u64) -> Lists {
-    let key_log = document::KeyLogHead { length: 0, head: [0; 32] };
     let (issued_at, expires) = (UnixTime(START), UnixTime(START + 1000));
-    let roster = document::Roster { network: NETWORK, serial, supernodes: vec![], key_log, issued_at, expires };
+    let roster = document::Roster { network: NETWORK, serial, supernodes: vec![], issued_at, expires };
     Lists {
         signing_keys: vec![authority_key().verifying_key()],
         revocations: Arc::new(revocations),

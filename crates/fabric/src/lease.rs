@@ -1,5 +1,6 @@
 //! What a supernode says of itself, and its bytes.
 
+use ahoy_proto::control::{KERNEL_BYTES_MAX, Machine};
 use ahoy_proto::{SupernodeId, v1};
 use prost::Message as _;
 
@@ -22,6 +23,8 @@ pub struct Lease {
     pub draining: bool,
     /// What it carries, for the operator.
     pub figures: Figures,
+    /// What it runs on, for the operator; `None` where it does not say.
+    pub machine: Option<Machine>,
 }
 
 /// What a supernode carries.
@@ -61,6 +64,7 @@ impl Lease {
             version,
             draining: self.draining,
             figures: Some(figures),
+            machine: self.machine.clone().map(encode_machine),
         };
         let mut bytes = self.life().into_bytes();
         bytes.extend(message.encode_to_vec());
@@ -73,14 +77,29 @@ impl Lease {
             return None;
         }
         let (life, message) = bytes.split_at_checked(16)?;
-        let v1::Lease { supernode: of, incarnation, version, draining, figures } = v1::Lease::decode(message).ok()?;
+        let v1::Lease { supernode: of, incarnation, version, draining, figures, machine } =
+            v1::Lease::decode(message).ok()?;
         let v1::LeaseFigures { sessions, sessions_max, calls, legs, supernodes, load_permille, lag_ms } =
             figures.unwrap_or_default();
         let figures = Figures { sessions, sessions_max, calls, legs, supernodes, load_permille, lag_ms };
-        let lease = Self { supernode, incarnation, version, draining, figures };
+        let machine = machine.map(decode_machine);
+        let lease = Self { supernode, incarnation, version, draining, figures, machine };
         let sound = *of == supernode.0 && life == lease.life().as_bytes() && lease.version.len() <= VERSION_BYTES_MAX;
         sound.then_some(lease)
     }
+}
+
+fn encode_machine(machine: Machine) -> v1::LeaseMachine {
+    let Machine { mut kernel, uid, capabilities, seccomp, no_new_privs, read_only_root } = machine;
+    kernel.truncate(kernel.floor_char_boundary(KERNEL_BYTES_MAX));
+    v1::LeaseMachine { kernel, uid, capabilities, seccomp, no_new_privs, read_only_root }
+}
+
+/// A kernel's release that is too long is cut: it is for eyes only.
+fn decode_machine(machine: v1::LeaseMachine) -> Machine {
+    let v1::LeaseMachine { mut kernel, uid, capabilities, seccomp, no_new_privs, read_only_root } = machine;
+    kernel.truncate(kernel.floor_char_boundary(KERNEL_BYTES_MAX));
+    Machine { kernel, uid, capabilities, seccomp, no_new_privs, read_only_root }
 }
 
 #[cfg(test)]
@@ -98,7 +117,16 @@ mod tests {
             lag_ms: u32::MAX,
         };
         let version = "v".repeat(VERSION_BYTES_MAX);
-        Lease { supernode: SupernodeId([7; 16]), incarnation: u64::MAX, version, draining: true, figures }
+        let machine = Machine {
+            kernel: "k".repeat(KERNEL_BYTES_MAX),
+            uid: u32::MAX,
+            capabilities: u64::MAX,
+            seccomp: u32::MAX,
+            no_new_privs: true,
+            read_only_root: true,
+        };
+        let (supernode, incarnation) = (SupernodeId([7; 16]), u64::MAX);
+        Lease { supernode, incarnation, version, draining: true, figures, machine: Some(machine) }
     }
 
     #[test]

@@ -29,7 +29,8 @@ impl Fleet {
 
     fn lease(&self, number: usize, incarnation: u64) -> Lease {
         let version = "1.2.3".to_owned();
-        Lease { supernode: self.roster[number], incarnation, version, draining: false, figures: Figures::default() }
+        let figures = Figures::default();
+        Lease { supernode: self.roster[number], incarnation, version, draining: false, figures, machine: None }
     }
 
     /// The first life of a supernode of the roster.

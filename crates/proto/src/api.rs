@@ -402,7 +402,7 @@ pub struct RenewSupernode {
     pub signature: Base64Url,
 }
 
-/// Response to [`EnrolSupernode`] and [`RenewSupernode`]: all that a supernode needs beside the published lists.
+/// Response to [`EnrolSupernode`] and [`RenewSupernode`]: all that a supernode needs beside the roster.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SupernodeEnrolled {
     /// `ahoy-supernode+jwt`
@@ -413,6 +413,9 @@ pub struct SupernodeEnrolled {
     pub signing_keys: Vec<String>,
     /// What call tokens are sealed with; see [`ReplySecret::open`](crate::enrolment::ReplySecret::open).
     pub sealed_call_token_key: Base64Url,
+    /// `ahoy-revocations+jwt`, at enrolment only: later ones stand in the store. Nobody else is given the list, because it names accounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocations: Option<String>,
     /// The authority's clock.
     pub time: UnixTime,
 }

@@ -221,26 +221,12 @@ pub struct Roster {
     pub serial: u64,
     /// All supernodes that clients may dial.
     pub supernodes: Vec<RosterEntry>,
-    /// How far the log of account keys had come.
-    pub key_log: KeyLogHead,
     /// When it was signed.
     #[serde(rename = "iat")]
     pub issued_at: UnixTime,
     /// Its last second.
     #[serde(rename = "exp")]
     pub expires: UnixTime,
-}
-
-/// The head of the append-only log of account-key events. Whoever kept an older one can ask the authority to prove that the
-/// log has only grown since.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyLogHead {
-    /// Entries so far.
-    pub length: u64,
-    /// SHA-256 over the head before (32 zeros at first), the entry's number (8 bytes, big-endian), account, account key and
-    /// time (8 bytes, big-endian).
-    #[serde(with = "key_text")]
-    pub head: [u8; 32],
 }
 
 /// One supernode.

@@ -8,6 +8,7 @@ mod base_mode;
 pub mod binding;
 pub mod call_token;
 pub mod comparison;
+pub mod control;
 pub mod document;
 pub mod enrolment;
 pub mod flow;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ahoy_proto::api::{DeviceVerb, device_request_input};
 use ahoy_proto::call_token::{self, CallTokenClaims, CallTokenKey};
 use ahoy_proto::document::{
-    self, Confirmation, Credential, DocumentError, Jwk, KeyLogHead, Revocations, Revoked, Roster, RosterEntry,
+    self, Confirmation, Credential, DocumentError, Jwk, Revocations, Revoked, Roster, RosterEntry,
     SupernodeCertificate, SupernodePolicy,
 };
 use ahoy_proto::enrolment::{self, Particulars, ReplySecret};
@@ -94,7 +94,6 @@ fn documents_are_compact_jws() {
             weight: 100,
             number: 9,
         }],
-        key_log: KeyLogHead { length: 3, head: [0x11; 32] },
         issued_at: UnixTime(1_800_000_000),
         expires: UnixTime(1_800_604_800),
     };
@@ -284,6 +283,7 @@ fn messages_are_framed_by_their_length() {
             supernode: vec![1; 16].into(),
             minimum_version: 1,
             certificate: String::new(),
+            agent: "ahoyd/0.1.0".into(),
         })),
     };
     let flows: Vec<Value> = [0, 63, 64, 16_383, 16_384, 1 << 30]

@@ -10,7 +10,7 @@ use ahoy_core::{
     Recipient, Seat, ShardId, StoreError,
 };
 use ahoy_proto::call_token::CallTokenKey;
-use ahoy_proto::document::{KeyLogHead, Revocations, Roster};
+use ahoy_proto::document::{Revocations, Roster};
 use ahoy_proto::flow::FlowId;
 use ahoy_proto::frame::Deframer;
 use ahoy_proto::v1::supernode_message::Body;
@@ -38,11 +38,10 @@ fn lists() -> Lists {
     let issued_at = UnixTime(START_MS / 1000);
     let expires = issued_at.plus(limits::ROSTER_LIFE);
     let (devices, accounts, supernodes) = (Vec::new(), Vec::new(), Vec::new());
-    let key_log = KeyLogHead { length: 0, head: [0; 32] };
     Lists {
         signing_keys: vec![authority_key().verifying_key()],
         revocations: Arc::new(Revocations { network: NETWORK, serial: 1, devices, accounts, issued_at, expires }),
-        roster: Arc::new(Roster { network: NETWORK, serial: 1, supernodes, key_log, issued_at, expires }),
+        roster: Arc::new(Roster { network: NETWORK, serial: 1, supernodes, issued_at, expires }),
         certificate: String::new(),
     }
 }

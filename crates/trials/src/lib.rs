@@ -1,7 +1,7 @@
 //! Whole-system trials: what only real processes can show.
 //!
 //! [`impair`] is a bad network, [`harness`] starts `ahoyd` and `ahoy` and reads what they print, [`quality`] scores calls,
-//! [`capture`] reads two clients' traffic as their supernode does, [`wire`] speaks the protocol without the SDK, [`mod@bench`] measures,
+//! [`outside`] collects what anybody can learn, [`capture`] reads two clients' traffic as their supernode does, [`wire`] speaks the protocol without the SDK, [`mod@bench`] measures,
 //! [`returns`] kills supernodes in calls, [`kills`] everything in conversations. Nothing here is used by what ships.
 
 pub mod bench;
@@ -9,6 +9,7 @@ pub mod capture;
 pub mod harness;
 pub mod impair;
 pub mod kills;
+pub mod outside;
 pub mod quality;
 pub mod returns;
 pub mod wire;

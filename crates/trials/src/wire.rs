@@ -40,17 +40,30 @@ pub fn endpoint(keylog: Option<&Path>) -> anyhow::Result<quinn::Endpoint> {
 }
 
 fn client_config(keylog: Option<&Path>) -> anyhow::Result<quinn::ClientConfig> {
+    let mut tls = tls(ahoy_proto::ALPN)?;
+    if let Some(file) = keylog {
+        tls.key_log = Arc::new(FileKeyLog(std::sync::Mutex::new(std::fs::File::create(file)?)));
+    }
+    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    config.transport_config(Arc::new(transport()?));
+    Ok(config)
+}
+
+/// TLS that trusts any certificate.
+pub(crate) fn tls(alpn: &[u8]) -> anyhow::Result<rustls::ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         .with_no_client_auth();
-    tls.alpn_protocols = vec![ahoy_proto::ALPN.to_vec()];
+    tls.alpn_protocols = vec![alpn.to_vec()];
     tls.resumption = rustls::client::Resumption::disabled();
-    if let Some(file) = keylog {
-        tls.key_log = Arc::new(FileKeyLog(std::sync::Mutex::new(std::fs::File::create(file)?)));
-    }
+    Ok(tls)
+}
+
+/// As clients have it.
+pub(crate) fn transport() -> anyhow::Result<quinn::TransportConfig> {
     let mut transport = quinn::TransportConfig::default();
     transport
         .max_idle_timeout(Some(limits::IDLE_TIMEOUT.try_into()?))
@@ -58,9 +71,7 @@ fn client_config(keylog: Option<&Path>) -> anyhow::Result<quinn::ClientConfig> {
         .mtu_discovery_config(None)
         .max_concurrent_bidi_streams(1u8.into())
         .max_concurrent_uni_streams(0u8.into());
-    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-    config.transport_config(Arc::new(transport));
-    Ok(config)
+    Ok(transport)
 }
 
 /// TLS secrets in NSS key log format, so that a capture can be read.

@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod call;
+mod census;
 mod contacts;
 mod delete_account;
 mod devices;
@@ -51,6 +52,7 @@ pub(crate) fn run(verb: &Verb, common: &Common, tell: &Tell) -> Result<(), Failu
         Verb::Report(arguments) => report::run(common, arguments, *tell),
         Verb::DeleteAccount(arguments) => delete_account::run(common, arguments, *tell),
         Verb::Status => status::run(common, *tell),
+        Verb::Census(arguments) => census::run(common, arguments, *tell),
         Verb::Verify(arguments) => verify::run(common, arguments, *tell),
         Verb::Rings(arguments) => rings::run(common, arguments, *tell),
         Verb::Receipts(arguments) => receipts::run(common, arguments, *tell),

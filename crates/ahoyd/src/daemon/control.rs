@@ -4,13 +4,14 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+use ahoy_proto::control::{LINE_MAX, Reply, Request};
 use anyhow::Context as _;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::control::{LINE_MAX, REPLY_MAX, Reply, Request};
+use crate::control::REPLY_MAX;
 use crate::folder::DataFolder;
 
 /// How long to wait when no connection can be accepted, for want of file descriptors.

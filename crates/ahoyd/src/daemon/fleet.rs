@@ -1,20 +1,24 @@
 //! The supernode's place in its fleet: it keeps a lease, hears of those of others, and says what it carries.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ahoy_fabric::{Figures, Lease, Members, Membership};
-use ahoy_proto::document::Roster;
-use ahoy_proto::{NetworkId, SupernodeId};
-use ahoy_supernode::{Member, Supernode};
+use ahoy_proto::document::{Roster, RosterEntry};
+use ahoy_proto::{NetworkId, SupernodeId, control};
+use ahoy_supernode::{CredentialKeys, Member, Supernode};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use super::machine;
 use crate::config::{Config, Role};
-use crate::control;
 
 /// What `/proc` counts processor time in: a hundredth of a second, on every Linux that there is.
 const CLOCK_TICK: Duration = Duration::from_millis(10);
+
+/// Supernodes told of, at most: as many as a fleet has, and a reply takes.
+const ROWS_MAX: usize = 512;
 
 /// Membership of the fleet.
 pub(super) struct Fleet {
@@ -47,6 +51,7 @@ impl Fleet {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             draining: false,
             figures: Figures::default(),
+            machine: machine::own(),
         };
         let membership = config.fabric()?.join(network, lease, ids(roster));
         let mut members = membership.members();
@@ -96,26 +101,9 @@ impl Fleet {
         self.membership.set_draining(draining);
     }
 
-    /// All who live, as they say themselves.
-    pub(super) fn told(&self, own: SupernodeId) -> control::Fleet {
-        let members = self.members.borrow();
-        let row = |lease: &Lease| {
-            let Figures { sessions, sessions_max, calls, legs, supernodes, load_permille, lag_ms } = lease.figures;
-            control::Row {
-                supernode: lease.supernode.to_hex(),
-                own: lease.supernode == own,
-                version: lease.version.clone(),
-                draining: lease.draining,
-                sessions,
-                sessions_max,
-                calls,
-                legs,
-                supernodes,
-                load_permille,
-                lag_ms,
-            }
-        };
-        control::Fleet { fresh: members.fresh, supernodes: members.leases.values().map(row).collect() }
+    /// The members, as the operator looks at them.
+    pub(super) fn view(&self, network: &str, own: SupernodeId, keys: &watch::Receiver<CredentialKeys>) -> View {
+        View { network: network.to_owned(), own, members: self.members.clone(), keys: keys.clone() }
     }
 
     /// Gives the lease back, when the supernode is down.
@@ -126,6 +114,55 @@ impl Fleet {
     /// Adds the fabric's metrics.
     pub(super) fn register(&self, registry: &mut Registry) {
         self.membership.register(registry);
+    }
+}
+
+/// The fleet as this supernode sees it, for the operator; clones see the same.
+#[derive(Clone)]
+pub(crate) struct View {
+    network: String,
+    own: SupernodeId,
+    members: watch::Receiver<Arc<Members>>,
+    keys: watch::Receiver<CredentialKeys>,
+}
+
+impl View {
+    /// All who live, as they say themselves, and who is listed and does not.
+    pub(crate) fn told(&self) -> control::Fleet {
+        let members = Arc::clone(&self.members.borrow());
+        let roster = Arc::clone(&self.keys.borrow().roster);
+        let entries: BTreeMap<_, _> = roster.supernodes.iter().map(|entry| (entry.supernode, entry)).collect();
+        let first = |entry: &RosterEntry| entry.addresses.first().cloned().unwrap_or_default();
+        let row = |lease: &Lease| {
+            let Figures { sessions, sessions_max, calls, legs, supernodes, load_permille, lag_ms } = lease.figures;
+            let entry = entries.get(&lease.supernode);
+            control::Supernode {
+                supernode: lease.supernode.to_hex(),
+                own: lease.supernode == self.own,
+                address: entry.map(|entry| first(entry)).unwrap_or_default(),
+                region: entry.map(|entry| entry.region.clone()).unwrap_or_default(),
+                version: lease.version.clone(),
+                draining: lease.draining,
+                sessions,
+                sessions_max,
+                calls,
+                legs,
+                supernodes,
+                load_permille,
+                lag_ms,
+                machine: lease.machine.clone(),
+            }
+        };
+        let supernodes: Vec<_> = members.leases.values().map(row).collect();
+        let missing = |entry: &&RosterEntry| !members.leases.contains_key(&entry.supernode);
+        let missing = roster.supernodes.iter().filter(missing).take(ROWS_MAX.saturating_sub(supernodes.len()));
+        let missing = missing.map(|entry| control::Missing {
+            supernode: entry.supernode.to_hex(),
+            address: first(entry),
+            region: entry.region.clone(),
+        });
+        let missing = missing.collect();
+        control::Fleet { network: self.network.clone(), fresh: members.fresh, supernodes, missing }
     }
 }
 

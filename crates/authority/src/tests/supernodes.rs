@@ -124,6 +124,9 @@ fn a_token_makes_a_supernode_and_everybody_hears_of_it_at_once() {
     assert_eq!((certificate.supernode, certificate.number), (machine.id(), 0));
     assert_eq!(certificate.policy, SupernodePolicy::Hosted);
     assert_eq!(certificate.confirmation.jwk.bytes(), machine.key.verifying_key().as_bytes());
+    let revocations: Revocations =
+        document::verify(enrolled.revocations.as_deref().unwrap(), &signing, network, world.now()).unwrap();
+    assert_eq!(revocations, world.revoked());
     let key = machine.reply.open(&enrolled.sealed_call_token_key.0, machine.id()).unwrap();
     assert_eq!(&*key, world.authority.0.keys.call_token_key().as_bytes());
     let roster = world.authority.roster().borrow().document.clone();
@@ -217,6 +220,7 @@ fn a_certificate_is_renewed_by_its_key_and_a_replay_opens_nothing() {
     assert!(machine.reply.open(&renewed.sealed_call_token_key.0, machine.id()).is_some());
     // Within the clock's tolerance a replay is answered, with what only the asker opens.
     let replayed: SupernodeEnrolled = serde_json::from_str(&world.renew(&request).body).unwrap();
+    assert!(replayed.revocations.is_none(), "it names accounts");
     assert!(Machine::new(2).reply.open(&replayed.sealed_call_token_key.0, machine.id()).is_none());
     world.pass(CLOCK_SKEW_MAX + Duration::from_secs(1));
     assert_eq!(refused(&world.renew(&request)), is(401, "credential-refused"));

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use ahoy_proto::api::Base64Url;
 use ahoy_proto::call_token::CallTokenKey;
 use ahoy_proto::document::{
-    self, Confirmation, Credential, Jwk, KeyLogHead, Revocations, Roster, RosterEntry, SigningKeyCertificate,
-    SupernodeCertificate, SupernodePolicy,
+    self, Confirmation, Credential, Jwk, Revocations, Roster, RosterEntry, SigningKeyCertificate, SupernodeCertificate,
+    SupernodePolicy,
 };
 use ahoy_proto::placement::{Candidate, rank};
 use ahoy_proto::{NetworkId, SupernodeId, UnixTime, binding};
@@ -174,7 +174,6 @@ impl Net {
             network: network(),
             serial: 1,
             supernodes: self.entries.clone(),
-            key_log: KeyLogHead { length: 0, head: [0; 32] },
             issued_at: now(),
             expires: now().plus(LIFE),
         };
@@ -237,14 +236,7 @@ fn supernode(store: &Store, roster_key: &SigningKey, health: Health) -> Supernod
     };
     let revocations =
         Revocations { network: network(), serial: 1, devices: vec![], accounts: vec![], issued_at, expires };
-    let roster = Roster {
-        network: network(),
-        serial: 1,
-        supernodes: vec![],
-        key_log: KeyLogHead { length: 0, head: [0; 32] },
-        issued_at,
-        expires,
-    };
+    let roster = Roster { network: network(), serial: 1, supernodes: vec![], issued_at, expires };
     let keys = CredentialKeys {
         signing_keys: vec![key(2).verifying_key()],
         revocations: Arc::new(revocations),

@@ -62,7 +62,7 @@ pub use event::{
 pub use history::{Change, HistoryChange, Message, MessageBody, MessageRef};
 pub use identity::Identity;
 pub use messages::Reaction;
-pub use sign_in::{CertificateError, SignIn, SignInError, SignInStep};
+pub use sign_in::{CertificateError, SignIn, SignInError, SignInStep, check_certificate};
 
 /// First pause after a request failed for a reason that passes; doubled with each failure.
 const PAUSE_MIN: Duration = Duration::from_millis(500);

@@ -12,10 +12,6 @@ use v1::supernode_message::Body;
 /// The request number of `Prove`, the first of every link.
 const PROVE: u64 = 1;
 
-/// Whether a supernode that shows no certificate is refused. Those of before there were fleets have none; the roster alone speaks for
-/// them, as it did then.
-const REQUIRE_CERTIFICATE: bool = true;
-
 /// Signs in on one link. Give it the supernode's messages until it says [`SignInStep::SignedIn`].
 pub struct SignIn {
     network: NetworkId,
@@ -168,8 +164,9 @@ impl SignIn {
         // After the clocks: with a wrong one every certificate looks expired.
         if let Some(check) = &self.check {
             let now = UnixTime(clock_ms / 1000);
-            let checked = check.certificate(&challenge.certificate, self.network, self.supernode, now);
-            checked.map_err(|why| SignInError::NotCertified { supernode: self.supernode, why })?;
+            let who = (self.supernode, &check.key);
+            check_certificate(&challenge.certificate, &check.signing_keys, self.network, who, now)
+                .map_err(|why| SignInError::NotCertified { supernode: self.supernode, why })?;
         }
         let nonce: &[u8; 32] = challenge.nonce[..].try_into().map_err(|_| SignInError::OutOfOrder)?;
         let input = proof_input(self.network, self.supernode, nonce, self.exporter.as_ref());
@@ -186,19 +183,21 @@ impl SignIn {
     }
 }
 
-impl Check {
-    fn certificate(
-        &self,
-        token: &str,
-        network: NetworkId,
-        supernode: SupernodeId,
-        now: UnixTime,
-    ) -> Result<(), CertificateError> {
-        if token.is_empty() {
-            return if REQUIRE_CERTIFICATE { Err(CertificateError::Missing) } else { Ok(()) };
-        }
-        let certificate: SupernodeCertificate = document::verify(token, &self.signing_keys, network, now)?;
-        let is_it = certificate.supernode == supernode && certificate.confirmation.jwk == self.key;
-        if is_it { Ok(()) } else { Err(CertificateError::OfAnother) }
+/// Whether the certificate that a supernode shows is that of the one dialled, whose key stands in the roster.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn check_certificate(
+    token: &str,
+    signing_keys: &[VerifyingKey],
+    network: NetworkId,
+    (supernode, key): (SupernodeId, &Jwk),
+    now: UnixTime,
+) -> Result<SupernodeCertificate, CertificateError> {
+    if token.is_empty() {
+        return Err(CertificateError::Missing);
     }
+    let certificate: SupernodeCertificate = document::verify(token, signing_keys, network, now)?;
+    let is_it = certificate.supernode == supernode && certificate.confirmation.jwk == *key;
+    if is_it { Ok(certificate) } else { Err(CertificateError::OfAnother) }
 }

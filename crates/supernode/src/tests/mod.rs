@@ -20,7 +20,7 @@ use ahoy_net::{ClientLink, DialOptions, LinkEnd, dial};
 use ahoy_proto::{
     AccountId, ConversationId, DeviceId, Name, NetworkId, SupernodeId, UnixTime,
     call_token::CallTokenKey,
-    document::{self, Confirmation, Credential, Jwk, KeyLogHead, Revocations, Roster, RosterEntry},
+    document::{self, Confirmation, Credential, Jwk, Revocations, Roster, RosterEntry},
     frame,
     proof::proof_input,
     v1::{self, client_message::Body as Ask, supernode_message::Body as Say},
@@ -202,7 +202,6 @@ fn keys(revocations: Revocations) -> CredentialKeys {
         network: network(),
         serial: 1,
         supernodes: Vec::new(),
-        key_log: KeyLogHead { length: 0, head: [0; 32] },
         issued_at: revocations.issued_at,
         expires: revocations.expires,
     };

@@ -1,9 +1,6 @@
 //! The view as a machine: events in, orders out, in made-up time.
 
-use ahoy_proto::{
-    NetworkId, UnixTime,
-    document::{Jwk, KeyLogHead},
-};
+use ahoy_proto::{NetworkId, UnixTime, document::Jwk};
 use ed25519_dalek::SigningKey;
 
 use super::*;
@@ -37,7 +34,6 @@ fn roster(supernodes: Vec<RosterEntry>) -> Arc<Roster> {
         network: NetworkId([1; 16]),
         serial: 1,
         supernodes,
-        key_log: KeyLogHead { length: 0, head: [0; 32] },
         issued_at: UnixTime(0),
         expires: UnixTime(1),
     })

@@ -21,16 +21,17 @@ const PACE: Duration = Duration::from_millis(200);
 const CALM: Duration = Duration::from_millis(1500);
 
 /// A daemon with a configuration of its own.
-struct Node {
+pub(crate) struct Node {
     name: String,
     file: PathBuf,
-    port: u16,
+    pub(crate) data: PathBuf,
+    pub(crate) port: u16,
     process: Option<Child>,
 }
 
-struct Fleet {
-    authority: Node,
-    supernodes: Vec<Node>,
+pub(crate) struct Fleet {
+    pub(crate) authority: Node,
+    pub(crate) supernodes: Vec<Node>,
     redis: RedisServer,
     postgres: Postgres,
 }
@@ -58,10 +59,10 @@ impl Node {
              admin.listen = [\"127.0.0.1:{admin}\"]\nreconnect_spread_s = 2\nsign_up = \"open\"\n{more}"
         );
         std::fs::write(&file, text)?;
-        Ok(Self { name: name.to_owned(), file, port, process: None })
+        Ok(Self { name: name.to_owned(), file, data, port, process: None })
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
@@ -72,7 +73,7 @@ impl Node {
         Ok(())
     }
 
-    fn kill(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.process.take().context("it runs")?.kill()?;
         Ok(())
     }
@@ -85,7 +86,7 @@ impl Node {
 
 impl Fleet {
     /// Everybody sees everybody.
-    fn start(trial: &Trial) -> anyhow::Result<Self> {
+    pub(crate) fn start(trial: &Trial) -> anyhow::Result<Self> {
         let postgres = Postgres::start(Durability::Synced);
         let redis = RedisServer::start();
         let shared = format!("store = {:?}\nfabric = {:?}\n", postgres.database(), redis.url());
@@ -108,7 +109,7 @@ impl Fleet {
     }
 
     /// Waits until each supernode that runs sees so many, itself included.
-    fn complete(&self, trial: &Trial, size: usize) -> anyhow::Result<()> {
+    pub(crate) fn complete(&self, trial: &Trial, size: usize) -> anyhow::Result<()> {
         for node in self.supernodes.iter().filter(|node| node.process.is_some()) {
             trial.wait_for("a whole fleet", || {
                 let rows = node.sees(trial).ok()?;
@@ -126,7 +127,7 @@ impl Fleet {
     }
 
     /// Two people who are contacts.
-    fn pair(&self, trial: &Trial, names: [&str; 2]) -> anyhow::Result<[Person; 2]> {
+    pub(crate) fn pair(&self, trial: &Trial, names: [&str; 2]) -> anyhow::Result<[Person; 2]> {
         let [one, other] = [self.person(trial, names[0])?, self.person(trial, names[1])?];
         one.befriend(trial, &other)?;
         Ok([one, other])
@@ -139,7 +140,7 @@ fn is_open(node: &Node) -> Option<()> {
 }
 
 /// A call between two people, who speak to each other all the time.
-fn call(trial: &Trial, [caller, callee]: &[Person; 2]) -> anyhow::Result<[Verb; 2]> {
+pub(crate) fn call(trial: &Trial, [caller, callee]: &[Person; 2]) -> anyhow::Result<[Verb; 2]> {
     let [mine, theirs] = VOICES.map(|voice| speech(voice).into_os_string());
     let mut listening = callee.start(trial, ["listen".into(), "--auto-answer".into(), "--play".into(), theirs])?;
     listening.wait_for("listening")?;
@@ -151,7 +152,7 @@ fn call(trial: &Trial, [caller, callee]: &[Person; 2]) -> anyhow::Result<[Verb; 
 }
 
 /// The one who called hangs up, and both hear of it: the call has lived until then.
-fn hang_up([calling, mut listening]: [Verb; 2]) -> anyhow::Result<()> {
+pub(crate) fn hang_up([calling, mut listening]: [Verb; 2]) -> anyhow::Result<()> {
     calling.interrupt_and_finish()?.event("ended")?;
     listening.wait_for("ended")?;
     Ok(())

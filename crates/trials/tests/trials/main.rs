@@ -4,6 +4,7 @@
 
 mod address_leak;
 mod bad_input;
+mod census;
 mod fleet;
 mod hostile_input;
 mod messages;

@@ -21,7 +21,7 @@ use std::time::Duration;
 use ahoy_core::testing::{MemoryStore, origin};
 use ahoy_core::{Exchange, ExchangeConfig, LinkId, Lists, Now, ShardId};
 use ahoy_proto::call_token::CallTokenKey;
-use ahoy_proto::document::{self, Confirmation, Credential, Jwk, KeyLogHead, Revocations, Roster};
+use ahoy_proto::document::{self, Confirmation, Credential, Jwk, Revocations, Roster};
 use ahoy_proto::frame::{self, Assembler, Deframer};
 use ahoy_proto::request_key::{self, RequestSecret};
 use ahoy_proto::{AccountId, CallId, DeviceId, Name, NetworkId, SupernodeId, UnixTime, binding, limits, v1};
@@ -487,11 +487,10 @@ fn exchange(now: Now, seed: u8) -> Exchange {
     };
     let (issued_at, expires) = (UnixTime(START), UnixTime(START + 1000));
     let (devices, accounts, supernodes) = (vec![], vec![], vec![]);
-    let key_log = KeyLogHead { length: 0, head: [0; 32] };
     let lists = Lists {
         signing_keys: vec![authority_key().verifying_key()],
         revocations: Arc::new(Revocations { network: NETWORK, serial: 1, devices, accounts, issued_at, expires }),
-        roster: Arc::new(Roster { network: NETWORK, serial: 1, supernodes, key_log, issued_at, expires }),
+        roster: Arc::new(Roster { network: NETWORK, serial: 1, supernodes, issued_at, expires }),
         certificate: String::new(),
     };
     let mut exchange = Exchange::new(config, [seed; 32]);

@@ -11,6 +11,7 @@ fn challenge() -> v1::Challenge {
         supernode: SUPERNODE.to_bytes(),
         minimum_version: 1,
         certificate: String::new(),
+        agent: "test".to_owned(),
     }
 }
 

@@ -1,0 +1,159 @@
+//! `ahoy census`: which supernodes a network has, seen from outside, or what they carry, as their operator sees it.
+
+mod fleet;
+mod outside;
+mod plot;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use ratatui::crossterm::terminal;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+
+use crate::cli::{Census, Common};
+use crate::failure::Failure;
+use crate::interrupt::Interrupts;
+use crate::online;
+use crate::tell::Tell;
+use crate::text::{cut, width};
+
+/// Columns and rows of a terminal that does not say.
+const SCREEN: (u16, u16) = (80, 24);
+
+pub(crate) fn run(common: &Common, arguments: &Census, tell: Tell) -> Result<(), Failure> {
+    let mut looker = Looker::new(common, arguments)?;
+    online::run(async {
+        match arguments.watch {
+            None => {
+                let picture = looker.look().await?;
+                picture.tell(tell);
+                picture.verdict
+            }
+            Some(every) => watch(&mut looker, every, tell).await,
+        }
+    })
+}
+
+/// One of the two views.
+enum Looker {
+    Outside(Box<outside::Outside>),
+    Fleet(fleet::Fleet),
+}
+
+impl Looker {
+    fn new(common: &Common, arguments: &Census) -> Result<Self, Failure> {
+        match &arguments.operator {
+            Some(folder) => Ok(Self::Fleet(fleet::Fleet::new(folder, arguments.plot.clone()))),
+            None => Ok(Self::Outside(Box::new(outside::Outside::new(common)?))),
+        }
+    }
+
+    async fn look(&mut self) -> Result<Picture, Failure> {
+        match self {
+            Self::Outside(outside) => outside.look().await,
+            Self::Fleet(fleet) => fleet.look().await,
+        }
+    }
+}
+
+/// What one look has shown.
+struct Picture {
+    /// For programs: names and fields, in order.
+    events: Vec<(&'static str, Value)>,
+    /// For people.
+    text: String,
+    /// Whether everything is as it should be.
+    verdict: Result<(), Failure>,
+}
+
+impl Picture {
+    fn tell(&self, tell: Tell) {
+        if tell.is_json() {
+            for (name, fields) in &self.events {
+                tell.event(name, fields, "");
+            }
+        } else {
+            tell.event("", &json!({}), &self.text);
+        }
+    }
+
+    /// In the place of one, where a look came to nothing.
+    fn of_failure(failure: Failure) -> Self {
+        let fields = json!({ "ok": false, "code": failure.code, "text": failure.text });
+        let text = format!("{}\n{}", failure.text, failure.advice);
+        Self { events: vec![("census", fields)], text, verdict: Err(failure) }
+    }
+}
+
+/// Looks until Ctrl-C, which is how it ends well.
+async fn watch(looker: &mut Looker, every: Duration, tell: Tell) -> Result<(), Failure> {
+    let mut interrupts = Interrupts::new()?;
+    let on_screen = !tell.is_json() && io::stdout().is_terminal();
+    loop {
+        let next = Instant::now() + every;
+        let picture = tokio::select! {
+            picture = looker.look() => picture.unwrap_or_else(Picture::of_failure),
+            () = interrupts.next() => return Ok(()),
+        };
+        if on_screen {
+            redraw(&picture);
+        } else {
+            picture.tell(tell);
+        }
+        tokio::select! {
+            () = sleep_until(next) => {}
+            () = interrupts.next() => return Ok(()),
+        }
+    }
+}
+
+/// Puts a picture in the place of the one before, without a moment in which there is none.
+fn redraw(picture: &Picture) {
+    let (columns, rows) = terminal::size().unwrap_or(SCREEN);
+    let mut screen = "\x1b[H".to_owned();
+    let wrong = picture.verdict.as_ref().err().map(|failure| format!("\n{}", failure.text)).unwrap_or_default();
+    let text = format!("{}\n{wrong}", picture.text);
+    for line in text.lines().take(usize::from(rows).saturating_sub(1)) {
+        screen += &cut(line, columns.into());
+        screen += "\x1b[K\n";
+    }
+    screen += "\x1b[J";
+    let mut stdout = io::stdout().lock();
+    // Whoever closed it does not look.
+    let _ = stdout.write_all(screen.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Lines under a head; columns whose head begins with `>` stand to the right.
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let names = head.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
+    let lines: Vec<&Vec<String>> = [&names].into_iter().chain(rows).collect();
+    let wide = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| width(cell)).max();
+    let widths: Vec<usize> = (0..head.len()).map(|column| wide(column).unwrap_or(0)).collect();
+    let mut text = Vec::new();
+    for line in lines {
+        let mut written = String::new();
+        for ((cell, wide), name) in line.iter().zip(&widths).zip(head) {
+            let space = " ".repeat(wide - width(cell));
+            written += &if name.starts_with('>') { format!("{space}{cell}  ") } else { format!("{cell}{space}  ") };
+        }
+        text.push(written.trim_end().to_owned());
+    }
+    text.join("\n")
+}
+
+/// Enough of an id to tell it from others.
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_to_the_right_of_their_column() {
+        let rows = [vec!["one".to_owned(), "5".to_owned()], vec!["another".to_owned(), "12345".to_owned()]];
+        assert_eq!(table(&["WHO", ">MANY"], &rows), "WHO       MANY\none          5\nanother  12345");
+    }
+}
