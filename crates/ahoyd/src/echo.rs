@@ -103,7 +103,7 @@ impl Echo {
         let network = contact(url, None, wall_clock())?.network;
         let new = account::NewAccount {
             name: &self.name,
-            password: &password,
+            password: password.as_str().into(),
             invite: Some(invite),
             device_name: DEVICE_NAME,
         };

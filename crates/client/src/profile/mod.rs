@@ -9,6 +9,8 @@
 //! The folder has mode 0700 and every file 0600. A process that dies at any moment leaves whole batches. Without the key the file shows
 //! how much there is and in what order, and nothing else; a row that was changed or moved does not open. That the whole file
 //! is a copy, or comes from a backup, is for the supernode to find (docs/protocol.md section 5): a disk can't tell.
+//!
+//! A profile in memory is the same without the folder, for devices that do not outlive their process.
 
 mod history;
 mod identity;
@@ -24,6 +26,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ahoy_proto::{AccountId, SupernodeId, UnixTime};
 use serde::{Deserialize, Serialize};
@@ -103,10 +106,23 @@ pub enum ProfileError {
 
 /// A profile that this process, and no other, uses.
 #[derive(Debug)]
-pub struct Profile {
-    folder: PathBuf,
-    // Closing the file gives the lock back, also when the process is killed.
-    _lock: File,
+pub struct Profile(Place);
+
+#[derive(Debug)]
+enum Place {
+    Folder {
+        folder: PathBuf,
+        // Closing the file gives the lock back, also when the process is killed.
+        _lock: File,
+    },
+    Memory(Mutex<Kept>),
+}
+
+/// What a profile in memory keeps beside the member's state.
+#[derive(Debug, Default)]
+struct Kept {
+    identity: Option<Identity>,
+    round_trips: Vec<RoundTrip>,
 }
 
 impl Profile {
@@ -129,12 +145,12 @@ impl Profile {
             Err(TryLockError::Error(error)) => return Err(ProfileError::File { path, error }),
         }
         plain::take_over(folder)?;
-        Ok(Self { folder: folder.to_owned(), _lock: lock })
+        Ok(Self(Place::Folder { folder: folder.to_owned(), _lock: lock }))
     }
 
-    /// The folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// A profile that is gone with this process, and with it its device's conversations: for accounts that serve one run of a program.
+    pub fn in_memory() -> Self {
+        Self(Place::Memory(Mutex::default()))
     }
 
     /// Who this profile is; `None` when nobody has signed in.
@@ -142,7 +158,10 @@ impl Profile {
     /// # Errors
     /// When the file can't be read or opened.
     pub fn identity(&self) -> Result<Option<Identity>, ProfileError> {
-        read_identity(&self.folder)
+        match &self.0 {
+            Place::Folder { folder, .. } => read_identity(folder),
+            Place::Memory(kept) => Ok(locked(kept).identity.clone()),
+        }
     }
 
     /// Keeps an identity, durably.
@@ -150,7 +169,14 @@ impl Profile {
     /// # Errors
     /// When the disk does not take it.
     pub fn keep(&self, identity: &Identity) -> Result<(), ProfileError> {
-        let mut vault = self.vault()?;
+        let folder = match &self.0 {
+            Place::Folder { folder, .. } => folder,
+            Place::Memory(kept) => {
+                locked(kept).identity = Some(identity.clone());
+                return Ok(());
+            }
+        };
+        let mut vault = vault(folder)?;
         let content = encoded(identity);
         vault
             .write(|transaction, seal| put_own(transaction, seal, IDENTITY_ROW, &content))
@@ -162,7 +188,11 @@ impl Profile {
     /// # Errors
     /// When the file can't be opened.
     pub fn round_trips(&self) -> Result<Vec<RoundTrip>, ProfileError> {
-        let row = self.vault()?.own(ROUND_TRIPS_ROW);
+        let folder = match &self.0 {
+            Place::Folder { folder, .. } => folder,
+            Place::Memory(kept) => return Ok(locked(kept).round_trips.clone()),
+        };
+        let row = vault(folder)?.own(ROUND_TRIPS_ROW);
         Ok(row.ok().flatten().and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default())
     }
 
@@ -171,7 +201,14 @@ impl Profile {
     /// # Errors
     /// When the disk does not take it.
     pub fn keep_round_trips(&self, round_trips: &[RoundTrip]) -> Result<(), ProfileError> {
-        let mut vault = self.vault()?;
+        let folder = match &self.0 {
+            Place::Folder { folder, .. } => folder,
+            Place::Memory(kept) => {
+                locked(kept).round_trips = round_trips.to_vec();
+                return Ok(());
+            }
+        };
+        let mut vault = vault(folder)?;
         let content = serde_json::to_vec(round_trips).expect("numbers and ids are always JSON");
         vault
             .write(|transaction, seal| put_own(transaction, seal, ROUND_TRIPS_ROW, &content))
@@ -183,13 +220,20 @@ impl Profile {
     /// # Errors
     /// When a file can't be removed.
     pub fn forget(&self) -> Result<(), ProfileError> {
+        let folder = match &self.0 {
+            Place::Folder { folder, .. } => folder,
+            Place::Memory(kept) => {
+                *locked(kept) = Kept::default();
+                return Ok(());
+            }
+        };
         // First all rows at once: what is left of a half-done removal is a profile of nobody. Where that fails, the removal counts.
-        if let Ok((connection, Layout::Sealed)) = look(&self.folder.join(STATE)) {
+        if let Ok((connection, Layout::Sealed)) = look(&folder.join(STATE)) {
             let _ = connection.execute_batch(vault::EMPTY);
         }
-        key::forget(&self.folder.join(KEY));
+        key::forget(&folder.join(KEY));
         for name in ["state.db-wal", "state.db-shm", STATE, plain::IDENTITY, KEY] {
-            let path = self.folder.join(name);
+            let path = folder.join(name);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(ProfileError::File { path, error });
@@ -197,30 +241,39 @@ impl Profile {
                 _ => {}
             }
         }
-        sync_folder(&self.folder).map_err(|error| ProfileError::File { path: self.folder.clone(), error })
+        sync_folder(folder).map_err(|error| ProfileError::File { path: folder.clone(), error })
     }
 
-    /// What the member of this account keeps, and what was said.
+    /// What the member of this account keeps, and what was said. In memory it begins empty, so it is to be asked for once.
     ///
     /// # Errors
     /// When the file can't be opened.
     pub fn state(&self, account: AccountId) -> Result<State, ProfileError> {
-        State::new(self.vault()?, account)
+        let vault = match &self.0 {
+            Place::Folder { folder, .. } => vault(folder)?,
+            Place::Memory(_) => Vault::in_memory()?,
+        };
+        State::new(vault, account)
     }
+}
 
-    /// The open file; made, with its key, if there is none.
-    fn vault(&self) -> Result<Vault, ProfileError> {
-        let path = self.folder.join(STATE);
-        create(&path)?;
-        let (connection, layout) = look(&path)?;
-        let key_path = self.folder.join(KEY);
-        match (layout, key::load(&key_path)?) {
-            (Layout::Sealed, Some(key)) => Vault::open(&path, connection, &key),
-            (Layout::Sealed, None) => Err(ProfileError::NoKey(key_path)),
-            (Layout::Empty | Layout::Plain, key) => {
-                let key = key.map_or_else(|| key::make(&key_path), Ok)?;
-                Vault::make(&path, connection, &key, |_, _| Ok(()))
-            }
+fn locked(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    // Every change is one assignment: a panic elsewhere leaves nothing half done.
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A folder's open file; made, with its key, if there is none.
+fn vault(folder: &Path) -> Result<Vault, ProfileError> {
+    let path = folder.join(STATE);
+    create(&path)?;
+    let (connection, layout) = look(&path)?;
+    let key_path = folder.join(KEY);
+    match (layout, key::load(&key_path)?) {
+        (Layout::Sealed, Some(key)) => Vault::open(&path, connection, &key),
+        (Layout::Sealed, None) => Err(ProfileError::NoKey(key_path)),
+        (Layout::Empty | Layout::Plain, key) => {
+            let key = key.map_or_else(|| key::make(&key_path), Ok)?;
+            Vault::make(&path, connection, &key, |_, _| Ok(()))
         }
     }
 }

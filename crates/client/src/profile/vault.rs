@@ -112,6 +112,13 @@ impl Vault {
         }
     }
 
+    /// An empty one that no file holds.
+    pub(super) fn in_memory() -> Result<Self, ProfileError> {
+        let path = Path::new("(memory)");
+        let connection = Connection::open_in_memory().map_err(|error| failed(path, error.into()))?;
+        Self::make(path, connection, &ProfileKey::random(), |_, _| Ok(()))
+    }
+
     /// Makes the tables in an empty or plain file, together with whatever `fill` writes.
     pub(super) fn make(
         path: &Path,
