@@ -11,8 +11,8 @@ use opaque_ke::{
     CredentialResponse, Identifiers, RegistrationResponse,
 };
 
-use super::{AccountError, Password};
 use super::authority::Authority;
+use super::{AccountError, Password};
 
 /// A registration that waits for the authority's answer.
 pub(super) struct Registration<'a> {
@@ -40,8 +40,10 @@ impl<'a> Registration<'a> {
         let response = RegistrationResponse::deserialize(&response.0).map_err(nonsense)?;
         let stretching = self.password.stretching();
         let parameters = ClientRegistrationFinishParameters::new(Identifiers::default(), Some(&stretching));
-        let finished =
-            self.state.finish(&mut Randomness, self.password.text().as_bytes(), response, parameters).map_err(nonsense)?;
+        let finished = self
+            .state
+            .finish(&mut Randomness, self.password.text().as_bytes(), response, parameters)
+            .map_err(nonsense)?;
         Ok(Registered {
             upload: finished.message.serialize().as_slice().into(),
             sealing_key: SealingKey::of_export_key(&finished.export_key),
@@ -64,12 +66,13 @@ pub(super) fn sign_in(
     let response = CredentialResponse::deserialize(&answer.credential_response.0).map_err(nonsense)?;
     let stretching = password.stretching();
     let parameters = ClientLoginFinishParameters::new(None, Identifiers::default(), Some(&stretching));
-    let finished = started.state.finish(&mut Randomness, password.text().as_bytes(), response, parameters).map_err(
-        |error| match error {
-            ProtocolError::InvalidLoginError => AccountError::WrongPassword,
-            error => nonsense(error),
-        },
-    )?;
+    let finished =
+        started.state.finish(&mut Randomness, password.text().as_bytes(), response, parameters).map_err(|error| {
+            match error {
+                ProtocolError::InvalidLoginError => AccountError::WrongPassword,
+                error => nonsense(error),
+            }
+        })?;
     let finish =
         FinishSignIn { state: answer.state, credential_finalization: finished.message.serialize().as_slice().into() };
     let opened = authority.post("/v1/sign-in/finish", &finish).map_err(|error| match error {

@@ -21,14 +21,14 @@ const PACE: Duration = Duration::from_millis(200);
 const CALM: Duration = Duration::from_millis(1500);
 
 /// A daemon with a configuration of its own.
-struct Node {
+pub(crate) struct Node {
     name: String,
     file: PathBuf,
     port: u16,
     process: Option<Child>,
 }
 
-struct Fleet {
+pub(crate) struct Fleet {
     authority: Node,
     supernodes: Vec<Node>,
     redis: RedisServer,
@@ -55,7 +55,8 @@ impl Node {
         let (file, data) = (trial.folder().join(format!("{name}.toml")), trial.folder().join(name));
         let text = format!(
             "name = \"example.org\"\ndata = {data:?}\nlisten = [\"127.0.0.1:{port}\"]\npublic = [\"127.0.0.1:{port}\"]\n\
-             admin.listen = [\"127.0.0.1:{admin}\"]\nreconnect_spread_s = 2\nsign_up = \"open\"\n{more}"
+             admin.listen = [\"127.0.0.1:{admin}\"]\nreconnect_spread_s = 2\nsign_up = \"open\"\n\
+             unlimited = [\"127.0.0.1\"]\n{more}"
         );
         std::fs::write(&file, text)?;
         Ok(Self { name: name.to_owned(), file, port, process: None })
@@ -85,7 +86,7 @@ impl Node {
 
 impl Fleet {
     /// Everybody sees everybody.
-    fn start(trial: &Trial) -> anyhow::Result<Self> {
+    pub(crate) fn start(trial: &Trial) -> anyhow::Result<Self> {
         let postgres = Postgres::start(Durability::Synced);
         let redis = RedisServer::start();
         let shared = format!("store = {:?}\nfabric = {:?}\n", postgres.database(), redis.url());
@@ -117,6 +118,16 @@ impl Fleet {
             })?;
         }
         Ok(())
+    }
+
+    /// Where the authority is.
+    pub(crate) fn url(&self) -> String {
+        self.authority.url()
+    }
+
+    /// The process of one of the supernodes.
+    pub(crate) fn process(&self, index: usize) -> anyhow::Result<u32> {
+        Ok(self.supernodes[index].process.as_ref().context("it runs")?.id())
     }
 
     fn person(&self, trial: &Trial, name: &str) -> anyhow::Result<Person> {

@@ -6,6 +6,7 @@ mod address_leak;
 mod bad_input;
 mod fleet;
 mod hostile_input;
+mod load;
 mod messages;
 mod refusals;
 mod restarts;
