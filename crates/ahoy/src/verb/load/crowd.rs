@@ -13,7 +13,7 @@ use ahoy_client::profile::Identity;
 use ahoy_proto::{AccountId, CallId, ConversationId, Name};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::accounts::Ledger;
 use super::agenda::Letters;
@@ -34,6 +34,12 @@ const MEET_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long everybody may take to say goodbye.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long the closes of their links may take to be heard. They leave at once; what takes longer is to hear nothing more.
+const LAST_WORD: Duration = Duration::from_millis(300);
+
+/// How often is looked whether calls are over.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How long a moment of noticing is kept for voice that comes back: a leg is kept for 10 s, so it is back by then or never.
 const NOTICES_KEPT: Duration = Duration::from_secs(30);
@@ -248,19 +254,19 @@ impl Crowd {
     /// Waits until everybody has said goodbye.
     pub(super) async fn gone(&self) {
         let mut tasks = std::mem::take(&mut *lock(&self.tasks));
-        let all = async {
-            while tasks.join_next().await.is_some() {}
-            if let Some(sockets) = &self.options.sockets {
-                sockets.flush_closes().await;
-            }
-        };
         // Whoever can't say it is found out by the supernode.
-        let _ = timeout(GONE_WITHIN, all).await;
+        let _ = timeout(GONE_WITHIN, async { while tasks.join_next().await.is_some() {} }).await;
+        if let Some(sockets) = &self.options.sockets {
+            let _ = timeout(LAST_WORD, sockets.flush_closes()).await;
+        }
     }
 
-    /// Waits until all messages have come that are on their way.
+    /// Waits until all messages have come that are on their way, and all calls are over.
     pub(super) async fn settled(&self) {
         self.letters.settled().await;
+        while self.people.iter().any(|person| person.call().is_some()) {
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Something was done to the network at this moment.

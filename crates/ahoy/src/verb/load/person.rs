@@ -59,6 +59,8 @@ struct Living {
     lost: Option<Instant>,
     /// The last change of the history that was seen.
     local: u64,
+    /// When the load ends, once it has begun.
+    end: Option<Instant>,
 }
 
 /// Takes part until everybody is to go.
@@ -82,6 +84,7 @@ pub(super) async fn live(crowd: Arc<Crowd>, index: usize, identity: Identity, du
         ready: false,
         lost: None,
         local: 0,
+        end: None,
     };
     tokio::select! {
         () = living.run(&mut events) => {}
@@ -131,7 +134,6 @@ fn retry_after(error: &ClientError) -> Duration {
 impl Living {
     async fn run(&mut self, events: &mut Events) {
         let mut span = self.crowd.span();
-        let mut end = None;
         loop {
             let next = match self.calling {
                 Calling::Due(at) | Calling::Up { until: Some(at), .. } => Some(at),
@@ -142,10 +144,10 @@ impl Living {
                     Some(event) => self.handle(event).await,
                     None => return,
                 },
-                () = reached(next) => self.act(end).await,
-                _ = span.changed(), if end.is_none() => {
+                () = reached(next) => self.act().await,
+                _ = span.changed(), if self.end.is_none() => {
                     let Some((begin, last)) = *span.borrow_and_update() else { continue };
-                    end = Some(last);
+                    self.end = Some(last);
                     self.take_turn(begin, last);
                 }
             }
@@ -163,9 +165,9 @@ impl Living {
     }
 
     /// A call is to be placed, or to end.
-    async fn act(&mut self, end: Option<Instant>) {
+    async fn act(&mut self) {
         match self.calling {
-            Calling::Due(due) if end.is_some_and(|end| due >= end) => self.calling = Calling::Never,
+            Calling::Due(due) if self.end.is_some_and(|end| due >= end) => self.calling = Calling::Never,
             Calling::Due(due) => {
                 let peer = self.crowd.people[self.index ^ 1].name.clone();
                 self.crowd.figures().calls_due += 1;
@@ -260,7 +262,7 @@ impl Living {
             && placed == call
         {
             let until = self.crowd.calls.length.map(|length| now + length);
-            self.calling = Calling::Up { call, until };
+            self.calling = Calling::Up { call, until: until.into_iter().chain(self.end).min() };
             let mut figures = self.crowd.figures();
             figures.call_setup.record(now - due);
             figures.calls_up += 1;
