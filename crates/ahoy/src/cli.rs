@@ -136,6 +136,8 @@ pub(crate) enum Verb {
     Recover(Recover),
     /// Delete the account for good, on all devices
     DeleteAccount(DeleteAccount),
+    /// For operators: put a load of thousands of clients on a network, and measure how it fares
+    Load(Load),
 }
 
 #[derive(Debug, Args)]
@@ -578,6 +580,61 @@ pub(crate) struct DeleteAccount {
     /// The account's name, in place of asking for it: to show that it is meant
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each client is a real one: it signs in, keeps its session, goes elsewhere when asked to, and comes back by itself when its
+supernode dies. Nothing of a client is on the disk, and all of them share a few UDP sockets. Everything falls due by the clock
+and is timed from then, so that a network that stands still does not look fast.
+
+The accounts are signed up for the load and deleted after it; if it is killed, by the next one. So the operator sets
+`sign_up = \"open\"`, and in `unlimited` the address of the machine that runs the load: else one address may sign up 20
+accounts, and one more each half minute. `ahoyd dev` has no limits.
+
+Messages go both ways within pairs of clients, one a second for each pair as far as there are pairs. A call is a packet of the
+size of voice every 20 ms, both ways, sealed and opened as ever, without a codec. The exit code is 1 if an acknowledged message
+did not arrive or came twice.
+
+Examples:
+  ahoy load http://localhost:8080 --clients 1000 --messages 50 --calls 20
+  ahoy load http://localhost:8080 --clients 3000 --storm
+  ahoy load https://example.org --clients 3000 --calls 200 --messages 100 --for 2m \\
+      --strike 'ssh node2 systemctl kill -s KILL ahoyd' --strike-after 30s")]
+pub(crate) struct Load {
+    /// The network's address
+    #[arg(value_name = "NETWORK-URL")]
+    pub(crate) target: NetworkUrl,
+    /// Clients, each an account with one device
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub(crate) clients: usize,
+    /// Sign-ins that fall due each second
+    #[arg(long, default_value_t = 100.0, value_name = "PER-SECOND")]
+    pub(crate) ramp: f64,
+    /// All sign-ins fall due at once
+    #[arg(long, conflicts_with = "ramp")]
+    pub(crate) storm: bool,
+    /// Calls at the same time; each takes two clients
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) calls: usize,
+    /// How long each call lasts; the next one of the same two comes a second later [default: to the end]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) call_length: Option<Duration>,
+    /// Messages that fall due each second
+    #[arg(long, default_value_t = 0.0, value_name = "PER-SECOND")]
+    pub(crate) messages: f64,
+    /// How long calls and messages go on, once everybody is signed in
+    #[arg(long = "for", default_value = "60s", value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) length: Duration,
+    /// Run this shell command in the middle, such as one that kills a supernode, and time from there
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) strike: Option<String>,
+    /// When to run it, counted from the beginning of calls and messages
+    #[arg(long, default_value = "20s", value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) strike_after: Duration,
+    /// Where the names of accounts that are to be deleted are kept [default: beside the profile]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) accounts: Option<PathBuf>,
 }
 
 /// Longest duration taken: a day.

@@ -58,6 +58,7 @@ fn each_verb_has_its_own_help() {
         "history",
         "inbox",
         "listen",
+        "load",
         "password",
         "pipe",
         "presence",

@@ -7,7 +7,7 @@ mod layers;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ahoy_fabric::Fabric;
@@ -35,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) enrolment_token: Option<String>,
     pub(crate) fabric: Option<String>,
     pub(crate) sign_up: SignUpPolicy,
+    pub(crate) unlimited: Vec<IpAddr>,
     pub(crate) echo: String,
     pub(crate) region: String,
     pub(crate) shards: u16,

@@ -16,6 +16,7 @@ mod supernodes;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub struct AuthorityConfig {
     pub own: Option<Place>,
     /// How often whom may ask what.
     pub rate_limits: RateLimits,
+    /// Addresses from which it may be asked without limit, but for guesses at one name.
+    pub unlimited: Vec<IpAddr>,
     /// [`wall_clock`] but for tests.
     pub clock: Clock,
 }
@@ -148,7 +151,7 @@ impl Authority {
         Ok(Self(Arc::new(Inner {
             opaque: OpaqueServer::new(&keys),
             sealer: Sealer::new(&keys),
-            limiter: Limiter::new(config.rate_limits),
+            limiter: Limiter::new(config.rate_limits, config.unlimited.clone()),
             roster: watch::Sender::new(Arc::new(roster)),
             revocations: watch::Sender::new(Arc::new(revocations)),
             certificate: own.map(|own| watch::Sender::new(Arc::new(supernodes::certify(&keys, &own, now)))),

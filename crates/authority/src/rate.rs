@@ -62,6 +62,8 @@ pub(crate) struct TooMany {
 }
 
 pub(crate) struct Limiter {
+    /// Addresses that no limit of addresses holds for.
+    unlimited: Vec<IpAddr>,
     requests: Buckets,
     sign_ups: Buckets,
     sign_ins: Buckets,
@@ -71,8 +73,9 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: RateLimits) -> Self {
+    pub(crate) fn new(limits: RateLimits, unlimited: Vec<IpAddr>) -> Self {
         Self {
+            unlimited,
             requests: Buckets::new(limits.requests),
             sign_ups: Buckets::new(limits.sign_ups),
             sign_ins: Buckets::new(limits.sign_ins),
@@ -83,21 +86,26 @@ impl Limiter {
     }
 
     pub(crate) fn request(&self, from: Option<IpAddr>, now: UnixTime) -> Result<(), TooMany> {
-        self.requests.take(network(from), now)
+        self.by_address(&self.requests, from, now)
     }
 
     pub(crate) fn sign_up(&self, from: Option<IpAddr>, now: UnixTime) -> Result<(), TooMany> {
-        self.sign_ups.take(network(from), now)
+        self.by_address(&self.sign_ups, from, now)
     }
 
     pub(crate) fn sign_in(&self, from: Option<IpAddr>, name: &Name, now: UnixTime) -> Result<(), TooMany> {
-        self.sign_ins.take(network(from), now)?;
+        self.by_address(&self.sign_ins, from, now)?;
         self.sign_ins_of_name_at_address.take((network(from), name), now)?;
         self.sign_ins_of_name.take(name, now)
     }
 
     pub(crate) fn supernode(&self, from: Option<IpAddr>, now: UnixTime) -> Result<(), TooMany> {
-        self.supernodes.take(network(from), now)
+        self.by_address(&self.supernodes, from, now)
+    }
+
+    fn by_address(&self, buckets: &Buckets, from: Option<IpAddr>, now: UnixTime) -> Result<(), TooMany> {
+        let is_unlimited = from.is_some_and(|from| self.unlimited.contains(&from.to_canonical()));
+        if is_unlimited { Ok(()) } else { buckets.take(network(from), now) }
     }
 }
 
@@ -175,5 +183,20 @@ mod tests {
         assert_ne!(key("2001:db8:0:1::1"), key("2001:db8:0:2::1"));
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+    }
+
+    #[test]
+    fn an_address_that_is_unlimited_can_still_not_guess_at_one_name() {
+        let limits = RateLimits { sign_ups: RATE, sign_ins: RATE, requests: RATE, ..RateLimits::default() };
+        let from = |text: &str| Some(text.parse().unwrap());
+        let (known, now) = (from("192.0.2.1").unwrap(), UnixTime(1_000));
+        let limiter = Limiter::new(limits, vec![known]);
+        for address in ["192.0.2.1", "::ffff:192.0.2.1"].map(from) {
+            assert!((0..100).all(|_| limiter.sign_up(address, now).and(limiter.request(address, now)).is_ok()));
+        }
+        assert!((0..100).any(|_| limiter.sign_up(from("192.0.2.2"), now).is_err()));
+        assert!((0..100).any(|_| limiter.sign_up(None, now).is_err()));
+        let name = Name::parse("alice").unwrap();
+        assert!((0..100).any(|_| limiter.sign_in(Some(known), &name, now).is_err()));
     }
 }

@@ -68,8 +68,8 @@ impl World {
             let now = now.clone();
             Arc::new(move || UnixTime(now.load(Ordering::Relaxed)))
         };
-        let config =
-            AuthorityConfig { name: "example.org".to_owned(), sign_up, echo: None, own: None, rate_limits, clock };
+        let (name, unlimited) = ("example.org".to_owned(), Vec::new());
+        let config = AuthorityConfig { name, sign_up, echo: None, own: None, rate_limits, unlimited, clock };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (authority, listener) = runtime.block_on(async {
             let authority = Authority::new(store, keys, config).await.unwrap();

@@ -28,7 +28,7 @@
 //!     let now = std::time::SystemTime::now().into();
 //!     let network = contact(&"http://localhost:8080".parse()?, None, now)?.network;
 //!     let name = Name::parse("alice")?;
-//!     let new = NewAccount { name: &name, password: "correct horse", invite: None, device_name: "laptop" };
+//!     let new = NewAccount { name: &name, password: "correct horse".into(), invite: None, device_name: "laptop" };
 //!     let signed_up = sign_up(&network, new, now)?;
 //!     println!("write this down: {}", signed_up.recovery_code.to_text().as_str());
 //!     profile.keep(&signed_up.identity)?;

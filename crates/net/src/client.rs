@@ -1,12 +1,14 @@
 //! The dialling side of a link, on quinn and tokio.
 //!
 //! Each link has a UDP socket of its own, so that a change of network or a parallel dial never disturbs another link,
-//! and so that our connection ids can be empty: eight bytes less on every packet that we receive.
+//! and so that our connection ids can be empty: eight bytes less on every packet that we receive. Only a program of very many
+//! links has them share sockets ([`SharedSockets`]).
 
 use std::{
     fmt, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex as SyncMutex, PoisonError},
     time::Duration,
 };
 
@@ -32,12 +34,79 @@ pub struct DialOptions {
     pub keepalive: Option<Duration>,
     /// Writes the link's TLS secrets to the file that `SSLKEYLOGFILE` names.
     pub key_log: bool,
+    /// Sockets that the link shares with others; `None`: one of its own.
+    pub sockets: Option<SharedSockets>,
 }
 
 impl Default for DialOptions {
     fn default() -> Self {
-        Self { timeout: limits::DIAL_TIMEOUT, keepalive: None, key_log: false }
+        Self { timeout: limits::DIAL_TIMEOUT, keepalive: None, key_log: false, sockets: None }
     }
+}
+
+/// UDP sockets that the links of one process share: for a program that is thousands of clients, so that it needs neither a port nor a
+/// file descriptor for each. Clones are the same sockets.
+#[derive(Debug, Clone)]
+pub struct SharedSockets(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    most: NonZeroUsize,
+    opened: SyncMutex<Opened>,
+}
+
+#[derive(Debug, Default)]
+struct Opened {
+    v4: Vec<quinn::Endpoint>,
+    v6: Vec<quinn::Endpoint>,
+    /// Of the next link: they take turns.
+    turn: usize,
+}
+
+impl SharedSockets {
+    /// Opens none yet: each dial opens one, until there are so many of its address' family.
+    pub fn new(most: NonZeroUsize) -> Self {
+        Self(Arc::new(Shared { most, opened: SyncMutex::default() }))
+    }
+
+    /// Waits until all supernodes have heard of all closes, or gives up on them after some round trips.
+    pub async fn flush_closes(&self) {
+        let endpoints: Vec<_> = {
+            let opened = self.opened();
+            opened.v4.iter().chain(&opened.v6).cloned().collect()
+        };
+        for endpoint in endpoints {
+            endpoint.wait_idle().await;
+        }
+    }
+
+    fn towards(&self, address: SocketAddr) -> io::Result<quinn::Endpoint> {
+        let mut opened = self.opened();
+        opened.turn = opened.turn.wrapping_add(1);
+        let turn = opened.turn;
+        let family = if address.is_ipv4() { &mut opened.v4 } else { &mut opened.v6 };
+        if family.len() < self.0.most.get() {
+            let socket = socket_towards(address)?;
+            // The kernel grants what it allows; less only means that a burst is lost sooner.
+            let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(limits::SOCKET_RECEIVE_BUFFER);
+            family.push(endpoint(socket, SHARED_ID_BYTES)?);
+        }
+        Ok(family[turn % family.len()].clone())
+    }
+
+    fn opened(&self) -> std::sync::MutexGuard<'_, Opened> {
+        // Every change is one push: a panic elsewhere leaves nothing half done.
+        self.0.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Length of our connection ids on shared sockets, by which links are told apart: of 100,000 two are the same once in 10^9 times.
+const SHARED_ID_BYTES: usize = 8;
+
+fn endpoint(socket: std::net::UdpSocket, id_bytes: usize) -> io::Result<quinn::Endpoint> {
+    let mut config = EndpointConfig::default();
+    config.cid_generator(move || Box::new(RandomConnectionIdGenerator::new(id_bytes)));
+    quinn::Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime))
 }
 
 /// Why no link came about.
@@ -141,7 +210,8 @@ pub struct LinkStats {
 /// one `select!`. Dropping it closes the link.
 pub struct ClientLink {
     connection: quinn::Connection,
-    endpoint: quinn::Endpoint,
+    /// The link's own; `None` where sockets are shared.
+    endpoint: Option<quinn::Endpoint>,
     exporter: [u8; 32],
     outbound: mpsc::Sender<Bytes>,
     inbound: Mutex<Inbound>,
@@ -229,9 +299,12 @@ impl ClientLink {
     }
 
     /// Waits until the supernode has heard of the close, or gives up after some round trips. Without it, a process that
-    /// exits at once leaves the supernode to find out by a timeout.
+    /// exits at once leaves the supernode to find out by a timeout. Does not wait where sockets are shared: there,
+    /// [`SharedSockets::flush_closes`] does, for all links.
     pub async fn flush_close(&self) {
-        self.endpoint.wait_idle().await;
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.wait_idle().await;
+        }
     }
 
     /// Smoothed round-trip time.
@@ -247,9 +320,10 @@ impl ClientLink {
     /// Goes on from another socket, after a change of network. The supernode follows with the next packet.
     ///
     /// # Errors
-    /// When no socket can be opened.
+    /// When no socket can be opened, or the link shares its socket with others.
     pub fn rebind(&self) -> io::Result<()> {
-        self.endpoint.rebind(socket_towards(self.connection.remote_address())?)
+        let endpoint = self.endpoint.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        endpoint.rebind(socket_towards(self.connection.remote_address())?)
     }
 
     /// Figures since the link was opened.
@@ -303,7 +377,7 @@ pub async fn dial(entry: &RosterEntry, options: &DialOptions) -> Result<ClientLi
         tokio::select! {
             () = sleep_until(deadline) => return Err(failure),
             () = sleep_until(start_next), if next.peek().is_some() => {
-                attempts.extend(next.next().map(|address| attempt(address, config.clone())));
+                attempts.extend(next.next().map(|address| attempt(address, config.clone(), options.sockets.clone())));
                 start_next = Instant::now() + limits::ADDRESS_HEAD_START;
             }
             Some(ended) = attempts.join_next() => match ended {
@@ -359,13 +433,17 @@ async fn resolve(texts: &[String]) -> Result<Vec<SocketAddr>, DialError> {
     }
 }
 
-async fn attempt(address: SocketAddr, config: quinn::ClientConfig) -> Result<ClientLink, DialError> {
-    let local = |error: io::Error| DialError::Local(error.to_string());
-    let mut endpoint_config = EndpointConfig::default();
-    endpoint_config.cid_generator(|| Box::new(RandomConnectionIdGenerator::new(0)));
-    let socket = socket_towards(address).map_err(local)?;
-    let runtime = Arc::new(quinn::TokioRuntime);
-    let endpoint = quinn::Endpoint::new(endpoint_config, None, socket, runtime).map_err(local)?;
+async fn attempt(
+    address: SocketAddr,
+    config: quinn::ClientConfig,
+    sockets: Option<SharedSockets>,
+) -> Result<ClientLink, DialError> {
+    let is_shared = sockets.is_some();
+    let endpoint = match sockets {
+        Some(sockets) => sockets.towards(address),
+        None => socket_towards(address).and_then(|socket| endpoint(socket, 0)),
+    };
+    let endpoint = endpoint.map_err(|error| DialError::Local(error.to_string()))?;
     let connecting =
         endpoint.connect_with(config, address, tls::NAME).map_err(|error| DialError::Local(error.to_string()))?;
     let connection = connecting.await.map_err(dial_error)?;
@@ -377,6 +455,7 @@ async fn attempt(address: SocketAddr, config: quinn::ClientConfig) -> Result<Cli
     let (outbound, queue) = mpsc::channel(limits::CLIENT_QUEUE_MAX);
     tokio::spawn(write(stream, queue));
     let inbound = Mutex::new(Inbound { stream: inbound, deframer: Deframer::default() });
+    let endpoint = Some(endpoint).filter(|_| !is_shared);
     Ok(ClientLink { connection, endpoint, exporter, outbound, inbound })
 }
 

@@ -13,7 +13,7 @@ mod timers;
 pub mod tls;
 mod transport;
 
-pub use client::{ClientLink, DialError, DialOptions, LinkEnd, dial};
+pub use client::{ClientLink, DialError, DialOptions, LinkEnd, SharedSockets, dial};
 pub use listen::ListenAddress;
 pub use shard::{ForeignPacket, LinkEvent, LinkId, LostCause, QuicShard, ShardConfig};
 pub use tls::ServerTls;

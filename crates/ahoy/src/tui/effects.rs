@@ -62,7 +62,12 @@ pub(super) fn enter(common: &Common, entrance: &Entrance) -> Result<Told, Failur
     let name = place::name(&entrance.name, &network.name)?;
     let device_name = place::device_name();
     if entrance.is_new {
-        let new = NewAccount { name: &name, password: &entrance.password, invite: None, device_name: &device_name };
+        let new = NewAccount {
+            name: &name,
+            password: entrance.password.as_str().into(),
+            invite: None,
+            device_name: &device_name,
+        };
         let made = sign_up(&network, new, place::now())?;
         profile.keep(&made.identity)?;
         return Ok(Told::News(News::RecoveryCode(made.recovery_code.to_text().as_str().to_owned())));

@@ -9,6 +9,7 @@ mod group;
 mod history;
 mod inbox;
 mod listen;
+mod load;
 mod password;
 mod pipe;
 mod presence;
@@ -56,5 +57,6 @@ pub(crate) fn run(verb: &Verb, common: &Common, tell: &Tell) -> Result<(), Failu
         Verb::Verify(arguments) => verify::run(common, arguments, *tell),
         Verb::Rings(arguments) => rings::run(common, arguments, *tell),
         Verb::Receipts(arguments) => receipts::run(common, arguments, *tell),
+        Verb::Load(arguments) => load::run(common, arguments, *tell),
     }
 }

@@ -17,8 +17,12 @@ pub(crate) fn run(common: &Common, arguments: &SignUp, tell: Tell) -> Result<(),
     check_policy(contact.sign_up, arguments.invite.as_deref())?;
     let password = ask::new_password(common.password_file.as_deref(), "--password-file FILE")?;
     let device_name = place::device_name();
-    let new =
-        NewAccount { name: &name, password: &password, invite: arguments.invite.as_deref(), device_name: &device_name };
+    let new = NewAccount {
+        name: &name,
+        password: password.as_str().into(),
+        invite: arguments.invite.as_deref(),
+        device_name: &device_name,
+    };
     let made = sign_up(&contact.network, new, place::now())?;
     profile.keep(&made.identity)?;
     let full_name = made.identity.full_name();

@@ -80,6 +80,7 @@ fn authority_config(config: &Config, rate_limits: RateLimits) -> AuthorityConfig
         echo: Name::parse(&config.echo).ok(),
         own: Some(own).filter(|_| config.is(Role::Supernode)),
         rate_limits,
+        unlimited: config.unlimited.clone(),
         clock: Arc::new(wall_clock),
     }
 }

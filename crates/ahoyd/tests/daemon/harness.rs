@@ -74,7 +74,7 @@ pub(crate) fn objects(arguments: &[&str]) -> Vec<serde_json::Value> {
 /// Signs up, at a network that is open to everybody.
 pub(crate) fn sign_up(daemon: &Daemon, name: &str) -> Identity {
     let name = Name::parse(name).unwrap();
-    let new = NewAccount { name: &name, password: PASSWORD, invite: None, device_name: "test" };
+    let new = NewAccount { name: &name, password: PASSWORD.into(), invite: None, device_name: "test" };
     account::sign_up(&network(daemon), new, now()).unwrap().identity
 }
 

@@ -17,7 +17,7 @@ fn an_invite_made_beside_the_running_daemon_lets_one_person_in() {
     let network = contact(&NetworkUrl::parse(&daemon.url()).unwrap(), None, now()).unwrap().network;
     let try_as = |name: &str, invite: Option<&str>| {
         let name = Name::parse(name).unwrap();
-        let new = NewAccount { name: &name, password: "correct horse", invite, device_name: "test" };
+        let new = NewAccount { name: &name, password: "correct horse".into(), invite, device_name: "test" };
         sign_up(&network, new, now()).map(|signed_up| signed_up.identity.name)
     };
     let refused = |result: Result<Name, AccountError>| matches!(result, Err(AccountError::Refused(error)) if error.code == ApiErrorCode::SignUpRefused);

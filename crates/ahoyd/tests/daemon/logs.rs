@@ -18,7 +18,7 @@ fn call_echo(daemon: &Daemon, folder: &std::path::Path) -> Secrets {
     let now = || std::time::SystemTime::now().into();
     let network = contact(&NetworkUrl::parse(&daemon.url()).unwrap(), None, now()).unwrap().network;
     let name = Name::parse("alice").unwrap();
-    let new = NewAccount { name: &name, password: "correct horse", invite: None, device_name: "test" };
+    let new = NewAccount { name: &name, password: "correct horse".into(), invite: None, device_name: "test" };
     let identity = sign_up(&network, new, now()).unwrap().identity;
     let profile = Profile::open(folder).unwrap();
     profile.keep(&identity).unwrap();

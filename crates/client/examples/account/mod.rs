@@ -24,7 +24,7 @@ pub(crate) fn signed_in(name: &str) -> anyhow::Result<Profile> {
     let password = std::env::var("AHOY_PASSWORD").unwrap_or_else(|_| format!("the password of {name}"));
     let (name, now) = (Name::parse(name)?, SystemTime::now().into());
     let network = contact(&url, None, now)?.network;
-    let new = NewAccount { name: &name, password: &password, invite: None, device_name: "example" };
+    let new = NewAccount { name: &name, password: password.as_str().into(), invite: None, device_name: "example" };
     let identity = match sign_up(&network, new, now) {
         Ok(signed_up) => {
             println!("{name} is signed up; its recovery code is {}", signed_up.recovery_code.to_text().as_str());

@@ -14,6 +14,7 @@ use ahoy_proto::api::{
     RevokeDevice, StartAccount, StartPassword, device_request_input,
 };
 use ahoy_proto::document::{self, Credential, DocumentError, Jwk};
+use ahoy_proto::opaque::{key_stretching, no_key_stretching};
 use ahoy_proto::request_key::{RequestSecret, publish};
 use ahoy_proto::sealing::{RecoveryCode, SealingKey, open_account_key, seal_account_key};
 use ahoy_proto::{AccountId, DeviceId, Name, UnixTime, binding};
@@ -106,13 +107,49 @@ pub struct SignedUp {
     pub recovery_code: RecoveryCode,
 }
 
+/// A password, and how it came about. An account is opened in the way in which it was made.
+#[derive(Clone, Copy)]
+pub enum Password<'a> {
+    /// A person chose it, so guesses must cost time: Argon2id takes a quarter of a second and 64 MiB for each use.
+    Chosen(&'a str),
+    /// A program drew it, with 128 random bits or more, which nobody guesses: each use takes next to nothing.
+    Drawn(&'a str),
+}
+
+impl std::fmt::Debug for Password<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+impl<'a> From<&'a str> for Password<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Chosen(text)
+    }
+}
+
+impl Password<'_> {
+    fn text(&self) -> &str {
+        match self {
+            Self::Chosen(text) | Self::Drawn(text) => text,
+        }
+    }
+
+    fn stretching(&self) -> ahoy_proto::opaque::KeyStretching<'static> {
+        match self {
+            Self::Chosen(_) => key_stretching(),
+            Self::Drawn(_) => no_key_stretching(),
+        }
+    }
+}
+
 /// What [`sign_up`] needs beside the network.
 #[derive(Debug, Clone, Copy)]
 pub struct NewAccount<'a> {
     /// The name wished for.
     pub name: &'a Name,
     /// Its password.
-    pub password: &'a str,
+    pub password: Password<'a>,
     /// Where sign-up is by invite.
     pub invite: Option<&'a str>,
     /// What this device is called; for the owner's eyes.
@@ -124,7 +161,7 @@ pub struct NewAccount<'a> {
 /// # Errors
 /// When the name is taken, sign-up is not for everybody, or the network is not there.
 pub fn sign_up(network: &Network, new: NewAccount<'_>, now: UnixTime) -> Result<SignedUp, AccountError> {
-    check_password(new.password)?;
+    check_password(new.password.text())?;
     let authority = Authority::new(network.url.clone());
     let (registration, registration_request) = opaque::Registration::start(new.password)?;
     let started: AccountStarted = authority.post(
@@ -167,7 +204,7 @@ pub fn sign_in(
     now: UnixTime,
 ) -> Result<Identity, AccountError> {
     let authority = Authority::new(network.url.clone());
-    let opened = open(&authority, name, password)?;
+    let opened = open(&authority, name, password.into())?;
     add_device(network, &authority, &opened, device_name, now)
 }
 
@@ -227,6 +264,20 @@ pub fn rename_device(identity: &Identity, target: DeviceId, name: &str, now: Uni
 pub fn delete_account(identity: &Identity, password: &str) -> Result<(), AccountError> {
     let authority = Authority::new(identity.network.url.clone());
     let opened = open_own(&authority, identity, password)?;
+    delete_opened(&authority, opened)
+}
+
+/// The same for whoever has no device of the account, only its name and password.
+///
+/// # Errors
+/// When name or password is wrong, or the network is not there.
+pub fn delete_by_password(network: &Network, name: &Name, password: Password<'_>) -> Result<(), AccountError> {
+    let authority = Authority::new(network.url.clone());
+    let opened = open(&authority, name, password)?;
+    delete_opened(&authority, opened)
+}
+
+fn delete_opened(authority: &Authority, opened: Opened) -> Result<(), AccountError> {
     let Nothing {} = authority.post("/v1/accounts/delete", &DeleteAccount { ticket: opened.ticket })?;
     Ok(())
 }
@@ -308,14 +359,14 @@ impl Opened {
     }
 }
 
-fn open(authority: &Authority, name: &Name, password: &str) -> Result<Opened, AccountError> {
+fn open(authority: &Authority, name: &Name, password: Password<'_>) -> Result<Opened, AccountError> {
     let (said, sealing_key) = opaque::sign_in(authority, name, password)?;
     Opened::by(&sealing_key, said)
 }
 
 /// Opens the account of this device, and no other.
 fn open_own(authority: &Authority, identity: &Identity, password: &str) -> Result<Opened, AccountError> {
-    let opened = open(authority, &identity.name, password)?;
+    let opened = open(authority, &identity.name, password.into())?;
     if opened.account != identity.account || jwk(&opened.account_key) != identity.account_key {
         return Err(AccountError::AccountKey);
     }
@@ -328,7 +379,7 @@ fn set_password(
     password: &str,
     new_code: Option<&RecoveryCode>,
 ) -> Result<(), AccountError> {
-    let (registration, registration_request) = opaque::Registration::start(password)?;
+    let (registration, registration_request) = opaque::Registration::start(password.into())?;
     let started: PasswordStarted =
         authority.post("/v1/password/start", &StartPassword { ticket: opened.ticket.clone(), registration_request })?;
     let registered = registration.finish(&started.registration_response)?;

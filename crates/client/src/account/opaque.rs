@@ -2,7 +2,7 @@
 
 use ahoy_proto::Name;
 use ahoy_proto::api::{AccountOpened, ApiErrorCode, Base64Url, FinishSignIn, SignInStarted, StartSignIn};
-use ahoy_proto::opaque::{Suite, key_stretching};
+use ahoy_proto::opaque::Suite;
 use ahoy_proto::sealing::SealingKey;
 use opaque_ke::errors::ProtocolError;
 use opaque_ke::rand::{self, CryptoRng, RngCore};
@@ -10,14 +10,13 @@ use opaque_ke::{
     ClientLogin, ClientLoginFinishParameters, ClientRegistration, ClientRegistrationFinishParameters,
     CredentialResponse, Identifiers, RegistrationResponse,
 };
-use zeroize::Zeroizing;
 
-use super::AccountError;
 use super::authority::Authority;
+use super::{AccountError, Password};
 
 /// A registration that waits for the authority's answer.
-pub(super) struct Registration {
-    password: Zeroizing<String>,
+pub(super) struct Registration<'a> {
+    password: Password<'a>,
     state: ClientRegistration<Suite>,
 }
 
@@ -27,21 +26,24 @@ pub(super) struct Registered {
     pub(super) sealing_key: SealingKey,
 }
 
-impl Registration {
+impl<'a> Registration<'a> {
     /// Begins; also gives the RegistrationRequest.
-    pub(super) fn start(password: &str) -> Result<(Self, Base64Url), AccountError> {
-        let started = ClientRegistration::<Suite>::start(&mut Randomness, password.as_bytes()).map_err(nonsense)?;
+    pub(super) fn start(password: Password<'a>) -> Result<(Self, Base64Url), AccountError> {
+        let started =
+            ClientRegistration::<Suite>::start(&mut Randomness, password.text().as_bytes()).map_err(nonsense)?;
         let request = started.message.serialize().as_slice().into();
-        Ok((Self { password: Zeroizing::new(password.to_owned()), state: started.state }, request))
+        Ok((Self { password, state: started.state }, request))
     }
 
-    /// Takes the RegistrationResponse. Runs Argon2id: a quarter of a second.
+    /// Takes the RegistrationResponse. Runs Argon2id: a quarter of a second for a password that a person chose.
     pub(super) fn finish(self, response: &Base64Url) -> Result<Registered, AccountError> {
         let response = RegistrationResponse::deserialize(&response.0).map_err(nonsense)?;
-        let stretching = key_stretching();
+        let stretching = self.password.stretching();
         let parameters = ClientRegistrationFinishParameters::new(Identifiers::default(), Some(&stretching));
-        let finished =
-            self.state.finish(&mut Randomness, self.password.as_bytes(), response, parameters).map_err(nonsense)?;
+        let finished = self
+            .state
+            .finish(&mut Randomness, self.password.text().as_bytes(), response, parameters)
+            .map_err(nonsense)?;
         Ok(Registered {
             upload: finished.message.serialize().as_slice().into(),
             sealing_key: SealingKey::of_export_key(&finished.export_key),
@@ -53,23 +55,24 @@ impl Registration {
 pub(super) fn sign_in(
     authority: &Authority,
     name: &Name,
-    password: &str,
+    password: Password<'_>,
 ) -> Result<(AccountOpened, SealingKey), AccountError> {
-    let started = ClientLogin::<Suite>::start(&mut Randomness, password.as_bytes()).map_err(nonsense)?;
+    let started = ClientLogin::<Suite>::start(&mut Randomness, password.text().as_bytes()).map_err(nonsense)?;
     let request = StartSignIn {
         name: name.as_str().to_owned(),
         credential_request: started.message.serialize().as_slice().into(),
     };
     let answer: SignInStarted = authority.post("/v1/sign-in/start", &request)?;
     let response = CredentialResponse::deserialize(&answer.credential_response.0).map_err(nonsense)?;
-    let stretching = key_stretching();
+    let stretching = password.stretching();
     let parameters = ClientLoginFinishParameters::new(None, Identifiers::default(), Some(&stretching));
-    let finished = started.state.finish(&mut Randomness, password.as_bytes(), response, parameters).map_err(
-        |error| match error {
-            ProtocolError::InvalidLoginError => AccountError::WrongPassword,
-            error => nonsense(error),
-        },
-    )?;
+    let finished =
+        started.state.finish(&mut Randomness, password.text().as_bytes(), response, parameters).map_err(|error| {
+            match error {
+                ProtocolError::InvalidLoginError => AccountError::WrongPassword,
+                error => nonsense(error),
+            }
+        })?;
     let finish =
         FinishSignIn { state: answer.state, credential_finalization: finished.message.serialize().as_slice().into() };
     let opened = authority.post("/v1/sign-in/finish", &finish).map_err(|error| match error {

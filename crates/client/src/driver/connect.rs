@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ahoy_net::{ClientLink, DialError, DialOptions, LinkEnd, dial};
+use ahoy_net::{ClientLink, DialError, DialOptions, LinkEnd, SharedSockets, dial};
 use ahoy_proto::document::RosterEntry;
 use ahoy_proto::limits::PROOF_TIMEOUT;
 use ahoy_proto::{SupernodeId, UnixTime, frame, v1};
@@ -101,6 +101,7 @@ pub(super) struct Route {
     pub(super) signing_keys: Vec<VerifyingKey>,
     pub(super) fleet: Fleet,
     pub(super) key_log: bool,
+    pub(super) sockets: Option<SharedSockets>,
 }
 
 /// A supernode that did not become a session.
@@ -210,7 +211,8 @@ impl Route {
     }
 
     fn options(&self, pace: &Pace) -> DialOptions {
-        DialOptions { timeout: pace.dial, key_log: self.key_log, ..DialOptions::default() }
+        let sockets = self.sockets.clone();
+        DialOptions { timeout: pace.dial, key_log: self.key_log, sockets, ..DialOptions::default() }
     }
 
     /// From a dial that has ended to a session; remembers how it went.

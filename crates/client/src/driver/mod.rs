@@ -40,6 +40,7 @@ use crate::voice::{CallStatistics, Speaker};
 
 use order::{Order, View};
 
+pub use ahoy_net::SharedSockets;
 pub use connect::ConnectError;
 pub use devices::Device;
 pub use events::Events;
@@ -61,11 +62,13 @@ pub struct ClientOptions {
     pub key_log: bool,
     /// Calls that this device takes at once, at most; whoever calls beyond that is told BUSY.
     pub calls_max: NonZeroUsize,
+    /// UDP sockets that this client shares with others of the process; `None`: a socket for each of its links.
+    pub sockets: Option<SharedSockets>,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { supernode: None, key_log: false, calls_max: NonZeroUsize::MIN }
+        Self { supernode: None, key_log: false, calls_max: NonZeroUsize::MIN, sockets: None }
     }
 }
 

@@ -772,6 +772,7 @@ fn route(identity: &Identity, options: &ClientOptions, fleet: &Fleet) -> Route {
         signing_keys: identity.network.verified_signing_keys(wall).unwrap_or_default(),
         fleet: fleet.clone(),
         key_log: options.key_log,
+        sockets: options.sockets.clone(),
     }
 }
 

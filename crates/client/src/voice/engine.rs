@@ -50,6 +50,9 @@ pub enum Speaker {
     },
     /// Sends back what comes, as it is.
     Echo,
+    /// Nobody: packets go out at the pace and in the size of voice, and what comes is counted. No codec runs, so that one process
+    /// can be in hundreds of calls to put a load on a network. The other side must be the same.
+    Pace,
 }
 
 impl fmt::Debug for Speaker {
@@ -57,6 +60,7 @@ impl fmt::Debug for Speaker {
         f.write_str(match self {
             Self::Person { .. } => "Person",
             Self::Echo => "Echo",
+            Self::Pace => "Pace",
         })
     }
 }
@@ -325,7 +329,10 @@ impl Engine {
         self.counts.received_bytes += datagram.len() as u64;
         let silent = self.heard_at.map(|at| now.saturating_duration_since(at));
         self.heard_at = Some(now);
-        let report = peer.receiver.handle_payload(&payload, now);
+        let report = match self.speaker {
+            Speaker::Pace => Ok(None),
+            Speaker::Person { .. } | Speaker::Echo => peer.receiver.handle_payload(&payload, now),
+        };
         let heard_before = std::mem::replace(&mut peer.heard, true);
         if !heard_before || silent.is_none_or(|silent| silent >= GAP) {
             self.tell(EngineEvent::Heard { silent: silent.unwrap_or_default() });
@@ -344,6 +351,9 @@ impl Engine {
 
     fn tick(&mut self, now: Instant) {
         self.counts.elapsed = now.saturating_duration_since(self.started);
+        if let Speaker::Pace = self.speaker {
+            return self.send(&[0; payload::PAYLOAD_BYTES]);
+        }
         let heard = self.pull(now);
         let mut said = [0.0; FRAME_SAMPLES];
         let Speaker::Person { source, sink } = &mut self.speaker else { return };

@@ -56,7 +56,8 @@ impl Node {
         let (file, data) = (trial.folder().join(format!("{name}.toml")), trial.folder().join(name));
         let text = format!(
             "name = \"example.org\"\ndata = {data:?}\nlisten = [\"127.0.0.1:{port}\"]\npublic = [\"127.0.0.1:{port}\"]\n\
-             admin.listen = [\"127.0.0.1:{admin}\"]\nreconnect_spread_s = 2\nsign_up = \"open\"\n{more}"
+             admin.listen = [\"127.0.0.1:{admin}\"]\nreconnect_spread_s = 2\nsign_up = \"open\"\n\
+             unlimited = [\"127.0.0.1\"]\n{more}"
         );
         std::fs::write(&file, text)?;
         Ok(Self { name: name.to_owned(), file, data, port, process: None })
@@ -118,6 +119,16 @@ impl Fleet {
             })?;
         }
         Ok(())
+    }
+
+    /// Where the authority is.
+    pub(crate) fn url(&self) -> String {
+        self.authority.url()
+    }
+
+    /// The process of one of the supernodes.
+    pub(crate) fn process(&self, index: usize) -> anyhow::Result<u32> {
+        Ok(self.supernodes[index].process.as_ref().context("it runs")?.id())
     }
 
     fn person(&self, trial: &Trial, name: &str) -> anyhow::Result<Person> {

@@ -7,6 +7,7 @@ mod bad_input;
 mod census;
 mod fleet;
 mod hostile_input;
+mod load;
 mod messages;
 mod refusals;
 mod restarts;

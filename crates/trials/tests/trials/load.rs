@@ -1,0 +1,158 @@
+//! `ahoy load` on a real daemon: small, so that what it counts can be checked.
+
+use std::process::Command;
+use std::time::Duration;
+
+use ahoy_trials::harness::{Child, Daemon, DaemonOptions, Machine, Trial, binary, trial};
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+
+use super::fleet::Fleet;
+
+/// A load that runs to its end.
+struct Run {
+    /// One a second.
+    seconds: Vec<Value>,
+    result: Value,
+}
+
+fn load(trial: &Trial, network: &str, words: &[&str]) -> anyhow::Result<Run> {
+    let mut command = Command::new(binary("ahoy")?);
+    command.args(["--json", "load", network, "--accounts"]).arg(accounts(trial)).args(words);
+    let mut child = Child::start(trial, "load", &command)?;
+    let mut objects: Vec<Value> = Vec::new();
+    while let Some(line) = child.next_line()? {
+        objects.push(serde_json::from_str(&line.text).with_context(|| line.text.clone())?);
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "the load ended with {status}: {:?} {}", objects.last(), child.errors());
+    let result = objects.pop().context("a load says how it was")?;
+    ensure!(result["event"] == json!("load"), "{result}");
+    objects.retain(|object| object["event"] == json!("second"));
+    Ok(Run { seconds: objects, result })
+}
+
+/// Where a load keeps what it has to delete.
+fn accounts(trial: &Trial) -> std::path::PathBuf {
+    trial.folder().join("load")
+}
+
+impl Run {
+    fn number(&self, field: &str) -> anyhow::Result<u64> {
+        self.result[field].as_u64().with_context(|| format!("{field} in {}", self.result))
+    }
+
+    /// Of what was told by the second.
+    fn sum(&self, field: &str) -> u64 {
+        self.seconds.iter().filter_map(|second| second[field].as_u64()).sum()
+    }
+
+    /// Everybody was there, and everything that was written has come, once.
+    fn is_whole(&self, clients: u64) -> anyhow::Result<()> {
+        ensure!(self.number("signed_in")? == clients, "somebody is missing: {}", self.result);
+        ensure!(self.result["times"]["sign_in"]["count"] == json!(clients), "{}", self.result);
+        let due = self.number("messages_due")?;
+        for field in ["messages_acknowledged", "messages_received"] {
+            ensure!(self.number(field)? == due, "{field}: {}", self.result);
+        }
+        for field in ["messages_lost", "messages_doubled", "messages_failed", "messages_not_sent", "clients_stopped"] {
+            ensure!(self.number(field)? == 0, "{field}: {}", self.result);
+        }
+        ensure!(self.result["times"]["message"]["count"] == json!(due), "{}", self.result);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_load_counts_everybody_and_loses_nothing() {
+    trial(Duration::from_secs(120), Machine::Shared, |trial| {
+        let daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let run = load(
+            trial,
+            &daemon.network(),
+            &["--clients", "60", "--ramp", "60", "--calls", "6", "--messages", "20", "--for", "8s"],
+        )?;
+        run.is_whole(60)?;
+        ensure!(run.number("messages_due")? == 160, "20 a second for 8 s: {}", run.result);
+        ensure!(run.number("calls_due")? == 6 && run.number("calls_set_up")? == 6, "{}", run.result);
+        ensure!(run.number("calls_failed")? + run.number("calls_dropped")? == 0, "{}", run.result);
+        ensure!(run.number("voice_refused")? == 0, "a packet did not open: {}", run.result);
+        let (sent, received) = (run.number("voice_sent")?, run.number("voice_received")?);
+        ensure!(received > 0 && received <= sent, "{received} packets came of {sent}");
+        // What falls into the last second is told by the result alone.
+        ensure!(run.sum("messages_due") <= 160 && run.sum("sign_ins") <= 60, "more by the second than altogether");
+        ensure!(run.seconds.iter().any(|second| second["calls_up"] == json!(6)), "all calls were up at once");
+        ensure!(std::fs::read_dir(accounts(trial))?.next().is_none(), "the accounts are deleted");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_load_finds_its_way_back_after_a_strike_and_nothing_acknowledged_is_lost() {
+    trial(Duration::from_secs(180), Machine::Shared, |trial| {
+        let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let flag = trial.folder().join("struck");
+        let strike = format!("touch {}", flag.display());
+        let (network, folder) = (daemon.network(), accounts(trial));
+        let mut command = Command::new(binary("ahoy")?);
+        command.args(["--json", "load", &network, "--storm", "--clients", "20", "--calls", "4", "--messages", "10"]);
+        command.args(["--for", "20s", "--strike-after", "4s", "--strike", &strike, "--accounts"]).arg(&folder);
+        let mut child = Child::start(trial, "load", &command)?;
+        trial.wait_for("the strike", || flag.exists().then_some(()))?;
+        daemon.kill_and_restart(trial)?;
+        let mut last = Value::Null;
+        while let Some(line) = child.next_line()? {
+            last = serde_json::from_str(&line.text)?;
+        }
+        let status = child.wait()?;
+        ensure!(status.success(), "the load ended with {status}: {last} {}", child.errors());
+        let run = Run { seconds: Vec::new(), result: last };
+        run.is_whole(20)?;
+        ensure!(run.number("links_lost")? >= 20, "everybody's link was lost: {}", run.result);
+        ensure!(
+            run.result["times"]["back"]["count"] == run.result["links_lost"],
+            "somebody is not back: {}",
+            run.result
+        );
+        ensure!(run.number("calls_dropped")? == 0, "a call has ended: {}", run.result);
+        Ok(())
+    });
+}
+
+#[test]
+fn accounts_of_a_load_that_was_killed_are_deleted_by_the_next() {
+    trial(Duration::from_secs(120), Machine::Shared, |trial| {
+        let daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let mut command = Command::new(binary("ahoy")?);
+        command.args(["--json", "load", &daemon.network(), "--clients", "10", "--accounts"]).arg(accounts(trial));
+        let mut child = Child::start(trial, "killed", &command)?;
+        let first = child.next_line()?.context("it says something once somebody signs in")?;
+        child.kill()?;
+        ensure!(std::fs::read_dir(accounts(trial))?.count() == 1, "nothing is left by {}", first.text);
+        load(trial, &daemon.network(), &["--clients", "2", "--for", "1s"])?;
+        ensure!(std::fs::read_dir(accounts(trial))?.next().is_none(), "everything is deleted");
+        Ok(())
+    });
+}
+
+/// Minutes long, and it measures: docs/benchmarks.md says how it is run. `AHOY_LOAD` are the words of the load.
+#[test]
+#[ignore = "measures, for minutes; see docs/benchmarks.md"]
+fn a_fleet_under_load_loses_a_supernode_and_nobody() {
+    trial(Duration::from_secs(1_200), Machine::Alone, |trial| {
+        let fleet = Fleet::start(trial)?;
+        let words = std::env::var("AHOY_LOAD").unwrap_or_else(|_| "--clients 300 --calls 20 --messages 20".to_owned());
+        let strike = format!("kill -9 {}", fleet.process(0)?);
+        let mut words: Vec<&str> = words.split_whitespace().collect();
+        words.extend(["--strike", &strike]);
+        let run = load(trial, &fleet.url(), &words)?;
+        for second in &run.seconds {
+            println!("{second}");
+        }
+        println!("{:#}", run.result);
+        ensure!(run.number("links_lost")? > 0, "the strike has hit nobody: {}", run.result);
+        ensure!(run.result["times"]["back"]["count"] == run.result["links_lost"], "somebody is not back");
+        ensure!(run.number("calls_dropped")? == 0, "a call has ended");
+        Ok(())
+    });
+}
