@@ -584,17 +584,19 @@ pub(crate) struct DeleteAccount {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each client is a real one: it signs in, keeps its session, goes elsewhere when asked to, and comes back by itself when its
-supernode dies. Nothing of a client is on the disk, and all of them share a few UDP sockets. Everything falls due by the clock
-and is timed from then, so that a network that stands still does not look fast.
+Each client is a real one: it signs in, keeps its session, goes elsewhere when asked to, and comes
+back by itself when its supernode dies. Nothing of a client is on the disk, and all of them share a
+few UDP sockets. Everything falls due by the clock and is timed from then, so that a network that
+stands still does not look fast.
 
-The accounts are signed up for the load and deleted after it; if it is killed, by the next one. So the operator sets
-`sign_up = \"open\"`, and in `unlimited` the address of the machine that runs the load: else one address may sign up 20
-accounts, and one more each half minute. `ahoyd dev` has no limits.
+The accounts are signed up for the load and deleted after it; if it is killed, by the next one. So
+the operator sets `sign_up = \"open\"`, and in `unlimited` the address of the machine that runs the
+load: else one address may sign up 20 accounts, and one more each half minute. `ahoyd dev` has no
+limits.
 
-Messages go both ways within pairs of clients, one a second for each pair as far as there are pairs. A call is a packet of the
-size of voice every 20 ms, both ways, sealed and opened as ever, without a codec. The exit code is 1 if an acknowledged message
-did not arrive or came twice.
+Messages go both ways within pairs of clients, one a second for each pair as far as there are pairs.
+A call is a packet of the size of voice every 20 ms, both ways, sealed and opened as ever, without a
+codec. The exit code is 1 if an acknowledged message did not arrive or came twice.
 
 Examples:
   ahoy load http://localhost:8080 --clients 1000 --messages 50 --calls 20

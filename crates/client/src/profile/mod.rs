@@ -115,7 +115,7 @@ enum Place {
         // Closing the file gives the lock back, also when the process is killed.
         _lock: File,
     },
-    Memory(Mutex<Kept>),
+    Memory(Box<Mutex<Kept>>),
 }
 
 /// What a profile in memory keeps beside the member's state.
@@ -150,7 +150,7 @@ impl Profile {
 
     /// A profile that is gone with this process, and with it its device's conversations: for accounts that serve one run of a program.
     pub fn in_memory() -> Self {
-        Self(Place::Memory(Mutex::default()))
+        Self(Place::Memory(Box::default()))
     }
 
     /// Who this profile is; `None` when nobody has signed in.
