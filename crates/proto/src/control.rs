@@ -3,13 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::SUPERNODE_ADDRESS_MAX;
-
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "control";
 
-/// A request or a reply, at most, in bytes: of a fleet of 512 supernodes each takes 500 bytes, and its first address.
-pub const LINE_MAX: u64 = 512 * (512 + SUPERNODE_ADDRESS_MAX as u64);
+/// A request or a reply, at most, in bytes: of a fleet of 512 supernodes each takes 1 KiB, a quarter of it for the longest address.
+pub const LINE_MAX: u64 = 512 * 1024;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,6 +237,7 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{REGION_MAX, SUPERNODE_ADDRESS_MAX};
 
     fn hardened() -> Machine {
         let (kernel, capabilities) = ("6.1.0-40-amd64".to_owned(), CAP_NET_BIND_SERVICE);
@@ -299,7 +298,7 @@ mod tests {
             supernode: id.clone(),
             own: false,
             address: "a".repeat(SUPERNODE_ADDRESS_MAX),
-            region: "r".repeat(crate::limits::REGION_MAX),
+            region: "r".repeat(REGION_MAX),
             version: "v".repeat(64),
             draining: false,
             sessions: 1_000_000,

@@ -378,7 +378,7 @@ fn parameters(mut bytes: &[u8]) -> String {
         && let Some((length, rest)) = varint(rest)
         && let Some((value, rest)) = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length))
     {
-        let reserved = id >= 27 && (id - 27) % 31 == 0;
+        let reserved = id >= 27 && (id - 27).is_multiple_of(31);
         if FLEETING_PARAMETERS.contains(&id) {
             all.push((id, format!("<{length} bytes>")));
         } else if !reserved {
