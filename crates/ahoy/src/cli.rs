@@ -25,7 +25,7 @@ Examples:
   ahoy listen                               wait for calls and ask before answering
   ahoy listen --auto-answer --play hi.wav   answer every call: a bot
   ahoy status                               is everything in order, and if not, what is not
-  ahoy --network https://example.org census which supernodes a network has, seen from outside
+  ahoy census                               which supernodes the network has, seen from outside
 
 Exit codes:
   0  done; for a call: it was answered

@@ -192,7 +192,9 @@ mod tests {
         let (known, now) = (from("192.0.2.1").unwrap(), UnixTime(1_000));
         let limiter = Limiter::new(limits, vec![known]);
         for address in ["192.0.2.1", "::ffff:192.0.2.1"].map(from) {
-            assert!((0..100).all(|_| limiter.sign_up(address, now).and_then(|()| limiter.request(address, now)).is_ok()));
+            assert!(
+                (0..100).all(|_| limiter.sign_up(address, now).and_then(|()| limiter.request(address, now)).is_ok())
+            );
         }
         assert!((0..100).any(|_| limiter.sign_up(from("192.0.2.2"), now).is_err()));
         assert!((0..100).any(|_| limiter.sign_up(None, now).is_err()));

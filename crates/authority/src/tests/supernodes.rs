@@ -94,6 +94,11 @@ impl World {
     }
 }
 
+#[test]
+fn no_token_looks_like_an_option() {
+    assert!((0..2_000).all(|_| !crate::token().starts_with('-')));
+}
+
 fn world() -> World {
     World::new(SignUpPolicy::Open)
 }
