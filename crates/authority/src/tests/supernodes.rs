@@ -96,7 +96,7 @@ impl World {
 
 #[test]
 fn no_token_looks_like_an_option() {
-    assert!((0..2_000).all(|_| !crate::token().starts_with('-')));
+    assert!((0..2_000).all(|_| !token().starts_with('-')));
 }
 
 fn world() -> World {
