@@ -152,8 +152,10 @@ fn serve(
                 LinkEvent::Datagram { link, bytes } => shard.send_datagram(link, bytes),
                 LinkEvent::Lost { cause, .. } => lost.lock().unwrap().push(cause),
                 LinkEvent::Foreign { shard, packet } => {
-                    senders[usize::from(shard)].send(packet).unwrap();
-                    wakers[usize::from(shard)].wake().unwrap();
+                    // One that has been killed already takes nothing.
+                    if senders[usize::from(shard)].send(packet).is_ok() {
+                        wakers[usize::from(shard)].wake().unwrap();
+                    }
                 }
             }
         }
