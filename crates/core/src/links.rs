@@ -408,10 +408,10 @@ impl Links {
         let mut go = Vec::new();
         let mut orphans = false;
         let lacks = |fleet: &Fleet, others: &Fleet| others.nodes().iter().any(|node| fleet.node(node.node).is_none());
-        let others = lacks(outbox.fleet(), before) || lacks(before, outbox.fleet());
+        let has_other_nodes = lacks(outbox.fleet(), before) || lacks(before, outbox.fleet());
         for (link, session) in &mut self.sessions {
             let Phase::Online(online) = &mut session.phase else { continue };
-            if others {
+            if has_other_nodes {
                 online.refuse_unanswered(*link, outbox);
             }
             let mut spread = None;
