@@ -48,6 +48,8 @@ pub(super) struct Conversation {
     pub(super) failures: u32,
     /// Times that the group's state was of no use since the session came up.
     pub(super) losses: u32,
+    /// How often the inbox had been read when this device was first seen to be outside; `None`: it is inside, or nobody has looked.
+    pub(super) outside_since: Option<u64>,
     /// Set when this device gave up on the group until the next session, or until a key is accepted.
     pub(super) refused: Option<Refusal>,
     /// Changes that the owner of this device wants, oldest first; they end with the session.
@@ -164,6 +166,7 @@ impl Conversation {
             sync: Sync::Idle,
             failures: 0,
             losses: 0,
+            outside_since: None,
             refused: None,
             wishes: VecDeque::new(),
             sweep_now: false,
@@ -302,6 +305,7 @@ impl Conversation {
         while self.past.len() > PAST_EPOCHS {
             self.drop_oldest(outbox);
         }
+        self.outside_since = None;
         self.record = staged.record;
         self.known_head = self.known_head.max(self.record.head);
         self.refused = None;

@@ -123,6 +123,8 @@ pub struct Member {
     tells: Tells,
     /// Counts wishes, to name them.
     wishes_made: u64,
+    /// Counts how often the inbox has been read, its later pages included.
+    inbox_reads: u64,
     /// Log entries that did not open, or were not by whom they were said to be.
     passed_over: u64,
     /// Wall clock, in milliseconds since the Unix epoch, at a moment.
@@ -285,6 +287,7 @@ impl Member {
             seen,
             tells,
             wishes_made: 0,
+            inbox_reads: 0,
             passed_over: 0,
             clock: None,
             calls: BTreeMap::new(),

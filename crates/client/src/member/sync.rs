@@ -52,6 +52,7 @@ impl Member {
         let after = session.inbox_head;
         session.inbox_read = false;
         session.inbox_again = false;
+        self.inbox_reads += 1;
         self.ask(Request::FetchInbox, Ask::FetchInbox(v1::FetchInbox { after }));
     }
 
@@ -242,7 +243,7 @@ impl Member {
     pub(super) fn advance(&mut self, id: ConversationId, now: Instant) {
         self.touched.insert(id);
         let Some(session) = &self.session else { return };
-        let (listed, inbox_read) = (session.listed, session.inbox_read);
+        let (listed, inbox_read, inbox_reads) = (session.listed, session.inbox_read, self.inbox_reads);
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         if !matches!(conversation.sync, Sync::Idle) {
             return;
@@ -289,7 +290,12 @@ impl Member {
             }
             return self.advance(id, now);
         }
-        if inbox_read {
+        // What told of the conversation may have overtaken its Welcome, or the Welcome was told to nobody: who enters from outside can't
+        // read what was said before.
+        let since = *conversation.outside_since.get_or_insert(inbox_reads);
+        if inbox_read && since == inbox_reads {
+            self.look_into_inbox();
+        } else if inbox_read {
             conversation.sync = Sync::Asking;
             let body = Ask::FetchGroupInfo(v1::FetchGroupInfo { conversation: conversation_id });
             self.ask(Request::FetchGroupInfo(id), body);

@@ -87,6 +87,20 @@ fn welcomes_that_are_told_out_of_order_are_all_used() {
 }
 
 #[test]
+fn a_welcome_that_nobody_told_of_is_used_all_the_same() {
+    let (mut world, alice, bob) = World::of_two();
+    world.clients[bob].tamper = Some(Box::new(|message| {
+        if matches!(message.body, Some(Body::InboxEntry(_))) {
+            message.body = None;
+        }
+    }));
+    let conversation = world.pair(alice, bob);
+    world.say(alice, conversation, "hello");
+    world.both_read(conversation, &[alice, bob], &["hello"]);
+    assert_eq!(world.store.head(conversation), Some(1), "bob entered from outside");
+}
+
+#[test]
 fn a_new_device_enters_by_itself_and_rings() {
     let (mut world, alice, bob) = World::of_two();
     world.hang_up_after(alice, bob);
