@@ -2,13 +2,13 @@
 //!
 //! Invariant: every request taken in is answered once or its link is gone; a link that is forgotten leaves no flow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use ahoy_proto::flow::FlowId;
 use ahoy_proto::frame::{Assembler, Deframer};
 use ahoy_proto::v1::supernode_message::Body;
-use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, LegId, limits, v1};
+use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, LegId, SupernodeId, limits, v1};
 use bytes::Bytes;
 use prost::Message;
 use rand::{Rng, SeedableRng};
@@ -47,6 +47,10 @@ const RESYNC_AFTER_DEATH: Duration = Duration::from_secs(5);
 /// The same when the home has only moved, and nothing was lost but what is told anew.
 const RESYNC_AFTER_MOVE: Duration = Duration::from_secs(30);
 
+/// Lives of supernodes that are remembered after they have left the fleet: all that a partition of a large fleet takes away, in
+/// 24 KiB. One that was forgotten comes back like a new one.
+const DEPARTED_MAX: usize = 1_000;
+
 /// Sessions whose account is at home on a supernode nearby that has joined go there from now on …
 const MOVE_IN: Duration = Duration::from_secs(5);
 
@@ -70,6 +74,8 @@ pub(crate) struct Links {
     /// Bytes of long messages that are unfinished or with the store.
     long_bytes: usize,
     going: Option<v1::GoAway>,
+    /// Lives of supernodes that have left the fleet, the oldest first: they may come back.
+    departed: VecDeque<(SupernodeId, u64)>,
 }
 
 /// A question that waits for its answer.
@@ -126,6 +132,7 @@ impl Links {
             last_query: 0,
             long_bytes: 0,
             going: None,
+            departed: VecDeque::new(),
         }
     }
 
@@ -403,18 +410,21 @@ impl Links {
     /// The fleet has changed: sessions whose account's home has moved register there, and tell it everything anew. Flows whose call
     /// has lost its home go on for as long as a leg may take to return. When a supernode has gone or come, what nobody has answered yet is
     /// refused: whoever has it may have been sent on to by others and not be able to answer, so it can't be told which requests those are.
+    /// When one has come back that had only been out of reach, or this one has been alone, every session tells everything anew: what
+    /// was said over there meanwhile went to homes of that side's own, and nobody here has heard of it.
     pub(crate) fn fleet_changed(&mut self, before: &Fleet, now: Now, relay: &mut Relay, outbox: &mut Outbox) {
         let mut resync = Vec::new();
         let mut go = Vec::new();
         let mut orphans = false;
         let lacks = |fleet: &Fleet, others: &Fleet| others.nodes().iter().any(|node| fleet.node(node.node).is_none());
         let has_other_nodes = lacks(outbox.fleet(), before) || lacks(before, outbox.fleet());
+        let heals = self.heals(before, outbox.fleet());
         for (link, session) in &mut self.sessions {
             let Phase::Online(online) = &mut session.phase else { continue };
             if has_other_nodes {
                 online.refuse_unanswered(*link, outbox);
             }
-            let mut spread = None;
+            let mut spread = heals.then_some(RESYNC_AFTER_MOVE);
             let (old, new) = (before.home_of_account(online.account), outbox.fleet().home_of_account(online.account));
             if old != new {
                 let (party, at_ms) = (online.party(*link, outbox), online.signed_in_ms);
@@ -453,6 +463,23 @@ impl Links {
             };
             outbox.send(link, framed(0, Body::GoAway(away)));
         }
+    }
+
+    /// Whether sessions here and supernodes of this fleet have been out of each other's reach until now.
+    fn heals(&mut self, before: &Fleet, now: &Fleet) -> bool {
+        let lives = |fleet: &Fleet| -> BTreeMap<SupernodeId, u64> {
+            fleet.nodes().iter().map(|node| (node.supernode, node.incarnation)).collect()
+        };
+        let (before, now) = (lives(before), lives(now));
+        let come = now.iter().filter(|(supernode, life)| before.get(supernode) != Some(life));
+        let returns = come.map(|(supernode, life)| (*supernode, *life)).any(|life| self.departed.contains(&life));
+        let heals = returns || (before.len() == 1 && now.len() > 1);
+        // Of one supernode no more than its last life can come back.
+        self.departed.retain(|(supernode, _)| !now.contains_key(supernode));
+        self.departed.extend(before.into_iter().filter(|(supernode, _)| !now.contains_key(supernode)));
+        let excess = self.departed.len().saturating_sub(DEPARTED_MAX);
+        self.departed.drain(..excess);
+        heals
     }
 
     /// The home of a call lets go of it. Its voice goes on until the leg is attached anew.

@@ -3,10 +3,15 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, TcpListener, UdpSocket},
+    ops::Range,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, sync_channel},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU16, Ordering},
+        mpsc::{Receiver, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -18,6 +23,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How often another port is tried, when somebody has taken the free one in the meantime.
 const TRIES: usize = 10;
+
+/// Where tests take their ports from: Linux gives those from 32768 on to whoever asks for any.
+const PORTS: Range<u16> = 20_000..32_000;
 
 /// What a server says when it serves.
 const READY: &str = "Ready to accept connections";
@@ -247,8 +255,18 @@ impl RedisCluster {
     }
 }
 
-/// One that nobody listens on now.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
-    listener.local_addr().expect("it is bound").port()
+/// A port of loopback that nobody uses, neither for TCP nor for UDP, and that is given once: what a test starts there finds it free,
+/// and finds it free again after a kill. It lies below those that the system gives to whoever asks for any.
+///
+/// # Panics
+/// When there is none.
+pub fn free_port() -> u16 {
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    let next = NEXT.get_or_init(|| AtomicU16::new(rand::random()));
+    let is_free = |port: &u16| {
+        let address = (Ipv4Addr::LOCALHOST, *port);
+        TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+    };
+    let mut ports = PORTS.map(|_| PORTS.start + next.fetch_add(1, Ordering::Relaxed) % PORTS.len() as u16);
+    ports.find(is_free).expect("a free port on loopback")
 }

@@ -1,7 +1,7 @@
 //! Starts the real binary on ports of its own and waits for what it says.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ahoy_client::account::{self, AccountError, Network, NetworkUrl, NewAccount, contact};
 use ahoy_client::driver::{Client, ClientOptions, Events};
 use ahoy_client::profile::{Identity, Profile};
+pub(crate) use ahoy_fabric::testing::free_port;
 use ahoy_proto::{Name, UnixTime};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -33,17 +34,6 @@ pub(crate) fn ahoyd(arguments: &[&str]) -> Command {
 pub(crate) fn refused(arguments: &[&str]) -> (Option<i32>, String) {
     let Output { status, stderr, .. } = ahoyd(arguments).output().unwrap();
     (status.code(), String::from_utf8(stderr).unwrap())
-}
-
-/// A port of 127.0.0.1 that is free for TCP and UDP.
-pub(crate) fn free_port() -> u16 {
-    (0..100)
-        .find_map(|_| {
-            let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
-            let port = tcp.local_addr().ok()?.port();
-            UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).ok().map(|_| port)
-        })
-        .unwrap()
 }
 
 /// A configuration file for `ahoyd serve` on loopback, and its port. `more` is further keys.

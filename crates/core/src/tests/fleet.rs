@@ -71,6 +71,30 @@ fn a_session_whose_home_dies_is_asked_to_tell_everything_anew_and_is_found_again
 }
 
 #[test]
+fn sessions_on_both_sides_of_a_partition_that_heals_tell_everything_anew_wherever_they_are_at_home() {
+    let mut rig = fleet(4);
+    let homes = [0, 1, 2];
+    let members = homes.map(|shard| member_at(&rig, shard, shard as u8 + 1));
+    rig.introduce(&members.each_ref());
+    let links = homes.map(|shard| sign_in_on(&mut rig, shard as usize, &members[shard as usize]));
+    let resyncs = |rig: &mut Rig| links.map(|link| rig.events(link).iter().filter(|say| is_resync(say)).count());
+    rig.sees(0, &[0, 1]);
+    rig.sees(1, &[0, 1]);
+    rig.sees(2, &[2]);
+    rig.settle();
+    assert_eq!(resyncs(&mut rig), [0, 0, 0], "each is at home on its own side");
+    for seer in [0, 1, 2] {
+        rig.sees(seer, &[0, 1, 2]);
+    }
+    rig.settle();
+    assert_eq!(resyncs(&mut rig), [1, 1, 1]);
+    // What has been told once is not told again by the next change.
+    rig.sees(0, &[0, 2]);
+    rig.settle();
+    assert_eq!(resyncs(&mut rig), [0, 0, 0]);
+}
+
+#[test]
 fn a_request_that_waits_at_a_home_that_dies_is_refused_once_and_not_answered_later() {
     for seed in 0..20 {
         let mut rig = fleet(seed);

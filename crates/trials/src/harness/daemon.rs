@@ -1,11 +1,12 @@
 //! A real `ahoyd dev`: on a port of its own, with data that outlives it.
 
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use ahoy_fabric::testing::free_port;
 use anyhow::bail;
 
 use super::{Child, Trial, binary, http_get};
@@ -50,8 +51,8 @@ impl Daemon {
     /// When it can't be started.
     pub fn start_unready(trial: &Trial, options: DaemonOptions) -> anyhow::Result<Self> {
         let data = options.data.clone().unwrap_or_else(|| trial.folder().join("data"));
-        let port = options.port.map_or_else(free_port, Ok)?;
-        let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let port = options.port.unwrap_or_else(free_port);
+        let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let child = spawn(trial, &options, port, metrics, &data)?;
         Ok(Self { child, options, port, metrics, data })
     }
@@ -150,21 +151,6 @@ fn spawn(trial: &Trial, options: &DaemonOptions, port: u16, metrics: SocketAddr,
         command.args(["--set", setting]);
     }
     Child::start(trial, "ahoyd", &command)
-}
-
-/// A port of 127.0.0.1 that neither TCP nor UDP uses at the moment.
-///
-/// # Errors
-/// When there is none.
-pub fn free_port() -> anyhow::Result<u16> {
-    for _ in 0..100 {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = tcp.local_addr()?.port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no port is free for both TCP and UDP")
 }
 
 /// The sum of all samples of one metric whose labels hold `label` (empty: all of them); 0 when there is none.

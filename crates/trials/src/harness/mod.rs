@@ -11,7 +11,8 @@ mod puppet;
 mod trial;
 
 pub use child::{Child, Line, cpu_time, resident_bytes};
-pub use daemon::{Daemon, DaemonOptions, free_port, metric};
+pub use ahoy_fabric::testing::free_port;
+pub use daemon::{Daemon, DaemonOptions, metric};
 pub use http::{HttpResponse, http_get};
 pub use person::{Event, Outcome, Person, Verb, unix_ms};
 pub use puppet::{Answer, Puppet, Refused};

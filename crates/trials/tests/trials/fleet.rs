@@ -52,7 +52,7 @@ fn operator(trial: &Trial, node: &Node, words: &[&str]) -> anyhow::Result<Vec<Va
 
 impl Node {
     fn new(trial: &Trial, name: &str, more: &str) -> anyhow::Result<Self> {
-        let (port, admin) = (free_port()?, free_port()?);
+        let (port, admin) = (free_port(), free_port());
         let (file, data) = (trial.folder().join(format!("{name}.toml")), trial.folder().join(name));
         let text = format!(
             "name = \"example.org\"\ndata = {data:?}\nlisten = [\"127.0.0.1:{port}\"]\npublic = [\"127.0.0.1:{port}\"]\n\

@@ -78,7 +78,7 @@ fn a_name_is_given_once() {
 #[test]
 fn a_network_that_is_not_running_is_named_with_the_way_to_start_it() {
     trial(LIMIT, Machine::Shared, |trial| {
-        let nowhere = format!("http://127.0.0.1:{}", free_port()?);
+        let nowhere = format!("http://127.0.0.1:{}", free_port());
         let outcome = Person::new(trial, "alice", &nowhere)?.sign_up(trial)?;
         ensure_clear(&outcome, UNREACHABLE, &["ahoyd dev"])?;
         let mut daemon = Daemon::start(trial, DaemonOptions::default())?;
