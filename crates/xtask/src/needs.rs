@@ -18,6 +18,8 @@ pub(crate) enum Purpose {
     Repository,
     /// Compiling with the feature `audio`.
     Audio,
+    /// Trying the feature `keyring`.
+    Keyring,
     /// Scoring speech in the trials.
     Score,
     /// Network namespaces, captures and wrong clocks in the trials.
@@ -43,6 +45,8 @@ const NEEDS: &[Need] = &[
     Need { what: "git", package: "git", purpose: Purpose::Repository, present: || shell::find("git").is_some() },
     Need { what: "pkg-config", package: "pkg-config", purpose: Purpose::Audio, present: || shell::find("pkg-config").is_some() },
     Need { what: "ALSA's headers", package: "libasound2-dev", purpose: Purpose::Audio, present: alsa_headers },
+    Need { what: "a session bus", package: "dbus-daemon", purpose: Purpose::Keyring, present: || shell::find("dbus-run-session").is_some() },
+    Need { what: "a keyring", package: "gnome-keyring", purpose: Purpose::Keyring, present: || shell::find("gnome-keyring-daemon").is_some() },
     Need { what: "Python with venv", package: "python3-venv", purpose: Purpose::Score, present: python::has_venv },
     Need { what: "Python's headers", package: "python3-dev", purpose: Purpose::Score, present: python::has_headers },
     Need { what: "ip", package: "iproute2", purpose: Purpose::Capture, present: || shell::find("ip").is_some() },

@@ -30,8 +30,15 @@ const FUZZ: Tool = Tool { subcommand: "fuzz", package: "cargo-fuzz", version: "0
 const DENY: Tool = Tool { subcommand: "deny", package: "cargo-deny", version: "0.20.2" };
 const HACK: Tool = Tool { subcommand: "hack", package: "cargo-hack", version: "0.6.46" };
 
+/// With a keyring of its own, which is forgotten, and never that of whoever runs this.
+const KEYRING: &str = "
+export XDG_DATA_HOME=$(mktemp -d)
+echo -n opensesame | gnome-keyring-daemon --unlock --components=secrets &&
+cargo test --locked --package ahoy-client --features keyring --lib -- --ignored the_keyring_that_answers
+status=$?; rm -r $XDG_DATA_HOME; exit $status";
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    needs::meet(&[Purpose::Build, Purpose::Audio])?;
+    needs::meet(&[Purpose::Build, Purpose::Audio, Purpose::Keyring])?;
     step(&format!("simulator, {} seeds", args.seeds), || simulate(args.seeds))?;
     step("fuzz", || fuzz(args.fuzz_seconds))?;
     step("features", || {
@@ -39,6 +46,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         // What dev-dependencies turn on is left out by cargo itself: the resolver unifies them only where tests are built.
         shell::run(cargo("hack").args(["check", "--workspace", "--feature-powerset"]))
     })?;
+    step("keyring", keyring)?;
     step("bans, licences, sources", || {
         install(&DENY)?;
         shell::run(cargo("deny").args(["check", "bans", "licenses", "sources"]))
@@ -56,6 +64,12 @@ fn advisories() -> anyhow::Result<()> {
         return Ok(());
     }
     shell::run(cargo("deny").args(["check", "--disable-fetch", "advisories"]))
+}
+
+/// A profile's key in a real keyring.
+fn keyring() -> anyhow::Result<()> {
+    let mut session = Command::new("dbus-run-session");
+    shell::run(session.current_dir(workspace::root()).args(["--", "sh", "-c", KEYRING]))
 }
 
 /// Plays worlds that no night has played before; a failure names the seed, which replays it.

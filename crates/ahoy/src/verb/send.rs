@@ -35,8 +35,7 @@ async fn send(client: &Client, identity: &Identity, arguments: &Send, text: Stri
         Some(number) => Some(answered(client, &names, conversation, number).await?),
         None => None,
     };
-    let sending = client.send(conversation, Draft { text, reply_to });
-    let sent = timeout(TAKEN_WITHIN, sending).await.map_err(|_| waits())??;
+    let sent = taken(client.send(conversation, Draft { text, reply_to }), TAKEN_WITHIN).await?;
     tell.event(
         "sent",
         &json!({ "conversation": conversation.to_hex(), "id": said::id(sent.reference), "sequence": sent.sequence }),
@@ -48,14 +47,17 @@ async fn send(client: &Client, identity: &Identity, arguments: &Send, text: Stri
 /// How long the network may take to take a message before this command ends without it.
 const TAKEN_WITHIN: Duration = Duration::from_secs(15);
 
-/// Whoever stops waiting has not taken the message back.
-fn waits() -> Failure {
-    Failure::new(
-        Exit::Unreachable,
-        "waits",
-        "the network has not taken the message yet",
-        "Do not write it again: it is kept here, and leaves with the next command once the network takes it.",
-    )
+/// What becomes of a message within that time. Whoever stops waiting has not taken it back.
+async fn taken<T>(sending: impl Future<Output = Result<T, ClientError>>, within: Duration) -> Result<T, Failure> {
+    let Ok(sent) = timeout(within, sending).await else {
+        return Err(Failure::new(
+            Exit::Unreachable,
+            "waits",
+            "the network has not taken the message yet",
+            "Do not write it again: it is kept here, and leaves with the next command once the network takes it.",
+        ));
+    };
+    Ok(sent?)
 }
 
 /// The conversation that is meant, which is made if it is one with somebody.
@@ -123,7 +125,18 @@ const INPUT_MAX: u64 = TEXT_MAX as u64 + 64;
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_message_that_nobody_takes_is_not_waited_for_without_end_and_is_said_to_be_kept() {
+        let failure = taken(pending::<Result<(), _>>(), Duration::ZERO).await.unwrap_err();
+        assert_eq!((failure.code, failure.exit), ("waits", Exit::Unreachable));
+        assert!(taken(ready(Ok(())), TAKEN_WITHIN).await.is_ok());
+        let refused = ready(Err::<(), _>(ClientError::Command(CommandError::Length)));
+        assert_eq!(taken(refused, TAKEN_WITHIN).await.unwrap_err().code, "length");
+    }
 
     #[test]
     fn a_text_that_is_piped_in_is_taken_whole_or_not_at_all() {

@@ -124,9 +124,21 @@ mod keyring {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
+
+    #[cfg(feature = "keyring")]
+    #[test]
+    #[ignore = "needs a Secret Service; cargo xtask nightly starts one for it"]
+    fn a_key_lies_in_the_keyring_that_answers_and_is_gone_with_the_profile() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let key = make(&path).unwrap();
+        let record = fs::read_to_string(&path).unwrap();
+        assert!(record.starts_with(r#"{"keyring":"profile "#), "{record}");
+        assert_eq!(load(&path).unwrap(), Some(key));
+        forget(&path);
+        assert!(matches!(load(&path), Err(ProfileError::Keyring(_))));
+    }
 
     #[cfg(not(feature = "keyring"))]
     #[test]
@@ -136,7 +148,7 @@ mod tests {
         assert_eq!(load(&path).unwrap(), None);
         let key = make(&path).unwrap();
         assert_eq!(load(&path).unwrap(), Some(key));
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions()) & 0o777, 0o600);
     }
 
     #[test]
