@@ -205,9 +205,12 @@ impl Promises {
         }
     }
 
-    /// Its last member has left a group.
+    /// Its last member has left a group, and nobody needs what let them in.
     pub(crate) fn emptied(&mut self, conversation: ConversationId) {
         self.heads.remove(&conversation);
+        for inbox in self.inboxes.values_mut() {
+            inbox.retain(|_, of| of[..] != conversation.0);
+        }
     }
 
     pub(crate) fn check(&self, store: &MemoryStore) -> Result<(), Finding> {
