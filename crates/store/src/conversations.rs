@@ -18,11 +18,15 @@ crate::statements::statements! {
     GROUP_INFO = "SELECT generation, epoch, head, group_info
         FROM conversations JOIN group_infos ON group_infos.conversation = conversations.conversation
         WHERE conversations.conversation = ?1";
-    LIST = "SELECT conversations.conversation, pair, generation, epoch, head, receipts_serial, acknowledged, sent
+    LIST = "SELECT conversations.conversation, pair, generation, epoch, head, receipts_serial, acknowledged,
+        coalesce(cursors.sent, (SELECT numbers.sent FROM numbers
+            WHERE numbers.conversation = members.conversation AND numbers.device = ?3))
         FROM members JOIN conversations ON conversations.conversation = members.conversation
         LEFT JOIN cursors ON cursors.conversation = members.conversation AND cursors.device = ?3
         WHERE members.account = ?1 AND members.conversation > ?2 ORDER BY members.conversation";
-    ONE = "SELECT conversations.conversation, pair, generation, epoch, head, receipts_serial, acknowledged, sent
+    ONE = "SELECT conversations.conversation, pair, generation, epoch, head, receipts_serial, acknowledged,
+        coalesce(cursors.sent, (SELECT numbers.sent FROM numbers
+            WHERE numbers.conversation = conversations.conversation AND numbers.device = ?2))
         FROM conversations
         LEFT JOIN cursors ON cursors.conversation = conversations.conversation AND cursors.device = ?2
         WHERE conversations.conversation = ?1";

@@ -470,7 +470,7 @@ impl Conversation {
             peer: peer.map(|peer| peer.to_bytes()).unwrap_or_default(),
             head: self.head,
             acknowledged: cursor.map_or(0, |cursor| cursor.acknowledged),
-            sent: cursor.map_or(0, |cursor| cursor.sent),
+            sent: cursor.map(|cursor| cursor.sent).or_else(|| self.numbers.get(&device).copied()).unwrap_or(0),
             receipts_serial: self.receipts_serial,
         }
     }

@@ -82,6 +82,23 @@ fn a_commit_that_adds_brings_membership_welcome_and_log_entry_together() {
 }
 
 #[test]
+fn whoever_was_here_before_is_told_where_the_numbers_of_its_messages_go_on_before_it_is_inside() {
+    let (world, alice, bob, _) = three();
+    let device = DeviceId([2; 16]);
+    world.run(commit(bob, 10, 2, &[])).unwrap();
+    sent(world.run(message(bob, 10, 1, 3)));
+    sent(world.run(message(bob, 10, 2, 3)));
+    world.run(leave(bob)).unwrap();
+    // Without a Welcome: the device has to enter from outside.
+    world.run(Commit { welcomes: Vec::new(), ..add(alice, 3, &[bob]) }).unwrap();
+    let listed = world.run(ListConversations { account: bob, device, after: None }).unwrap();
+    assert_eq!(listed.conversations[0].sent, 2);
+    world.run(commit(bob, 10, 4, &[])).unwrap();
+    assert_eq!(world.run(message(bob, 10, 1, 5)), Ok(Sent::Repeated));
+    sent(world.run(message(bob, 10, 3, 5)));
+}
+
+#[test]
 fn a_welcome_is_kept_once_and_goes_with_its_last_inbox() {
     let (world, ..) = three();
     let kept = || world.number("SELECT count(*) FROM welcomes");
