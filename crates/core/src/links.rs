@@ -293,11 +293,18 @@ impl Links {
         }
     }
 
+    /// How often a new session is to ping: less often the more there are, so that all of them cost no more than a part of a core.
+    fn keepalive(&self) -> Duration {
+        let sessions = self.sessions.len() * usize::from(self.config.shards);
+        let seconds = (sessions / limits::KEEPALIVES_PER_SECOND) as u64;
+        Duration::from_secs(seconds).clamp(limits::KEEPALIVE_MIN, limits::KEEPALIVE)
+    }
+
     fn welcome(&mut self, link: LinkId, request: u64, online: Online, outbox: &mut Outbox) {
         let session: [u8; 16] = self.random();
         let welcome = v1::Welcome {
             session: Bytes::copy_from_slice(&session),
-            keepalive_ms: limits::KEEPALIVE.as_millis() as u32,
+            keepalive_ms: millis(self.keepalive()),
             max_message: limits::MESSAGE_MAX as u32,
             roster_serial: self.authority.roster_serial,
             revocations_serial: self.authority.revoked.serial,

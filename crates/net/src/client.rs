@@ -30,7 +30,7 @@ use crate::{limits, tls, transport};
 pub struct DialOptions {
     /// How long dialling may take altogether; [`limits::DIAL_TIMEOUT`] by default.
     pub timeout: Duration,
-    /// How often an idle link sends something; `ahoy_proto::limits::KEEPALIVE` when `None`.
+    /// How often QUIC sends something on an idle link, until somebody pings more often; `ahoy_proto::limits::KEEPALIVE` when `None`.
     pub keepalive: Option<Duration>,
     /// Writes the link's TLS secrets to the file that `SSLKEYLOGFILE` names.
     pub key_log: bool,
@@ -286,6 +286,12 @@ impl ClientLink {
             E::ConnectionLost(_) => SendError::Ended,
             E::TooLarge | E::Disabled | E::UnsupportedByPeer => SendError::TooLong,
         })
+    }
+
+    /// Sends an empty datagram, which the supernode returns: whether it still lives shows in [`LinkStats::packets_received`].
+    pub fn ping(&self) {
+        // Nothing else could be said of a link that has ended than what [`Self::ended`] says.
+        let _ = self.send_datagram(Bytes::new());
     }
 
     /// Closes the link; what was sent and not yet acknowledged may be lost.

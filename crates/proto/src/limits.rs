@@ -33,8 +33,20 @@ pub const REQUESTS_IN_FLIGHT_MAX: usize = 32;
 /// longest others.
 pub const OUTBOUND_QUEUE_MAX: usize = 4 * 1024 * 1024;
 
-/// How often whoever dialled sends something on an idle link. NAT bindings for UDP live 30 s and more (RFC 4787 asks for two minutes).
+/// How often, at least, a client pings its supernode: an empty datagram, which comes back. NAT bindings for UDP live 30 s and more (RFC
+/// 4787 asks for two minutes).
 pub const KEEPALIVE: Duration = Duration::from_secs(25);
+
+/// How often a supernode with few sessions asks for it, so that its death is noticed soon …
+pub const KEEPALIVE_MIN: Duration = Duration::from_secs(5);
+
+/// … and how many pings a second it asks for at most before they become rarer: 50,000 sessions ping every 5 s, 250,000 and more every
+/// 25 s. At some 5 us each that is a twentieth of a core.
+pub const KEEPALIVES_PER_SECOND: usize = 10_000;
+
+/// How long a ping may be without an answer, or anything else, before another session is dialled for: three of QUIC's probes at a
+/// round trip of 100 ms.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A link that has been silent for this long is lost: two keepalives and a half.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(62);

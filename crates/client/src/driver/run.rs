@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ahoy_net::{ClientLink, LinkEnd};
 use ahoy_proto::frame::{self, Assembler, TooLong};
-use ahoy_proto::limits::{CALL_SILENCE, LARGE_MESSAGE_MAX};
+use ahoy_proto::limits::{CALL_SILENCE, KEEPALIVE, KEEPALIVE_MIN, LARGE_MESSAGE_MAX, PING_TIMEOUT};
 use ahoy_proto::{CallId, SupernodeId, v1};
 use bytes::Bytes;
 use prost::Message;
@@ -34,6 +34,9 @@ use moving::Leaving;
 
 /// How often the link is listened at in a call; an eighth of the silence that counts.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
+
+/// How often a link that answers no ping is asked again: it may have come back to life.
+const PING_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long closing waits for the supernode to answer what was asked, such as to hang up.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -75,6 +78,7 @@ pub(super) struct Driver {
     parting: Option<(Arc<ClientLink>, Instant)>,
     resync_at: Option<Instant>,
     silence: Silence,
+    pulse: Pulse,
     /// `LinkLost` is out and `LinkUp` is not.
     lost_told: bool,
     refreshing: Option<JoinHandle<Result<Identity, AccountError>>>,
@@ -101,6 +105,20 @@ struct Silence {
     since: Instant,
 }
 
+/// When the session's supernode is pinged next, or must have answered.
+struct Pulse {
+    at: Instant,
+    /// Packets that had come when it was pinged, while that is unanswered.
+    asked: Option<u64>,
+}
+
+impl Pulse {
+    /// Of a new session. Those that came up in the same moment do not ping in the same.
+    fn begin(now: Instant) -> Self {
+        Self { at: now + KEEPALIVE_MIN.mul_f64(rand::random()), asked: None }
+    }
+}
+
 enum Input {
     Command(Option<Command>),
     Message(Result<Bytes, LinkEnd>),
@@ -114,6 +132,7 @@ enum Input {
     Part,
     Resync,
     Watch,
+    Pulse,
     Look,
 }
 
@@ -160,6 +179,7 @@ impl Driver {
             parting: None,
             resync_at: None,
             silence: Silence { packets: 0, since: Instant::now() },
+            pulse: Pulse::begin(Instant::now()),
             lost_told: false,
             refreshing: None,
             asked: Asked::default(),
@@ -215,6 +235,7 @@ impl Driver {
         let link = self.session.as_ref().map(|session| session.link.clone());
         let speaking = self.is_speaking();
         let leave_at = self.leaving.as_ref().filter(|_| self.moving.is_none()).map(|leaving| leaving.at);
+        let pulse_at = link.as_ref().map(|_| self.pulse.at);
         let part_at = self.parting.as_ref().map(|(_, at)| *at);
         tokio::select! {
             command = inbox.recv() => Input::Command(command),
@@ -228,6 +249,7 @@ impl Driver {
             () = reached(leave_at) => Input::Leave,
             () = reached(part_at) => Input::Part,
             () = reached(self.resync_at) => Input::Resync,
+            () = reached(pulse_at) => Input::Pulse,
             _ = watch.tick(), if speaking => Input::Watch,
             _ = look.tick() => Input::Look,
         }
@@ -258,6 +280,7 @@ impl Driver {
                     .get_or_insert_with(|| Box::pin(route(&self.identity, &self.options, &self.fleet).connect()));
             }
             Input::Watch => self.listen_to_link(now),
+            Input::Pulse => self.take_pulse(now),
             Input::Look => {
                 // It may have been set since.
                 self.member.set_clock(unix_ms(), now);
@@ -353,7 +376,7 @@ impl Driver {
         let leave_at = self.leaving.take().map(|leaving| leaving.at).filter(|at| *at > now);
         let moving = self.moving.take();
         if !self.speeches.is_empty() {
-            self.dial_in_call();
+            self.dial_at_once();
         } else if self.connecting.is_none() && self.retry_at.is_none() {
             // What is under way elsewhere is the next session.
             self.connecting = moving;
@@ -373,15 +396,17 @@ impl Driver {
         if retry_after.is_zero() { wait } else { retry_after.min(RETRY_AFTER_MAX) + wait }
     }
 
-    /// While the present link is only silent its supernode is the first to be tried; when it has ended, the last.
-    fn dial_in_call(&mut self) {
+    /// While the present link is only silent its supernode is the first to be tried; when it has ended, the last. In a call several
+    /// are dialled at a time, again and again.
+    fn dial_at_once(&mut self) {
         self.retry_at = None;
         let mut route = route(&self.identity, &self.options, &self.fleet);
         let silent = self.session.is_some();
         // Stable: the others stay in their order.
         route.entries.sort_by_key(|entry| (Some(entry.supernode) == self.last) != silent);
         // A leisurely attempt under way gives way to this one.
-        self.connecting = Some(Box::pin(route.reconnect()));
+        let calls = !self.speeches.is_empty();
+        self.connecting = Some(if calls { Box::pin(route.reconnect()) } else { Box::pin(route.connect()) });
     }
 
     fn handle_session(&mut self, session: Session, now: Instant) {
@@ -397,6 +422,7 @@ impl Driver {
         self.backoff.handle_up(now);
         self.last = Some(session.entry.supernode);
         self.silence = Silence { packets: 0, since: now };
+        self.pulse = Pulse::begin(now);
         self.sorter.set_link(Some(session.link.clone()));
         let online = online(&session);
         self.session = Some(session);
@@ -437,15 +463,50 @@ impl Driver {
         let packets = session.link.stats().packets_received;
         if packets != self.silence.packets {
             self.silence = Silence { packets, since: now };
-            if self.lost_told {
-                let online = online(session);
-                self.connecting = None;
-                self.lost_told = false;
-                self.tell(Event::LinkUp(online));
+            self.link_lives();
+        } else if now.saturating_duration_since(self.silence.since) >= CALL_SILENCE {
+            self.link_is_silent();
+        }
+    }
+
+    /// In a call and outside of one: pings, or looks whether anything has come since.
+    fn take_pulse(&mut self, now: Instant) {
+        let Some(session) = &self.session else { return };
+        let keepalive = Duration::from_millis(session.welcome.keepalive_ms.into()).clamp(KEEPALIVE_MIN, KEEPALIVE);
+        let packets = session.link.stats().packets_received;
+        let wait = match self.pulse.asked.replace(packets) {
+            Some(before) if packets != before => {
+                self.pulse.asked = None;
+                self.link_lives();
+                keepalive - PING_TIMEOUT
             }
-        } else if now.saturating_duration_since(self.silence.since) >= CALL_SILENCE && !self.lost_told {
+            Some(_) => {
+                session.link.ping();
+                self.link_is_silent();
+                PING_AGAIN
+            }
+            None => {
+                session.link.ping();
+                PING_TIMEOUT
+            }
+        };
+        self.pulse.at = now + wait;
+    }
+
+    /// The silent link has come back to life: what was dialled in its place is not needed.
+    fn link_lives(&mut self) {
+        let Some(session) = self.session.as_ref().filter(|_| self.lost_told) else { return };
+        let online = online(session);
+        (self.connecting, self.retry_at) = (None, None);
+        self.lost_told = false;
+        self.tell(Event::LinkUp(online));
+    }
+
+    /// Nothing comes on the link any more: another session is dialled for beside it. What waits for an answer waits on.
+    fn link_is_silent(&mut self) {
+        if !self.lost_told {
             self.tell_lost();
-            self.dial_in_call();
+            self.dial_at_once();
         }
     }
 

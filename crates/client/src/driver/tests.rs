@@ -1,8 +1,10 @@
 //! Clients on real loopback sockets, and several supernodes that know nothing of each other: what a client does where one of a fleet is
 //! dead, full, goes down, or is not what it says.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ahoy_proto::api::Base64Url;
 use ahoy_proto::call_token::CallTokenKey;
@@ -246,6 +248,59 @@ fn supernode(store: &Store, roster_key: &SigningKey, health: Health) -> Supernod
     Supernode::start(config, keys).unwrap()
 }
 
+/// A wire to a supernode that can be cut without anybody being told.
+struct Wire {
+    address: SocketAddr,
+    is_whole: Arc<AtomicBool>,
+}
+
+impl Wire {
+    async fn to(supernode: SocketAddr) -> Self {
+        let near = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let wire = Self { address: near.local_addr().unwrap(), is_whole: Arc::new(AtomicBool::new(true)) };
+        tokio::spawn(Self::carry(near, supernode, Arc::clone(&wire.is_whole)));
+        wire
+    }
+
+    async fn carry(near: Arc<tokio::net::UdpSocket>, supernode: SocketAddr, is_whole: Arc<AtomicBool>) {
+        let mut far = BTreeMap::new();
+        let mut packet = [0; 2_048];
+        while let Ok((length, client)) = near.recv_from(&mut packet).await {
+            if !far.contains_key(&client) {
+                let socket = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                socket.connect(supernode).await.unwrap();
+                tokio::spawn(Self::carry_back(Arc::clone(&socket), Arc::clone(&near), client, Arc::clone(&is_whole)));
+                far.insert(client, socket);
+            }
+            if is_whole.load(Ordering::Relaxed) {
+                let _ = far[&client].send(&packet[..length]).await;
+            }
+        }
+    }
+
+    async fn carry_back(
+        far: Arc<tokio::net::UdpSocket>,
+        near: Arc<tokio::net::UdpSocket>,
+        client: SocketAddr,
+        is_whole: Arc<AtomicBool>,
+    ) {
+        let mut packet = [0; 2_048];
+        while let Ok(length) = far.recv(&mut packet).await {
+            if is_whole.load(Ordering::Relaxed) {
+                let _ = near.send_to(&packet[..length], client).await;
+            }
+        }
+    }
+
+    fn cut(&self) {
+        self.is_whole.store(false, Ordering::Relaxed);
+    }
+
+    fn mend(&self) {
+        self.is_whole.store(true, Ordering::Relaxed);
+    }
+}
+
 struct Hum;
 
 impl Source for Hum {
@@ -371,6 +426,32 @@ async fn a_client_whose_supernode_dies_without_a_call_goes_to_the_next() {
     let mut alice = net.start(0).await;
     net.supernodes[0].take().unwrap().shut_down(Duration::ZERO, Duration::ZERO);
     assert_eq!(alice.is_up_again().await, net.entries[2].supernode);
+}
+
+#[tokio::test]
+async fn a_client_that_has_nothing_to_say_goes_on_elsewhere_long_before_its_link_times_out() {
+    let mut net = Net::of_one_region(&[Health::Well, Health::Well]);
+    let wire = Wire::to(net.supernodes[0].as_ref().unwrap().addresses()[0]).await;
+    net.entries[0].addresses = vec![wire.address.to_string()];
+    let mut alice = net.start(0).await;
+    let start = Instant::now();
+    wire.cut();
+    assert_eq!(alice.is_up_again().await, net.entries[1].supernode);
+    assert!(start.elapsed() < ahoy_proto::limits::IDLE_TIMEOUT / 2);
+    alice.client.devices().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_silent_link_that_comes_back_to_life_serves_as_before() {
+    let mut net = Net::of_one_region(&[Health::Well]);
+    let wire = Wire::to(net.supernodes[0].as_ref().unwrap().addresses()[0]).await;
+    net.entries[0].addresses = vec![wire.address.to_string()];
+    let mut alice = net.start(0).await;
+    wire.cut();
+    alice.until(|event| matches!(event, Event::LinkLost).then_some(())).await;
+    wire.mend();
+    alice.is_up_again().await;
+    assert_eq!(alice.client.devices().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

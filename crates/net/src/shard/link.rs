@@ -145,7 +145,10 @@ impl Link {
             }
         }
         while let Some(bytes) = self.connection.datagrams().recv() {
-            if self.phase == Phase::Up {
+            if bytes.is_empty() && self.bounds == Bounds::Client {
+                // A ping goes back as it came. Where there is no room for it something else is on its way, which says as much.
+                let _ = self.connection.datagrams().send(bytes, false);
+            } else if self.phase == Phase::Up {
                 events.push_back(LinkEvent::Datagram { link: self.id, bytes });
             }
         }

@@ -196,6 +196,18 @@ async fn messages_and_datagrams_go_there_and_back() {
 }
 
 #[tokio::test]
+async fn a_ping_comes_back_without_anybody_above_hearing_of_it() {
+    let rig = Rig::start(1, 0);
+    let link = connect(&rig).await;
+    link.next_message().await.unwrap();
+    for _ in 0..3 {
+        link.ping();
+        assert!(link.next_datagram().await.unwrap().is_empty());
+    }
+    assert_eq!(rig.kill().0.datagrams_sent, 0);
+}
+
+#[tokio::test]
 async fn a_burst_of_datagrams_in_one_turn_is_not_cut_down_to_the_buffer() {
     let rig = Rig::start(1, 0);
     let link = connect(&rig).await;
