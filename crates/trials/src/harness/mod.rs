@@ -10,8 +10,8 @@ mod person;
 mod puppet;
 mod trial;
 
-pub use child::{Child, Line, cpu_time, resident_bytes};
 pub use ahoy_fabric::testing::free_port;
+pub use child::{Child, Line, cpu_time, resident_bytes};
 pub use daemon::{Daemon, DaemonOptions, metric};
 pub use http::{HttpResponse, http_get};
 pub use person::{Event, Outcome, Person, Verb, unix_ms};
