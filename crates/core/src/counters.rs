@@ -12,6 +12,8 @@ pub struct Counters {
     pub links: u64,
     /// Proofs accepted.
     pub sign_ins: u64,
+    /// Sign-ins put off because too many came at once.
+    pub sign_ins_put_off: u64,
     /// Links refused because the shard was full.
     pub overloaded: u64,
     /// Links refused or closed because the supernode goes down.

@@ -11,6 +11,7 @@ use ahoy_proto::v1::supernode_message::Body;
 use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, LegId, SupernodeId, limits, v1};
 use bytes::Bytes;
 use prost::Message;
+use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use smallvec::SmallVec;
@@ -20,7 +21,7 @@ use crate::calls::{CALL_TOKEN_REFUSED, TokenMint};
 use crate::outbox::{Outbox, Refusal, framed};
 use crate::peer::{Devices, JoinCall, NewCall, Party, Peer};
 use crate::presence::Page;
-use crate::rate::Buckets;
+use crate::rate::{Bucket, Buckets, Rate};
 use crate::relay::Relay;
 use crate::requests::{self, Asker, Kind, Request};
 use crate::session::{Authority, Long, Online, Phase, Proving, Session, Standing, Violation};
@@ -30,8 +31,16 @@ use crate::{
     StoreError, Timer,
 };
 
-/// Questions that one shard may have with the store at a time: what a store answers in about a second.
+/// Questions that one shard may have with the store at a time: what a store answers in about a second. From half of it on it takes no
+/// more of those that give way.
 const QUERIES_MAX: usize = 20_000;
+
+/// Sign-ins that a shard takes in the long run: with what a client asks for next, each costs some 300 us and six questions to the store.
+/// Those beyond are told a time of their own.
+const SIGN_INS_PER_SECOND: u32 = 1_000;
+
+/// The latest time that is told to those who are put off.
+const PUT_OFF_MAX: Duration = Duration::from_secs(60);
 
 /// What a supernode is called in its challenge. All crates have one version.
 const AGENT: &str = concat!("ahoyd/", env!("CARGO_PKG_VERSION"));
@@ -68,6 +77,9 @@ pub(crate) struct Links {
     /// Boxed, so that a node of the map stays small.
     sessions: BTreeMap<LinkId, Box<Session>>,
     half_open: usize,
+    sign_ins: Bucket,
+    /// Until when all times have been told to those who were put off.
+    told_until: Option<Instant>,
     timers: Timers,
     queries: BTreeMap<QueryId, Query>,
     last_query: u64,
@@ -127,6 +139,8 @@ impl Links {
             orphans_until: None,
             sessions: BTreeMap::new(),
             half_open: 0,
+            sign_ins: Bucket::default(),
+            told_until: None,
             timers: Timers::default(),
             queries: BTreeMap::new(),
             last_query: 0,
@@ -140,11 +154,21 @@ impl Links {
         outbox.counters.links += 1;
         if self.going.is_some() {
             outbox.counters.shut_out += 1;
-            return refuse_link(link, v1::ErrorCode::ShuttingDown, SHUTTING_DOWN, outbox);
+            return refuse_link(link, v1::ErrorCode::ShuttingDown, SHUTTING_DOWN, Duration::ZERO, outbox);
         }
         if self.sessions.len() >= self.config.links_max || self.half_open >= self.config.half_open_max {
             outbox.counters.overloaded += 1;
-            return refuse_link(link, v1::ErrorCode::Overloaded, "this supernode is full: try another", outbox);
+            if let Some(supernode) = self.another(outbox.fleet()) {
+                let away = v1::GoAway { supernode: supernode.to_bytes(), ..Default::default() };
+                outbox.send(link, framed(0, Body::GoAway(away)));
+            }
+            return refuse_link(
+                link,
+                v1::ErrorCode::Overloaded,
+                "this supernode is full: try another",
+                Duration::ZERO,
+                outbox,
+            );
         }
         let nonce = self.random();
         let deadline = now.instant + limits::PROOF_TIMEOUT;
@@ -208,6 +232,11 @@ impl Links {
                     outbox.send(link, framed(request, refusal.body()));
                     return Ok(());
                 }
+                // Before anything is verified: to put off must be cheap.
+                if let Err(wait) = self.sign_ins.take(sign_in_rate(prove.urgency()), now.instant) {
+                    self.put_off(link, wait, now, outbox);
+                    return Ok(());
+                }
                 let credential = proving.verify(&prove, &self.config, &self.authority, now.unix())?;
                 let online = Online {
                     account: credential.account,
@@ -245,6 +274,25 @@ impl Links {
                 Ok(())
             }
             (Phase::Proving(_), _) => Err(Violation::OutOfOrder),
+        }
+    }
+
+    /// Somewhere to send those for whom there is no room: as far as anybody here knows, each is as good as any other nearby.
+    fn another(&mut self, fleet: &Fleet) -> Option<SupernodeId> {
+        let others = fleet.nodes().iter().filter(|node| node.near && node.weight > 0 && node.node != Node::OWN);
+        others.choose(&mut self.rng).map(|node| node.supernode)
+    }
+
+    /// Asks a device to sign in later, each at a moment of its own, so that all of them together come at the pace that can be kept.
+    fn put_off(&mut self, link: LinkId, wait: Duration, now: Now, outbox: &mut Outbox) {
+        let last = now.instant + PUT_OFF_MAX;
+        let at = self.told_until.map_or(now.instant, |until| until.min(last)).max(now.instant + wait);
+        self.told_until = Some(at + Duration::from_secs(1) / SIGN_INS_PER_SECOND);
+        outbox.counters.sign_ins_put_off += 1;
+        let retry_after = at.saturating_duration_since(now.instant).max(Duration::from_millis(1));
+        refuse_link(link, v1::ErrorCode::Overloaded, "too many sign in at once", retry_after, outbox);
+        if let Some(session) = self.sessions.remove(&link) {
+            self.no_longer_half_open(link, &session.phase);
         }
     }
 
@@ -353,7 +401,7 @@ impl Links {
         relay: &mut Relay,
         outbox: &mut Outbox,
     ) {
-        refuse_link(link, code, text, outbox);
+        refuse_link(link, code, text, Duration::ZERO, outbox);
         self.lost(link, relay, outbox);
     }
 
@@ -585,10 +633,14 @@ impl Links {
         outbox: &mut Outbox,
     ) -> Result<(), Refusal> {
         let Asked { request, kind, body } = asked;
+        let store_is_slow = self.queries.len() >= QUERIES_MAX / 2;
         let Some(online) = self.online_mut(link) else { return Ok(()) };
         if let Err(wait) = online.buckets.take(kind as u8, kind.rate(), now.instant) {
             outbox.counters.rate_limited += 1;
             return Err(Refusal { retry_after_ms: millis(wait).max(1), ..RATE_LIMITED });
+        }
+        if store_is_slow && kind.gives_way() {
+            return Err(STORE_UNAVAILABLE);
         }
         let party = online.party(link, outbox);
         let Party { account, device, .. } = party;
@@ -894,8 +946,19 @@ fn start_call(start: Start, caller: Party, request: u64, callee: Callee, outbox:
 }
 
 /// The last words on a link, and its end.
-fn refuse_link(link: LinkId, code: v1::ErrorCode, text: impl ToString, outbox: &mut Outbox) {
-    let error = v1::Error { code: code.into(), text: text.to_string(), retry_after_ms: 0 };
+/// What is more urgent may draw further ahead on what is to come.
+fn sign_in_rate(urgency: v1::Urgency) -> Rate {
+    let burst = match urgency {
+        v1::Urgency::Unspecified => SIGN_INS_PER_SECOND / 2,
+        v1::Urgency::Resume => SIGN_INS_PER_SECOND,
+        v1::Urgency::InCall => 2 * SIGN_INS_PER_SECOND,
+    };
+    Rate { burst, refill: Duration::from_secs(1) / SIGN_INS_PER_SECOND }
+}
+
+/// `retry_after`: zero where it does not help to wait for anything here.
+fn refuse_link(link: LinkId, code: v1::ErrorCode, text: impl ToString, retry_after: Duration, outbox: &mut Outbox) {
+    let error = v1::Error { code: code.into(), text: text.to_string(), retry_after_ms: millis(retry_after) };
     outbox.send(link, framed(0, Body::Error(error)));
     outbox.close(link, code);
 }

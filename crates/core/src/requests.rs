@@ -104,6 +104,14 @@ impl Kind {
         Rate { burst, refill: Duration::from_millis(refill_ms) }
     }
 
+    /// Whether it waits for better times, so that calls and messages don't have to: nobody is the worse for having it a little later.
+    pub(crate) fn gives_way(self) -> bool {
+        matches!(
+            self,
+            Self::Names | Self::ChangeSettings | Self::SetActivity | Self::Report | Self::SendSignal | Self::SetReceipt
+        )
+    }
+
     /// `None` for a proof, which is no request of a session.
     pub(crate) fn of(body: Option<&Body>) -> Option<Self> {
         let Some(body) = body else { return Some(Self::Unknown) };

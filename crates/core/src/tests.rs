@@ -123,6 +123,7 @@ impl Member {
             signature: self.key.sign(&input).to_bytes().to_vec().into(),
             version: 1,
             agent: "test".to_owned(),
+            ..Default::default()
         }
     }
 }

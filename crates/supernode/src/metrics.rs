@@ -111,6 +111,7 @@ const METRICS: &[Metric] = &[
     counter("handshakes_refused", "QUIC handshakes not begun: too many under way", |n| n.net.handshakes_refused),
     counter("retries", "Clients asked to show that they receive at their address", |n| n.net.retries_sent),
     counter("links_up", "Links that came up", |n| n.core.links),
+    counter("sign_ins_put_off", "Sign-ins put off because too many came at once", |n| n.core.sign_ins_put_off),
     counter("links_overloaded", "Links refused because the supernode was full", |n| n.core.overloaded),
     counter("links_shut_out", "Links refused or closed because the supernode goes down", |n| n.core.shut_out),
     family("links_lost", "Links lost, by cause", "cause", |n| {

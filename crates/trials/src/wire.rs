@@ -263,6 +263,7 @@ impl Link {
             signature: Bytes::copy_from_slice(&identity.key.sign(&input).to_bytes()),
             version: ahoy_proto::VERSION,
             agent: agent.to_owned(),
+            ..Default::default()
         };
         Ok(v1::ClientMessage { request: 1, body: Some(Request::Prove(prove)) })
     }

@@ -100,6 +100,7 @@ pub(super) struct Route {
     /// The network's, for the certificates of supernodes.
     pub(super) signing_keys: Vec<VerifyingKey>,
     pub(super) fleet: Fleet,
+    pub(super) urgency: v1::Urgency,
     pub(super) key_log: bool,
     pub(super) sockets: Option<SharedSockets>,
 }
@@ -260,6 +261,7 @@ impl Route {
         let exporter = Some(*link.exporter());
         let credential = self.credential.clone();
         let mut sign_in = SignIn::new(&self.identity, credential, entry.supernode, exporter, AGENT.to_owned())
+            .urgent(self.urgency)
             .checking(self.signing_keys.clone(), entry.key.clone());
         let mut skew_ms = 0;
         loop {

@@ -276,8 +276,8 @@ impl Driver {
             }
             Input::Retry => {
                 self.retry_at = None;
-                self.connecting
-                    .get_or_insert_with(|| Box::pin(route(&self.identity, &self.options, &self.fleet).connect()));
+                let route = self.route();
+                self.connecting.get_or_insert_with(|| Box::pin(route.connect()));
             }
             Input::Watch => self.listen_to_link(now),
             Input::Pulse => self.take_pulse(now),
@@ -396,11 +396,17 @@ impl Driver {
         if retry_after.is_zero() { wait } else { retry_after.min(RETRY_AFTER_MAX) + wait }
     }
 
+    /// The way to the next session.
+    fn route(&self) -> Route {
+        let urgency = if self.speeches.is_empty() { v1::Urgency::Resume } else { v1::Urgency::InCall };
+        Route { urgency, ..route(&self.identity, &self.options, &self.fleet) }
+    }
+
     /// While the present link is only silent its supernode is the first to be tried; when it has ended, the last. In a call several
     /// are dialled at a time, again and again.
     fn dial_at_once(&mut self) {
         self.retry_at = None;
-        let mut route = route(&self.identity, &self.options, &self.fleet);
+        let mut route = self.route();
         let silent = self.session.is_some();
         // Stable: the others stay in their order.
         route.entries.sort_by_key(|entry| (Some(entry.supernode) == self.last) != silent);
@@ -832,6 +838,7 @@ fn route(identity: &Identity, options: &ClientOptions, fleet: &Fleet) -> Route {
         entries,
         signing_keys: identity.network.verified_signing_keys(wall).unwrap_or_default(),
         fleet: fleet.clone(),
+        urgency: v1::Urgency::Unspecified,
         key_log: options.key_log,
         sockets: options.sockets.clone(),
     }

@@ -20,6 +20,7 @@ pub struct SignIn {
     credential: String,
     device_key: SigningKey,
     agent: String,
+    urgency: v1::Urgency,
     check: Option<Check>,
     proven: bool,
 }
@@ -120,7 +121,15 @@ impl SignIn {
         agent: String,
     ) -> Self {
         let (network, device_key) = (identity.network, identity.device_key.clone());
-        Self { network, supernode, exporter, credential, device_key, agent, check: None, proven: false }
+        let urgency = v1::Urgency::Unspecified;
+        Self { network, supernode, exporter, credential, device_key, agent, urgency, check: None, proven: false }
+    }
+
+    /// Says why; where nobody does, nothing was there before.
+    #[must_use]
+    pub fn urgent(mut self, urgency: v1::Urgency) -> Self {
+        self.urgency = urgency;
+        self
     }
 
     /// Asks the supernode, before anything is proven to it, for the authority's word that it is one. `signing_keys` are the network's,
@@ -177,6 +186,7 @@ impl SignIn {
             signature,
             version: ahoy_proto::VERSION,
             agent: self.agent.clone(),
+            urgency: self.urgency.into(),
         };
         let body = Some(v1::client_message::Body::Prove(prove));
         Ok(SignInStep::Send(v1::ClientMessage { request: PROVE, body }))

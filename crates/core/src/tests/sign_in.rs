@@ -419,6 +419,50 @@ fn a_full_shard_refuses_links() {
 }
 
 #[test]
+fn a_full_supernode_names_one_nearby_that_is_not_draining() {
+    let mut rig = Rig::new(1, 0);
+    let node = |number: u8, near: bool, weight: u32| FleetNode {
+        node: Node(number.into()),
+        supernode: SupernodeId([number + 1; 16]),
+        incarnation: 1,
+        shards: 1,
+        weight,
+        near,
+    };
+    let fleet = Fleet::new(vec![node(0, true, 1), node(1, true, 0), node(2, false, 1), node(3, true, 1)]);
+    rig.shards[0].handle_fleet(Arc::new(fleet), rig.now);
+    for _ in 0..50 {
+        rig.link_up();
+    }
+    let refused = rig.link_up();
+    let said: Vec<_> = rig.take(refused).into_iter().filter_map(|message| message.body).collect();
+    let [Say::GoAway(away), Say::Error(error)] = &said[..] else { panic!("{said:?}") };
+    assert_eq!((&away.supernode[..], error.code()), (&[4; 16][..], v1::ErrorCode::Overloaded));
+}
+
+#[test]
+fn while_the_store_is_slow_what_can_wait_is_refused_and_messages_are_not() {
+    let mut rig = Rig::new(1, 0);
+    rig.shards[0] = Exchange::new(ExchangeConfig { links_max: 1_000, ..config(0, 1) }, [0; 32]);
+    rig.shards[0].handle_lists(lists(no_revocations(), 3), rig.now);
+    let members: Vec<_> = (0..160).flat_map(|account| [1, 2].map(|device| Member::new(account, device))).collect();
+    let links: Vec<_> = members.iter().map(|member| rig.sign_in(member)).collect();
+    let page = || Ask::FetchLog(v1::FetchLog { conversation: Bytes::from_static(&[7; 16]), after: 0 });
+    for link in &links[..10_000 / 32 + 1] {
+        for _ in 0..32 {
+            rig.ask_quietly(*link, page());
+        }
+    }
+    let (search, log) = (Ask::FindAccount(v1::FindAccount { name: "alice".to_owned() }), page());
+    let asker = links[319];
+    let (refused, taken) = (rig.ask_quietly(asker, search), rig.ask_quietly(asker, log));
+    let answered = |rig: &mut Rig| rig.take(asker).into_iter().map(|message| message.in_reply_to).collect::<Vec<_>>();
+    assert_eq!(answered(&mut rig), [refused]);
+    rig.settle();
+    assert_eq!(answered(&mut rig), [taken]);
+}
+
+#[test]
 fn a_drain_asks_sessions_to_go_and_refuses_links() {
     let mut rig = Rig::new(2, 0);
     let session = rig.sign_in(&Member::new(1, 1));
@@ -440,4 +484,39 @@ fn a_drain_asks_sessions_to_go_and_refuses_links() {
 #[test]
 fn an_idle_session_costs_less_than_half_a_kibibyte() {
     assert!(size_of::<Session>() <= 512, "{}", size_of::<Session>());
+}
+
+#[test]
+fn in_a_storm_the_less_urgent_are_put_off_first_each_to_a_moment_of_its_own_and_come_in_then() {
+    let mut rig = Rig::new(1, 0);
+    let member = Member::new(1, 1);
+    // The same device each time, so that no more than one session is there: what counts is how many sign in.
+    let sign_in = |rig: &mut Rig, urgency: v1::Urgency| {
+        let link = rig.link_up();
+        let nonce = rig.nonce(link);
+        rig.ask(link, Ask::Prove(v1::Prove { urgency: urgency.into(), ..member.prove(&nonce, None) }));
+        match rig.take(link).pop_back().unwrap().body.unwrap() {
+            Say::Error(error) => Err((error.code(), error.retry_after_ms)),
+            _ => Ok(()),
+        }
+    };
+    let admitted = |rig: &mut Rig, urgency| (0..3_000).take_while(|_| sign_in(rig, urgency).is_ok()).count();
+    assert_eq!(admitted(&mut rig, v1::Urgency::Unspecified), 500);
+    assert_eq!(admitted(&mut rig, v1::Urgency::Resume), 500, "1,000 altogether");
+    assert_eq!(admitted(&mut rig, v1::Urgency::InCall), 1_000, "2,000 altogether");
+    let told: Vec<u32> = (0..100)
+        .map(|_| {
+            let (code, retry_after_ms) = sign_in(&mut rig, v1::Urgency::Unspecified).unwrap_err();
+            assert_eq!(code, v1::ErrorCode::Overloaded);
+            retry_after_ms
+        })
+        .collect();
+    assert!(told.is_sorted_by(|one, next| one + 1 == *next), "{told:?}");
+    assert!(rig.counters(|c| c.sign_ins_put_off) >= 103);
+    rig.pass(Duration::from_millis(told[0].into()));
+    for _ in 0..10 {
+        assert_eq!(sign_in(&mut rig, v1::Urgency::Unspecified), Ok(()));
+        rig.pass(Duration::from_millis(1));
+    }
+    assert_eq!(rig.gauges(|g| g.half_open), 0);
 }

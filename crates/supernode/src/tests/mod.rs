@@ -311,6 +311,7 @@ impl Client {
             signature: device_key.sign(&input).to_bytes().to_vec().into(),
             version: 1,
             agent: "test".to_owned(),
+            ..Default::default()
         };
         self.send(Ask::Prove(prove));
     }

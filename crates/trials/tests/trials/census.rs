@@ -117,6 +117,7 @@ async fn look_by_quic(at: SocketAddr) -> anyhow::Result<Vec<Told>> {
             signature: vec![1; 64].into(),
             version: ahoy_proto::VERSION,
             agent: agent.to_owned(),
+            ..Default::default()
         })
     };
     let join = |challenge: &v1::Challenge| {

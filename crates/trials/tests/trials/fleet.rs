@@ -32,8 +32,8 @@ pub(crate) struct Node {
 pub(crate) struct Fleet {
     pub(crate) authority: Node,
     pub(crate) supernodes: Vec<Node>,
-    redis: RedisServer,
-    postgres: Postgres,
+    pub(crate) redis: RedisServer,
+    pub(crate) postgres: Postgres,
 }
 
 /// `ahoyd` with a configuration file, for something that ends by itself; gives the objects that it printed.
@@ -67,7 +67,7 @@ impl Node {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    fn start(&mut self, trial: &Trial) -> anyhow::Result<()> {
+    pub(crate) fn start(&mut self, trial: &Trial) -> anyhow::Result<()> {
         let mut command = Command::new(binary("ahoyd")?);
         command.args(["serve", "--config"]).arg(&self.file);
         self.process = Some(Child::start(trial, &self.name, &command)?);
@@ -121,14 +121,27 @@ impl Fleet {
         Ok(())
     }
 
+    /// Tells a supernode to hand over what it has, and to end.
+    pub(crate) fn drain(&self, trial: &Trial, index: usize) -> anyhow::Result<()> {
+        operator(trial, &self.supernodes[index], &["drain", "--deadline", "30"])?;
+        Ok(())
+    }
+
+    /// Waits until a supernode that drains has ended, and starts it again. When it ended.
+    pub(crate) fn restart_drained(&mut self, trial: &Trial, index: usize) -> anyhow::Result<u64> {
+        let mut process = self.supernodes[index].process.take().context("it ran")?;
+        let status = process.wait()?;
+        ensure!(status.success(), "the drained daemon ended with {status}");
+        let ended = unix_ms();
+        self.complete(trial, SUPERNODES - 1)?;
+        self.supernodes[index].start(trial)?;
+        self.complete(trial, SUPERNODES)?;
+        Ok(ended)
+    }
+
     /// Where the authority is.
     pub(crate) fn url(&self) -> String {
         self.authority.url()
-    }
-
-    /// The process of one of the supernodes.
-    pub(crate) fn process(&self, index: usize) -> anyhow::Result<u32> {
-        Ok(self.supernodes[index].process.as_ref().context("it runs")?.id())
     }
 
     fn person(&self, trial: &Trial, name: &str) -> anyhow::Result<Person> {
@@ -295,21 +308,15 @@ fn a_supernode_that_drains_hands_over_its_calls_and_ends() {
         for drained in 0..SUPERNODES {
             let since = unix_ms();
             letters.send()?;
-            let told = operator(trial, &fleet.supernodes[drained], &["drain", "--deadline", "30"])?;
+            fleet.drain(trial, drained)?;
             letters.send()?;
-            let mut process = fleet.supernodes[drained].process.take().context("it ran")?;
-            let status = process.wait()?;
-            ensure!(status.success(), "the drained daemon ended with {status}");
-            let took = unix_ms() - since;
-            ensure!(took < 25_000, "nobody went before the deadline: {told:?}");
+            let took = fleet.restart_drained(trial, drained)? - since;
+            ensure!(took < 25_000, "nobody went before the deadline");
             let gaps = returns(&mut verbs, since);
             println!(
                 "supernode {} was empty after {took} ms; voice stopped and was back after {gaps:?} ms",
                 drained + 1
             );
-            fleet.complete(trial, SUPERNODES - 1)?;
-            fleet.supernodes[drained].start(trial)?;
-            fleet.complete(trial, SUPERNODES)?;
         }
         hang_up(verbs)?;
         letters.check()

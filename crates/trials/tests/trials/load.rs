@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use ahoy_trials::harness::{Child, Daemon, DaemonOptions, Machine, Trial, binary, trial};
+use ahoy_trials::harness::{Child, Daemon, DaemonOptions, Machine, Trial, binary, trial, unix_ms};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
@@ -135,24 +135,114 @@ fn accounts_of_a_load_that_was_killed_are_deleted_by_the_next() {
     });
 }
 
-/// Minutes long, and it measures: docs/benchmarks.md says how it is run. `AHOY_LOAD` are the words of the load.
+/// Minutes long, and it measures: docs/benchmarks.md says how these are run. `AHOY_LOAD` are words for the load.
 #[test]
 #[ignore = "measures, for minutes; see docs/benchmarks.md"]
 fn a_fleet_under_load_loses_a_supernode_and_nobody() {
+    measure(
+        Duration::from_secs(30),
+        |_, fleet| fleet.supernodes[0].kill(),
+        |run| {
+            ensure!(run.number("links_lost")? > 0, "the strike has hit nobody: {}", run.result);
+            ensure!(run.result["times"]["back"]["count"] == run.result["links_lost"], "somebody is not back");
+            Ok(())
+        },
+    );
+}
+
+#[test]
+#[ignore = "measures, for minutes; see docs/benchmarks.md"]
+fn a_fleet_under_load_is_without_redis_for_a_minute_and_nobody_notices() {
+    let away = |_: &Trial, fleet: &mut Fleet| {
+        fleet.redis.kill();
+        std::thread::sleep(AWAY);
+        fleet.redis.restart();
+        Ok(())
+    };
+    measure(AWAY + Duration::from_secs(15), away, nobody_has_moved);
+}
+
+#[test]
+#[ignore = "measures, for minutes; see docs/benchmarks.md"]
+fn a_fleet_under_load_is_without_postgresql_for_a_minute_and_messages_wait() {
+    let away = |_: &Trial, fleet: &mut Fleet| {
+        fleet.postgres.kill();
+        std::thread::sleep(AWAY);
+        fleet.postgres.start_again();
+        Ok(())
+    };
+    measure(AWAY + Duration::from_secs(30), away, nobody_has_moved);
+}
+
+#[test]
+#[ignore = "measures, for minutes; see docs/benchmarks.md"]
+fn a_fleet_under_load_is_without_its_authority_for_a_minute_and_nobody_notices() {
+    let away = |trial: &Trial, fleet: &mut Fleet| {
+        fleet.authority.kill()?;
+        std::thread::sleep(AWAY);
+        fleet.authority.start(trial)
+    };
+    measure(AWAY + Duration::from_secs(15), away, nobody_has_moved);
+}
+
+#[test]
+#[ignore = "measures, for minutes; see docs/benchmarks.md"]
+fn a_fleet_under_load_is_restarted_one_supernode_after_the_other() {
+    let restart = |trial: &Trial, fleet: &mut Fleet| {
+        for index in 0..fleet.supernodes.len() {
+            let since = unix_ms();
+            fleet.drain(trial, index)?;
+            println!("supernode {} was empty after {} ms", index + 1, fleet.restart_drained(trial, index)? - since);
+        }
+        Ok(())
+    };
+    measure(Duration::from_secs(150), restart, |_| Ok(()));
+}
+
+/// How long something is away.
+const AWAY: Duration = Duration::from_secs(60);
+
+/// How long a load goes on before something happens.
+const BEFORE: Duration = Duration::from_secs(10);
+
+fn nobody_has_moved(run: &Run) -> anyhow::Result<()> {
+    let moved = run.number("links_lost")? + run.number("links_moved")? + run.number("clients_stopped")?;
+    ensure!(moved == 0, "somebody had to go elsewhere: {}", run.result);
+    ensure!(run.result["times"]["voice_gap"]["count"] == json!(0), "voice has stopped: {}", run.result);
+    Ok(())
+}
+
+/// A load on a fleet, to which something happens meanwhile and is over in this time. Whatever it is, calls go on, and what was taken comes, once.
+fn measure(
+    within: Duration,
+    happens: impl FnOnce(&Trial, &mut Fleet) -> anyhow::Result<()>,
+    check: impl FnOnce(&Run) -> anyhow::Result<()>,
+) {
     trial(Duration::from_secs(1_200), Machine::Alone, |trial| {
-        let fleet = Fleet::start(trial)?;
+        let mut fleet = Fleet::start(trial)?;
+        let begun = trial.folder().join("begun");
+        let strike = format!("touch {}", begun.display());
+        let (lasts, before) = (format!("{}s", (BEFORE + within).as_secs()), format!("{}s", BEFORE.as_secs()));
+        let url = fleet.url();
         let words = std::env::var("AHOY_LOAD").unwrap_or_else(|_| "--clients 300 --calls 20 --messages 20".to_owned());
-        let strike = format!("kill -9 {}", fleet.process(0)?);
         let mut words: Vec<&str> = words.split_whitespace().collect();
-        words.extend(["--strike", &strike]);
-        let run = load(trial, &fleet.url(), &words)?;
+        words.extend(["--for", &lasts, "--strike-after", &before, "--strike", &strike]);
+        let run = std::thread::scope(|scope| {
+            let load = scope.spawn(|| load(trial, &url, &words));
+            let happened = trial.wait_for("the load", || (begun.exists() || load.is_finished()).then_some(()));
+            let happened = happened.and_then(|()| happens(trial, &mut fleet));
+            let run = load.join().expect("a load is watched without panic");
+            happened.and(run)
+        })?;
         for second in &run.seconds {
             println!("{second}");
         }
         println!("{:#}", run.result);
-        ensure!(run.number("links_lost")? > 0, "the strike has hit nobody: {}", run.result);
-        ensure!(run.result["times"]["back"]["count"] == run.result["links_lost"], "somebody is not back");
-        ensure!(run.number("calls_dropped")? == 0, "a call has ended");
+        check(&run)?;
+        ensure!(run.number("calls_dropped")? == 0, "a call has ended: {}", run.result);
+        let due = run.number("messages_due")?;
+        ensure!(run.number("messages_received")? == due, "not all of {due} messages have come: {}", run.result);
+        ensure!(run.number("messages_doubled")? == 0, "{}", run.result);
         Ok(())
     });
 }

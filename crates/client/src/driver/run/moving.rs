@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ahoy_proto::document::RosterEntry;
 use ahoy_proto::{SupernodeId, v1};
 
-use super::{Backoff, ConnectError, Driver, Session, renewal, route};
+use super::{Backoff, ConnectError, Driver, Session, renewal};
 use crate::driver::backoff::SPREAD;
 
 /// How long the link before is kept in a call, for what is under way on it: attaching takes a round trip, and voice is delayed by less
@@ -48,8 +48,8 @@ impl Driver {
 
     /// It is time to go.
     pub(super) fn leave(&mut self, now: Instant) {
+        let mut route = self.route();
         let (Some(leaving), Some(session)) = (&mut self.leaving, &self.session) else { return };
-        let mut route = route(&self.identity, &self.options, &self.fleet);
         let present = session.entry.supernode;
         let is_known = |to: SupernodeId| route.entries.iter().any(|entry| entry.supernode == to);
         if leaving.to.is_some_and(|to| !is_known(to)) && !std::mem::replace(&mut leaving.sought, true) {
