@@ -57,10 +57,22 @@ struct Living {
     ready: bool,
     /// Since when the session is lost.
     lost: Option<Instant>,
-    /// The last change of the history that was seen.
-    local: u64,
+    read_to: ReadTo,
     /// When the load ends, once it has begun.
     end: Option<Instant>,
+}
+
+/// The last change of the history that was read.
+#[derive(Debug, Default)]
+struct ReadTo(u64);
+
+impl ReadTo {
+    /// Whether a change comes for the first time: what was read from the history while its event was in the queue comes once more.
+    fn advance(&mut self, local: u64) -> bool {
+        let is_new = local > self.0;
+        self.0 = self.0.max(local);
+        is_new
+    }
 }
 
 /// Takes part until everybody is to go.
@@ -83,7 +95,7 @@ pub(super) async fn live(crowd: Arc<Crowd>, index: usize, identity: Identity, du
         hanging_up: false,
         ready: false,
         lost: None,
-        local: 0,
+        read_to: ReadTo::default(),
         end: None,
     };
     tokio::select! {
@@ -218,12 +230,16 @@ impl Living {
                 self.handle_ended(call, ending, now);
             }
             Event::History { change, local, .. } => {
-                self.local = self.local.max(local);
-                if let Change::Put(message) = change {
+                if self.read_to.advance(local)
+                    && let Change::Put(message) = change
+                {
                     self.read(&message, now);
                 }
             }
-            Event::Behind => self.catch_up(now).await,
+            Event::Behind => {
+                self.catch_up(now).await;
+                self.crowd.people[self.index].has_changed();
+            }
             Event::Stopped(error) => {
                 tracing::warn!(%error, "a client of the load has stopped");
                 self.crowd.figures().stopped += 1;
@@ -322,10 +338,10 @@ impl Living {
 
     /// Reads what was left out of the events.
     async fn catch_up(&mut self, now: Instant) {
-        let seen = self.local;
-        while let Ok(lines) = self.client.lines_after(self.local, LINES_MAX).await {
+        let seen = self.read_to.0;
+        while let Ok(lines) = self.client.lines_after(self.read_to.0, LINES_MAX).await {
             let Some((_, last)) = lines.last() else { return };
-            self.local = last.local;
+            self.read_to.advance(last.local);
             for (_, line) in lines.iter().filter(|(_, line)| line.arrived() > seen) {
                 self.read(&line.message, now);
             }
@@ -337,5 +353,21 @@ async fn reached(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_while_catching_up_is_not_taken_again_from_its_event() {
+        let mut read_to = ReadTo::default();
+        assert!(read_to.advance(1));
+        // Read from the history, up to here.
+        assert!(read_to.advance(4));
+        // These were in the queue meanwhile.
+        assert!(!read_to.advance(3) && !read_to.advance(4));
+        assert!(read_to.advance(5));
     }
 }
