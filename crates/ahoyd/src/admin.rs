@@ -20,17 +20,29 @@ use crate::daemon::View;
 /// What `Content-Type` the text format of OpenMetrics has.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Whether the process wants more clients; clones share it.
+/// Whether the process wants more clients: it is up, and does not drain. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Readiness(Arc<AtomicBool>);
+pub(crate) struct Readiness(Arc<Flags>);
+
+#[derive(Debug, Default)]
+struct Flags {
+    up: AtomicBool,
+    closed: AtomicBool,
+}
 
 impl Readiness {
-    pub(crate) fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+    /// Everything is started, the echo account included.
+    pub(crate) fn set_up(&self) {
+        self.0.up.store(true, Ordering::Relaxed);
+    }
+
+    /// Nobody more is wanted, or somebody again.
+    pub(crate) fn set_closed(&self, closed: bool) {
+        self.0.closed.store(closed, Ordering::Relaxed);
     }
 
     fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.up.load(Ordering::Relaxed) && !self.0.closed.load(Ordering::Relaxed)
     }
 }
 
@@ -87,6 +99,19 @@ pub(crate) fn exposed(addresses: &[SocketAddr]) -> impl Iterator<Item = &SocketA
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_drains_is_not_ready_and_calling_that_off_makes_nobody_ready_who_is_not_up() {
+        let readiness = Readiness::default();
+        readiness.set_closed(true);
+        readiness.set_closed(false);
+        assert!(!readiness.is_ready(), "it is not up yet");
+        readiness.set_closed(true);
+        readiness.set_up();
+        assert!(!readiness.is_ready(), "it drains");
+        readiness.set_closed(false);
+        assert!(readiness.is_ready());
+    }
 
     #[test]
     fn the_page_is_for_who_asks_by_address() {

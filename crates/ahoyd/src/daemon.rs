@@ -127,7 +127,7 @@ impl Parts {
         announce(config, banner);
         match authority {
             Some(authority) => run_authority(config, folder, authority, &readiness, &mut tasks),
-            None => readiness.set(true),
+            None => readiness.set_up(),
         }
         Ok(Self { stop: Some(stop), supernode, front, readiness, asked, tasks })
     }
@@ -151,10 +151,7 @@ impl Parts {
                 () = &mut stopped => return Ok(()),
                 Ok(()) = running.keys.changed() => running.take_keys(alone)?,
                 () = running.fleet.changed() => running.fleet.update(&running.supernode),
-                Some(asked) = self.asked.recv() => {
-                    running.answer(asked);
-                    self.readiness.set(running.draining.is_none());
-                }
+                Some(asked) = self.asked.recv() => running.answer(asked, &self.readiness),
                 due = sound.tick() => {
                     running.fleet.tell_figures(&running.supernode, due.elapsed());
                     if !running.supernode.is_sound() {
@@ -170,7 +167,7 @@ impl Parts {
 
     async fn end(mut self, config: &Config) {
         tracing::info!("ending");
-        self.readiness.set(false);
+        self.readiness.set_closed(true);
         let spread = Duration::from_secs(config.reconnect_spread_s.into());
         let (supernode, fleet) = self.supernode.map(|running| (running.supernode, running.fleet)).unzip();
         if let Some(fleet) = &fleet {
@@ -209,7 +206,7 @@ impl Running {
     }
 
     /// Does what the operator asks.
-    fn answer(&mut self, asked: Asked) {
+    fn answer(&mut self, asked: Asked, readiness: &Readiness) {
         match asked.request {
             Request::Drain { end_within_s } => {
                 let end = |seconds: u32| Instant::now() + Duration::from_secs(seconds.into());
@@ -219,12 +216,14 @@ impl Running {
                     self.supernode.drain(Duration::ZERO, self.spread);
                 }
                 self.draining = Some(Draining { ends: end_within_s.map(end) });
+                readiness.set_closed(true);
             }
             Request::Undrain => {
                 if self.draining.take().is_some() {
                     tracing::info!("the drain is called off");
                     self.supernode.undrain();
                     self.fleet.set_draining(false);
+                    readiness.set_closed(false);
                 }
             }
             Request::Fleet => return asked.reply(Reply::Fleet(self.view.told())),
@@ -285,8 +284,8 @@ fn run_authority(
 ) {
     let ready = readiness.clone();
     match Echo::of(config, own_url(config), folder, &authority) {
-        None => ready.set(true),
-        Some(echo) => _ = tasks.spawn(echo.run(move || ready.set(true))),
+        None => ready.set_up(),
+        Some(echo) => _ = tasks.spawn(echo.run(move || ready.set_up())),
     }
     tasks.spawn(async move { authority.run().await });
 }
