@@ -4,6 +4,8 @@
 //! without asking anybody, and the loss of one moves only what was at home there. All that a home holds is made anew by the
 //! links' supernodes when it moves: they hold the sessions.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use ahoy_proto::placement::{self, Candidate};
 use ahoy_proto::{AccountId, CallId, SupernodeId};
 
@@ -100,5 +102,38 @@ impl Fleet {
             None => (Node::OWN, 1),
         };
         Seat { node, shard: ShardId(u16::from(id[0]) % shards) }
+    }
+}
+
+/// Lives of supernodes that are remembered after they have left the fleet: all that a partition of a large fleet takes away, in 24 KiB.
+/// One that was forgotten comes back like a new one.
+const DEPARTED_MAX: usize = 1_000;
+
+/// Lives of supernodes that have left the fleet: they may come back.
+#[derive(Debug, Default)]
+pub(crate) struct Departed {
+    /// The oldest first.
+    lives: VecDeque<(SupernodeId, u64)>,
+    /// Whether there ever was another one than this.
+    met: bool,
+}
+
+impl Departed {
+    /// Whether sessions here and supernodes of this fleet have been out of each other's reach until now.
+    pub(crate) fn heals(&mut self, before: &Fleet, now: &Fleet) -> bool {
+        let lives = |fleet: &Fleet| -> BTreeMap<SupernodeId, u64> {
+            fleet.nodes().iter().map(|node| (node.supernode, node.incarnation)).collect()
+        };
+        let (before, now) = (lives(before), lives(now));
+        let come = now.iter().filter(|(supernode, life)| before.get(supernode) != Some(life));
+        let returns = come.map(|(supernode, life)| (*supernode, *life)).any(|life| self.lives.contains(&life));
+        // Whoever has only just started may have had sessions before it saw the others.
+        let heals = returns || now.len() > 1 && !std::mem::replace(&mut self.met, true);
+        // Of one supernode no more than its last life can come back.
+        self.lives.retain(|(supernode, _)| !now.contains_key(supernode));
+        self.lives.extend(before.into_iter().filter(|(supernode, _)| !now.contains_key(supernode)));
+        let excess = self.lives.len().saturating_sub(DEPARTED_MAX);
+        self.lives.drain(..excess);
+        heals
     }
 }

@@ -4,6 +4,7 @@
 //! beyond its seed, or waits; what peers send can close their link and never panics.
 
 mod accounts;
+mod admission;
 mod answers;
 mod calls;
 mod counters;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every request taken in is answered once or its link is gone; a link that is forgotten leaves no flow.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ahoy_proto::flow::FlowId;
@@ -16,12 +16,14 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use smallvec::SmallVec;
 
+use crate::admission::{self, Admission};
 use crate::answers::{self, STORE_UNAVAILABLE};
 use crate::calls::{CALL_TOKEN_REFUSED, TokenMint};
+use crate::fleet::Departed;
 use crate::outbox::{Outbox, Refusal, framed};
 use crate::peer::{Devices, JoinCall, NewCall, Party, Peer};
 use crate::presence::Page;
-use crate::rate::{Bucket, Buckets, Rate};
+use crate::rate::Buckets;
 use crate::relay::Relay;
 use crate::requests::{self, Asker, Kind, Request};
 use crate::session::{Authority, Long, Online, Phase, Proving, Session, Standing, Violation};
@@ -34,13 +36,6 @@ use crate::{
 /// Questions that one shard may have with the store at a time: what a store answers in about a second. From half of it on it takes no
 /// more of those that give way.
 const QUERIES_MAX: usize = 20_000;
-
-/// Sign-ins that a shard takes in the long run: with what a client asks for next, each costs some 300 us and six questions to the store.
-/// Those beyond are told a time of their own.
-const SIGN_INS_PER_SECOND: u32 = 1_000;
-
-/// The latest time that is told to those who are put off.
-const PUT_OFF_MAX: Duration = Duration::from_secs(60);
 
 /// What a supernode is called in its challenge. All crates have one version.
 const AGENT: &str = concat!("ahoyd/", env!("CARGO_PKG_VERSION"));
@@ -55,10 +50,6 @@ const RESYNC_AFTER_DEATH: Duration = Duration::from_secs(5);
 
 /// The same when the home has only moved, and nothing was lost but what is told anew.
 const RESYNC_AFTER_MOVE: Duration = Duration::from_secs(30);
-
-/// Lives of supernodes that are remembered after they have left the fleet: all that a partition of a large fleet takes away, in
-/// 24 KiB. One that was forgotten comes back like a new one.
-const DEPARTED_MAX: usize = 1_000;
 
 /// Sessions whose account is at home on a supernode nearby that has joined go there from now on …
 const MOVE_IN: Duration = Duration::from_secs(5);
@@ -77,17 +68,14 @@ pub(crate) struct Links {
     /// Boxed, so that a node of the map stays small.
     sessions: BTreeMap<LinkId, Box<Session>>,
     half_open: usize,
-    sign_ins: Bucket,
-    /// Until when all times have been told to those who were put off.
-    told_until: Option<Instant>,
+    admission: Admission,
     timers: Timers,
     queries: BTreeMap<QueryId, Query>,
     last_query: u64,
     /// Bytes of long messages that are unfinished or with the store.
     long_bytes: usize,
     going: Option<v1::GoAway>,
-    /// Lives of supernodes that have left the fleet, the oldest first: they may come back.
-    departed: VecDeque<(SupernodeId, u64)>,
+    departed: Departed,
 }
 
 /// A question that waits for its answer.
@@ -139,14 +127,13 @@ impl Links {
             orphans_until: None,
             sessions: BTreeMap::new(),
             half_open: 0,
-            sign_ins: Bucket::default(),
-            told_until: None,
+            admission: Admission::default(),
             timers: Timers::default(),
             queries: BTreeMap::new(),
             last_query: 0,
             long_bytes: 0,
             going: None,
-            departed: VecDeque::new(),
+            departed: Departed::default(),
         }
     }
 
@@ -233,8 +220,12 @@ impl Links {
                     return Ok(());
                 }
                 // Before anything is verified: to put off must be cheap.
-                if let Err(wait) = self.sign_ins.take(sign_in_rate(prove.urgency()), now.instant) {
-                    self.put_off(link, wait, now, outbox);
+                if let Err(retry_after) = self.admission.take(prove.urgency(), now.instant) {
+                    outbox.counters.sign_ins_put_off += 1;
+                    refuse_link(link, v1::ErrorCode::Overloaded, "too many sign in at once", retry_after, outbox);
+                    if let Some(session) = self.sessions.remove(&link) {
+                        self.no_longer_half_open(link, &session.phase);
+                    }
                     return Ok(());
                 }
                 let credential = proving.verify(&prove, &self.config, &self.authority, now.unix())?;
@@ -283,19 +274,6 @@ impl Links {
         others.choose(&mut self.rng).map(|node| node.supernode)
     }
 
-    /// Asks a device to sign in later, each at a moment of its own, so that all of them together come at the pace that can be kept.
-    fn put_off(&mut self, link: LinkId, wait: Duration, now: Now, outbox: &mut Outbox) {
-        let last = now.instant + PUT_OFF_MAX;
-        let at = self.told_until.map_or(now.instant, |until| until.min(last)).max(now.instant + wait);
-        self.told_until = Some(at + Duration::from_secs(1) / SIGN_INS_PER_SECOND);
-        outbox.counters.sign_ins_put_off += 1;
-        let retry_after = at.saturating_duration_since(now.instant).max(Duration::from_millis(1));
-        refuse_link(link, v1::ErrorCode::Overloaded, "too many sign in at once", retry_after, outbox);
-        if let Some(session) = self.sessions.remove(&link) {
-            self.no_longer_half_open(link, &session.phase);
-        }
-    }
-
     /// A piece of a long message, which is taken in once it is whole.
     fn take_fragment(
         &mut self,
@@ -341,18 +319,11 @@ impl Links {
         }
     }
 
-    /// How often a new session is to ping: less often the more there are, so that all of them cost no more than a part of a core.
-    fn keepalive(&self) -> Duration {
-        let sessions = self.sessions.len() * usize::from(self.config.shards);
-        let seconds = (sessions / limits::KEEPALIVES_PER_SECOND) as u64;
-        Duration::from_secs(seconds).clamp(limits::KEEPALIVE_MIN, limits::KEEPALIVE)
-    }
-
     fn welcome(&mut self, link: LinkId, request: u64, online: Online, outbox: &mut Outbox) {
         let session: [u8; 16] = self.random();
         let welcome = v1::Welcome {
             session: Bytes::copy_from_slice(&session),
-            keepalive_ms: millis(self.keepalive()),
+            keepalive_ms: millis(admission::keepalive(self.sessions.len() * usize::from(self.config.shards))),
             max_message: limits::MESSAGE_MAX as u32,
             roster_serial: self.authority.roster_serial,
             revocations_serial: self.authority.revoked.serial,
@@ -465,7 +436,7 @@ impl Links {
     /// The fleet has changed: sessions whose account's home has moved register there, and tell it everything anew. Flows whose call
     /// has lost its home go on for as long as a leg may take to return. When a supernode has gone or come, what nobody has answered yet is
     /// refused: whoever has it may have been sent on to by others and not be able to answer, so it can't be told which requests those are.
-    /// When one has come back that had only been out of reach, or this one has been alone, every session tells everything anew: what
+    /// When one has come back that had only been out of reach, or this one has seen nobody before, every session tells everything anew: what
     /// was said over there meanwhile went to homes of that side's own, and nobody here has heard of it.
     pub(crate) fn fleet_changed(&mut self, before: &Fleet, now: Now, relay: &mut Relay, outbox: &mut Outbox) {
         let mut resync = Vec::new();
@@ -473,7 +444,7 @@ impl Links {
         let mut orphans = false;
         let lacks = |fleet: &Fleet, others: &Fleet| others.nodes().iter().any(|node| fleet.node(node.node).is_none());
         let has_other_nodes = lacks(outbox.fleet(), before) || lacks(before, outbox.fleet());
-        let heals = self.heals(before, outbox.fleet());
+        let heals = self.departed.heals(before, outbox.fleet());
         for (link, session) in &mut self.sessions {
             let Phase::Online(online) = &mut session.phase else { continue };
             if has_other_nodes {
@@ -518,23 +489,6 @@ impl Links {
             };
             outbox.send(link, framed(0, Body::GoAway(away)));
         }
-    }
-
-    /// Whether sessions here and supernodes of this fleet have been out of each other's reach until now.
-    fn heals(&mut self, before: &Fleet, now: &Fleet) -> bool {
-        let lives = |fleet: &Fleet| -> BTreeMap<SupernodeId, u64> {
-            fleet.nodes().iter().map(|node| (node.supernode, node.incarnation)).collect()
-        };
-        let (before, now) = (lives(before), lives(now));
-        let come = now.iter().filter(|(supernode, life)| before.get(supernode) != Some(life));
-        let returns = come.map(|(supernode, life)| (*supernode, *life)).any(|life| self.departed.contains(&life));
-        let heals = returns || (before.len() == 1 && now.len() > 1);
-        // Of one supernode no more than its last life can come back.
-        self.departed.retain(|(supernode, _)| !now.contains_key(supernode));
-        self.departed.extend(before.into_iter().filter(|(supernode, _)| !now.contains_key(supernode)));
-        let excess = self.departed.len().saturating_sub(DEPARTED_MAX);
-        self.departed.drain(..excess);
-        heals
     }
 
     /// The home of a call lets go of it. Its voice goes on until the leg is attached anew.
@@ -945,18 +899,7 @@ fn start_call(start: Start, caller: Party, request: u64, callee: Callee, outbox:
     outbox.tell_account(caller.account, Peer::StartCall(Box::new(new)));
 }
 
-/// The last words on a link, and its end.
-/// What is more urgent may draw further ahead on what is to come.
-fn sign_in_rate(urgency: v1::Urgency) -> Rate {
-    let burst = match urgency {
-        v1::Urgency::Unspecified => SIGN_INS_PER_SECOND / 2,
-        v1::Urgency::Resume => SIGN_INS_PER_SECOND,
-        v1::Urgency::InCall => 2 * SIGN_INS_PER_SECOND,
-    };
-    Rate { burst, refill: Duration::from_secs(1) / SIGN_INS_PER_SECOND }
-}
-
-/// `retry_after`: zero where it does not help to wait for anything here.
+/// The last words on a link, and its end. `retry_after`: zero where it does not help to wait for anything here.
 fn refuse_link(link: LinkId, code: v1::ErrorCode, text: impl ToString, retry_after: Duration, outbox: &mut Outbox) {
     let error = v1::Error { code: code.into(), text: text.to_string(), retry_after_ms: millis(retry_after) };
     outbox.send(link, framed(0, Body::Error(error)));

@@ -40,7 +40,7 @@ pub use time::UnixTime;
 /// The protocol version that this crate speaks.
 pub const VERSION: u32 = 1;
 
-/// The version of what supernodes say to each other. Those of one fleet speak the same or the next one.
+/// The version of what supernodes say to each other. Those of one fleet speak the same.
 pub const TRUNK_VERSION: u32 = 1;
 
 /// ALPN of a native QUIC link.

@@ -248,6 +248,8 @@ impl Trunks {
                     quic.close(link, ErrorCode::Unspecified);
                 }
             }
+            // It is full: so says the error that follows, which names no way out for a trunk.
+            (Phase::Challenged { .. }, 0, Some(Say::GoAway(_))) => {}
             _ => self.end(link, ErrorCode::OutOfOrder, quic),
         }
     }

@@ -126,7 +126,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How long an attempt may take: a handshake of four round trips on a way across the world, with a loss.
 const ATTEMPT_MAX: Duration = Duration::from_secs(3);
 
-/// How long a trunk may be up before its peer's lease is known: three renewals are 1.5 s, an engine that is back takes 3 s.
+/// How long a trunk may be up before its peer's lease is known: three renewals are 3 s, an engine that is back takes 3 s.
 const LEASE_MAX: Duration = Duration::from_secs(10);
 
 /// Least time between two warnings about supernodes that are not who they should be.
@@ -407,7 +407,7 @@ impl View {
     fn node(&self, node: &FleetNode, draining: bool) -> FleetNode {
         let entry = |supernode| self.roster.supernodes.iter().find(|entry| entry.supernode == supernode);
         let (own, of) = (entry(self.own.supernode), entry(node.supernode));
-        let weight = of.map_or(WEIGHT, |entry| entry.weight.max(1));
+        let weight = of.map_or(WEIGHT, |entry| entry.weight);
         let near = own.map(|own| &own.region) == of.map(|of| &of.region);
         FleetNode { weight: if draining { 0 } else { weight }, near, ..node.clone() }
     }

@@ -160,7 +160,8 @@ fn voice_under_a_strange_flow_is_dropped_and_counted() {
             foreign.extend_from_slice(b"somebody else's flow");
             liar.connection().send_datagram(foreign.into())?;
             liar.connection().send_datagram(wire::noise(100))?;
-            liar.connection().send_datagram(bytes::Bytes::new())?;
+            // The first byte of a flow id of eight.
+            liar.connection().send_datagram(bytes::Bytes::from_static(&[0xc0]))?;
             let silence = tokio::time::timeout(Duration::from_millis(500), listener.connection().read_datagram()).await;
             ensure!(silence.is_err(), "a liar's voice was forwarded");
             Ok(())
