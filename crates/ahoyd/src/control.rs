@@ -1,12 +1,12 @@
 //! `ahoyd drain`, `undrain` and `fleet`: what the operator asks of a running daemon, by a socket in its data folder.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use ahoy_proto::control::{Fleet, LINE_MAX, Reply, Request, State};
+use ahoy_proto::control::{Fleet, Reply, Request, State, exchange};
 use anyhow::{Context as _, bail};
 
 use crate::args::{DrainArgs, OperatorArgs};
@@ -30,15 +30,7 @@ fn ask(data: &Path, request: &Request) -> anyhow::Result<Reply> {
         .with_context(|| format!("no daemon answers at {}: is `ahoyd serve` running there?", path.display()))?;
     socket.set_read_timeout(Some(REPLY_MAX))?;
     socket.set_write_timeout(Some(REPLY_MAX))?;
-    let mut line = serde_json::to_string(request)?;
-    line.push('\n');
-    (&socket).write_all(line.as_bytes())?;
-    let mut reply = String::new();
-    BufReader::new((&socket).take(LINE_MAX)).read_line(&mut reply).context("the daemon does not reply")?;
-    if reply.is_empty() {
-        bail!("the daemon ended before it replied");
-    }
-    match serde_json::from_str(&reply).context("the daemon replies what this program does not know")? {
+    match exchange(&socket, request).context("the daemon does not reply")? {
         Reply::Refused { why } => bail!(why),
         reply => Ok(reply),
     }
@@ -64,14 +56,50 @@ pub(crate) fn drain(config: &Config, args: &DrainArgs) -> anyhow::Result<()> {
         if args.stay && now.sessions == 0 && now.calls == 0 {
             return Ok(());
         }
-        thread::sleep(LOOK_EVERY);
-        now = match state(&config.data, &Request::State) {
-            Ok(now) if !now.draining => bail!("somebody has called the drain off"),
-            Ok(now) => now,
-            // It has ended, which is what was asked for.
-            Err(_) if !args.stay => return Ok(()),
-            Err(error) => return Err(error),
+        now = match look(&config.data)? {
+            Some(now) if !now.draining => bail!("somebody has called the drain off"),
+            Some(now) => now,
+            None if args.stay => bail!("the daemon has ended"),
+            None => return Ok(()),
         };
+    }
+}
+
+/// How far a drain is, a moment later; `None` once the daemon has ended.
+fn look(data: &Path) -> anyhow::Result<Option<State>> {
+    loop {
+        thread::sleep(LOOK_EVERY);
+        let error = match state(data, &Request::State) {
+            Ok(now) => return Ok(Some(now)),
+            Err(error) => error,
+        };
+        match silence(&error) {
+            Silence::Ended => return Ok(None),
+            Silence::Busy => {}
+            Silence::Wrong => return Err(error),
+        }
+    }
+}
+
+/// Why a daemon that was there does not reply.
+#[derive(Debug, PartialEq, Eq)]
+enum Silence {
+    /// It is not there any more.
+    Ended,
+    /// It takes its time, as one does that ends.
+    Busy,
+    /// Something that asking again does not mend.
+    Wrong,
+}
+
+fn silence(error: &anyhow::Error) -> Silence {
+    use ErrorKind as Kind;
+    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(
+            Kind::NotFound | Kind::ConnectionRefused | Kind::ConnectionReset | Kind::BrokenPipe | Kind::UnexpectedEof,
+        ) => Silence::Ended,
+        Some(Kind::WouldBlock | Kind::TimedOut) => Silence::Busy,
+        _ => Silence::Wrong,
     }
 }
 
@@ -147,9 +175,38 @@ fn table(fleet: &Fleet) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::unix::net::UnixListener;
+
     use ahoy_proto::control::Supernode;
 
     use super::*;
+
+    #[test]
+    fn only_a_daemon_that_is_gone_has_ended() {
+        let data = tempfile::tempdir().unwrap();
+        let ask = || silence(&state(data.path(), &Request::State).unwrap_err());
+        assert_eq!(ask(), Silence::Ended, "there is no socket");
+        let listener = UnixListener::bind(folder::control(data.path())).unwrap();
+        let reply = |reply: &'static [u8]| {
+            let listener = listener.try_clone().unwrap();
+            thread::spawn(move || {
+                let (mut socket, _) = listener.accept().unwrap();
+                BufReader::new(&socket).read_line(&mut String::new()).unwrap();
+                socket.write_all(reply).unwrap();
+            })
+        };
+        let replies = reply(b"");
+        assert_eq!(ask(), Silence::Ended, "the connection is closed");
+        replies.join().unwrap();
+        let replies = reply(b"{\"reply\":\"refused\",\"why\":\"no\"}\n");
+        assert_eq!(ask(), Silence::Wrong, "it refuses");
+        replies.join().unwrap();
+        drop(listener);
+        assert_eq!(ask(), Silence::Ended, "nobody listens");
+        let late = anyhow::Error::from(io::Error::from(ErrorKind::WouldBlock)).context("the daemon does not reply");
+        assert_eq!(silence(&late), Silence::Busy);
+    }
 
     #[test]
     fn a_fleet_is_told_as_a_table() {

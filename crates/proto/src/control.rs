@@ -1,6 +1,8 @@
 //! What the operator asks of a running daemon, by the socket in its data folder: one request and one reply a connection, each a
 //! JSON object on a line. Whoever can open the socket is the operator; see docs/security.md.
 
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+
 use serde::{Deserialize, Serialize};
 
 /// The socket's name in the data folder.
@@ -39,6 +41,22 @@ pub enum Reply {
         /// One sentence for a person.
         why: String,
     },
+}
+
+/// Asks a daemon, on a connection of its own.
+///
+/// # Errors
+/// As the socket's; `UnexpectedEof` when the daemon ends before it has replied, `InvalidData` when it replies what is not known here.
+pub fn exchange(mut socket: impl Read + Write, request: &Request) -> io::Result<Reply> {
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    socket.write_all(&line)?;
+    let mut reply = Vec::new();
+    BufReader::new(socket.take(LINE_MAX)).read_until(b'\n', &mut reply)?;
+    if reply.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    serde_json::from_slice(&reply).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// What the supernode of the daemon still holds.
@@ -277,6 +295,39 @@ mod tests {
         assert_eq!((sum.sessions, sum.sessions_mean, sum.sessions_highest, sum.sessions_max), (36, 12.0, 30, 300));
         assert!((sum.share_draining - 1.0 / 3.0).abs() < 1e-9);
         assert_eq!(Fleet::default().sum(), Sum::default());
+    }
+
+    /// Says what it is to say, and keeps what it is told.
+    struct Socket(&'static [u8], Vec<u8>);
+
+    impl Read for Socket {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Write for Socket {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_ends_without_a_reply_is_told_from_one_that_replies_something_else() {
+        let ask = |says| {
+            let mut socket = Socket(says, Vec::new());
+            let reply = exchange(&mut socket, &Request::Fleet);
+            assert_eq!(socket.1, b"{\"ask\":\"fleet\"}\n");
+            reply.map_err(|error| error.kind())
+        };
+        let refused = Reply::Refused { why: "no".to_owned() };
+        assert_eq!(ask(b"{\"reply\":\"refused\",\"why\":\"no\"}\n"), Ok(refused));
+        assert_eq!(ask(b""), Err(io::ErrorKind::UnexpectedEof));
+        assert_eq!(ask(b"{\"reply\":\"coffee\"}\n"), Err(io::ErrorKind::InvalidData));
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ahoy_proto::control::{self, LINE_MAX, Machine, Reply, Request, SOCKET, Sum, Supernode};
+use ahoy_proto::control::{self, Machine, Reply, Request, SOCKET, Sum, Supernode, exchange};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::UnixStream;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::{Picture, plot, short, table};
@@ -44,17 +44,12 @@ impl Fleet {
     async fn ask(&self) -> Result<control::Fleet, Failure> {
         let is_socket = self.place.metadata().is_ok_and(|found| found.file_type().is_socket());
         let path = if is_socket { self.place.clone() } else { self.place.join(SOCKET) };
-        let exchange = async {
-            let mut socket = UnixStream::connect(&path).await?;
-            let mut line = serde_json::to_string(&Request::Fleet)?;
-            line.push('\n');
-            socket.write_all(line.as_bytes()).await?;
-            let mut reply = String::new();
-            BufReader::new((&mut socket).take(LINE_MAX)).read_line(&mut reply).await?;
-            io::Result::Ok(reply)
+        let asked = path.clone();
+        let reply = match timeout(REPLY_WITHIN, spawn_blocking(move || ask(&asked))).await {
+            Ok(reply) => reply.unwrap_or_else(|panic| Err(io::Error::other(panic))),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
-        let reply = timeout(REPLY_WITHIN, exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        match serde_json::from_str(&reply.map_err(|error| unheard(&path, &error))?) {
+        match reply {
             Ok(Reply::Fleet(fleet)) => Ok(fleet),
             Ok(Reply::Refused { why }) => Err(Failure::new(
                 Exit::Refused,
@@ -62,7 +57,8 @@ impl Fleet {
                 clean_line(&why),
                 "Name the folder of a supernode's daemon.",
             )),
-            _ => Err(Failure::new(
+            Err(error) if error.kind() != io::ErrorKind::InvalidData => Err(unheard(&path, &error)),
+            Ok(Reply::State(_)) | Err(_) => Err(Failure::new(
                 Exit::Other,
                 "protocol",
                 "the daemon replies what this program does not know",
@@ -70,6 +66,14 @@ impl Fleet {
             )),
         }
     }
+}
+
+fn ask(path: &Path) -> io::Result<Reply> {
+    let socket = UnixStream::connect(path)?;
+    // Whoever waits for this waits no longer.
+    socket.set_read_timeout(Some(REPLY_WITHIN))?;
+    socket.set_write_timeout(Some(REPLY_WITHIN))?;
+    exchange(&socket, &Request::Fleet)
 }
 
 fn unheard(path: &Path, error: &io::Error) -> Failure {
