@@ -88,6 +88,11 @@ impl Node {
 impl Fleet {
     /// Everybody sees everybody.
     pub(crate) fn start(trial: &Trial) -> anyhow::Result<Self> {
+        Self::start_with(trial, "")
+    }
+
+    /// The same; `more` are further lines of the supernodes' configurations.
+    pub(crate) fn start_with(trial: &Trial, more: &str) -> anyhow::Result<Self> {
         let postgres = Postgres::start(Durability::Synced);
         let redis = RedisServer::start();
         let shared = format!("store = {:?}\nfabric = {:?}\n", postgres.database(), redis.url());
@@ -96,7 +101,7 @@ impl Fleet {
         trial.wait_for("the authority", || is_open(&authority))?;
         let mut supernodes = Vec::new();
         for number in 1..=SUPERNODES {
-            let more = format!("roles = [\"supernode\"]\nauthority = {:?}\n{shared}", authority.url());
+            let more = format!("roles = [\"supernode\"]\nauthority = {:?}\n{shared}{more}", authority.url());
             let mut node = Node::new(trial, &format!("supernode{number}"), &more)?;
             let made = operator(trial, &authority, &["enrol"])?;
             let token = made.first().and_then(|made| made["token"].as_str()).context("a token")?.to_owned();
@@ -137,6 +142,22 @@ impl Fleet {
         self.supernodes[index].start(trial)?;
         self.complete(trial, SUPERNODES)?;
         Ok(ended)
+    }
+
+    /// The census from outside, then the operator's, as people read it.
+    pub(crate) fn census(&self, trial: &Trial) -> anyhow::Result<String> {
+        let mut said = String::new();
+        let data = self.supernodes[0].data.display().to_string();
+        for words in [vec![], vec!["--operator", &data]] {
+            let mut command = Command::new(binary("ahoy")?);
+            command.args(["census", &self.url()]).args(words);
+            let mut child = Child::start(trial, "census", &command)?;
+            while let Some(line) = child.next_line()? {
+                said += &(line.text + "\n");
+            }
+            ensure!(child.wait()?.success(), "a census fails: {}", child.errors());
+        }
+        Ok(said)
     }
 
     /// Where the authority is.

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ahoy_trials::harness::{Child, Daemon, DaemonOptions, Machine, Trial, binary, trial, unix_ms};
+use ahoy_trials::plot::{Second, svg};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
@@ -139,15 +140,15 @@ fn accounts_of_a_load_that_was_killed_are_deleted_by_the_next() {
 #[test]
 #[ignore = "measures, for minutes; see docs/benchmarks.md"]
 fn a_fleet_under_load_loses_a_supernode_and_nobody() {
-    measure(
-        Duration::from_secs(30),
-        |_, fleet| fleet.supernodes[0].kill(),
-        |run| {
-            ensure!(run.number("links_lost")? > 0, "the strike has hit nobody: {}", run.result);
-            ensure!(run.result["times"]["back"]["count"] == run.result["links_lost"], "somebody is not back");
-            Ok(())
-        },
-    );
+    let dies = |trial: &Trial, fleet: &mut Fleet| {
+        println!("{}", fleet.census(trial)?);
+        fleet.supernodes[0].kill()
+    };
+    measure("", Duration::from_secs(30), dies, |run| {
+        ensure!(run.number("links_lost")? > 0, "the strike has hit nobody: {}", run.result);
+        ensure!(run.result["times"]["back"]["count"] == run.result["links_lost"], "somebody is not back");
+        Ok(())
+    });
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn a_fleet_under_load_is_without_redis_for_a_minute_and_nobody_notices() {
         fleet.redis.restart();
         Ok(())
     };
-    measure(AWAY + Duration::from_secs(15), away, nobody_has_moved);
+    measure("", AWAY + Duration::from_secs(15), away, nobody_has_moved);
 }
 
 #[test]
@@ -171,7 +172,7 @@ fn a_fleet_under_load_is_without_postgresql_for_a_minute_and_messages_wait() {
         fleet.postgres.start_again();
         Ok(())
     };
-    measure(AWAY + Duration::from_secs(30), away, nobody_has_moved);
+    measure("", AWAY + Duration::from_secs(30), away, nobody_has_moved);
 }
 
 #[test]
@@ -182,7 +183,7 @@ fn a_fleet_under_load_is_without_its_authority_for_a_minute_and_nobody_notices()
         std::thread::sleep(AWAY);
         fleet.authority.start(trial)
     };
-    measure(AWAY + Duration::from_secs(15), away, nobody_has_moved);
+    measure("", AWAY + Duration::from_secs(15), away, nobody_has_moved);
 }
 
 #[test]
@@ -196,7 +197,39 @@ fn a_fleet_under_load_is_restarted_one_supernode_after_the_other() {
         }
         Ok(())
     };
-    measure(Duration::from_secs(150), restart, |_| Ok(()));
+    measure("", Duration::from_secs(150), restart, |_| Ok(()));
+}
+
+/// Four fifths of the sessions that a fleet has room for are there when a third of the room is gone: the rest comes in when it is back.
+#[test]
+#[ignore = "measures, for minutes; see docs/benchmarks.md"]
+fn a_fleet_that_loses_a_third_of_its_room_serves_as_many_as_it_can_and_all_when_it_is_back() {
+    let dies = |trial: &Trial, fleet: &mut Fleet| {
+        fleet.supernodes[0].kill()?;
+        std::thread::sleep(AWAY / 2);
+        fleet.supernodes[0].start(trial)
+    };
+    measure("sessions_max = 125\n", AWAY + Duration::from_secs(30), dies, |run| {
+        let seconds: Vec<Second> = run
+            .seconds
+            .iter()
+            .filter_map(|second| {
+                let number = |field: &str| second[field].as_u64();
+                Some(Second { signed_in: number("signed_in")?, sign_ins: number("sign_ins")? + number("back")? })
+            })
+            .collect();
+        if let Some(file) = std::env::var_os("AHOY_PLOT") {
+            let first = seconds.iter().position(|second| second.signed_in == 300).context("all were there")?;
+            let struck = first + BEFORE.as_secs() as usize;
+            let marks =
+                [(struck, "kill -9 of one of three"), (struck + AWAY.as_secs() as usize / 2, "it is started again")];
+            std::fs::write(file, svg("300 clients, three supernodes with room for 125 each", &seconds, &marks))?;
+        }
+        let least = seconds.iter().skip_while(|second| second.signed_in < 300).map(|second| second.signed_in).min();
+        println!("at least {least:?} of 300 were signed in at any second");
+        ensure!(seconds.last().is_some_and(|second| second.signed_in == 300), "not all are back: {seconds:?}");
+        Ok(())
+    });
 }
 
 /// How long something is away.
@@ -212,14 +245,15 @@ fn nobody_has_moved(run: &Run) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A load on a fleet, to which something happens meanwhile and is over in this time. Whatever it is, calls go on, and what was taken comes, once.
+/// A load on a fleet with `more` in its configuration, to which something happens meanwhile and is over in this time. Whatever it is, calls go on, and what was taken comes, once.
 fn measure(
+    more: &str,
     within: Duration,
     happens: impl FnOnce(&Trial, &mut Fleet) -> anyhow::Result<()>,
     check: impl FnOnce(&Run) -> anyhow::Result<()>,
 ) {
     trial(Duration::from_secs(1_200), Machine::Alone, |trial| {
-        let mut fleet = Fleet::start(trial)?;
+        let mut fleet = Fleet::start_with(trial, more)?;
         let begun = trial.folder().join("begun");
         let strike = format!("touch {}", begun.display());
         let (lasts, before) = (format!("{}s", (BEFORE + within).as_secs()), format!("{}s", BEFORE.as_secs()));
