@@ -265,6 +265,7 @@ impl Calls {
         let Some(claims) = self.mint.open(call_token, party, now.unix()).filter(|claims| claims.call == id) else {
             return outbox.refuse(party.link, request, CALL_TOKEN_REFUSED);
         };
+        self.stop_ringing_if_answered_elsewhere(id, party, &claims, outbox);
         if let Some(call) = self.calls.get(&id) {
             let caller = &call.legs[CALLER];
             // The caller had not heard of the answer when the supernode died, and has started the call again.
@@ -300,6 +301,31 @@ impl Calls {
         self.calls.insert(id, call);
         self.answered += 1;
         outbox.open_flow(id, party);
+    }
+
+    /// A call that rings here though its caller has a token of it: while supernodes could not reach each other it was started again at
+    /// another home, and answered there.
+    fn stop_ringing_if_answered_elsewhere(
+        &mut self,
+        id: CallId,
+        party: Party,
+        claims: &CallTokenClaims,
+        outbox: &mut Outbox,
+    ) {
+        let [(peer, device)] = claims.peers[..] else { return };
+        let rings_for = |call: &&Call| {
+            matches!(call.phase, Phase::Ringing(_))
+                && call.place_of(party) == Some(CALLER)
+                && call.legs[CALLEE].account == peer
+        };
+        if self.calls.get(&id).filter(rings_for).is_none() {
+            return;
+        }
+        let Some(Call { phase: Phase::Ringing(ringing), .. }) = self.take_out(id) else { return };
+        let elsewhere = ended_framed(id, v1::Cause::AnsweredElsewhere);
+        for (_, link) in ringing.devices.iter().filter(|(other, _)| *other != device) {
+            outbox.event_framed(*link, elsewhere.clone());
+        }
     }
 
     /// The fleet has changed. Calls whose home is elsewhere now are let go of, to be taken up again there while their voice goes on.

@@ -183,6 +183,38 @@ fn voice_goes_on_when_the_home_of_its_call_dies_and_legs_attach_anew_without_a_n
 }
 
 #[test]
+fn a_call_that_was_answered_across_a_partition_goes_on_at_a_home_where_it_still_rings() {
+    let mut rig = fleet(7);
+    let people = people(&mut rig);
+    let links = [sign_in_on(&mut rig, 0, &people.alice), sign_in_on(&mut rig, 1, &people.bob)];
+    let id = (1..=255).find(|id| home_of(&rig, &[*id; 16]) == Node(2)).unwrap();
+    let call = CallId([id; 16]);
+    rig.request(links[0], start(call, 1));
+    rig.sees(0, &[0, 1]);
+    rig.sees(1, &[0, 1]);
+    rig.sees(2, &[2]);
+    rig.settle();
+    rig.request(links[0], start(call, 3));
+    let Say::LegAttached(callee) = rig.request(links[1], answer(call, 4)) else { panic!("not attached") };
+    let caller = rig.events(links[0]).into_iter().find_map(|say| match say {
+        Say::LegAttached(attached) => Some(attached),
+        _ => None,
+    });
+    for seer in [0, 1, 2] {
+        rig.sees(seer, &[0, 1, 2]);
+    }
+    rig.settle();
+    assert_eq!(rig.shards[2].gauges().calls, 1, "it rings there");
+    for (side, token) in [caller.unwrap().call_token, callee.call_token].iter().enumerate() {
+        let again = rig.request(links[side], attach(token, 7 + side as u8));
+        assert!(matches!(again, Say::LegAttached(_)), "{again:?}");
+    }
+    assert_eq!([0, 1, 2].map(|shard| rig.shards[shard].gauges().calls), [0, 0, 1]);
+    assert!(matches!(rig.request(links[0], hang_up(call, v1::Cause::HungUp)), Say::Done(_)));
+    assert_eq!(rig.gauges(|g| g.calls), 0);
+}
+
+#[test]
 fn flows_that_find_no_home_again_are_closed() {
     let (mut rig, talk) = talk_at(3, 2);
     third_dies(&mut rig);
