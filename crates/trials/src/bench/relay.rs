@@ -59,6 +59,9 @@ const APART: usize = 200;
 /// The same, one every millisecond.
 const IN_STEP: usize = 20;
 
+/// Packets whose time is taken, one by one.
+const ALONE: usize = 200;
+
 /// Client sockets.
 const SOCKETS: usize = 16;
 
@@ -84,11 +87,52 @@ pub fn round(trial: &Trial, load: Load) -> anyhow::Result<Round> {
     let costs = |groups| -> anyhow::Result<Costs> {
         let forwarder = forwarder(trial, load, groups)?;
         let _inside = runtime.enter();
-        let one_shard = calls.one_shard.measure(&daemon, load, groups)?;
-        let two_shards = calls.two_shards.measure(&daemon, load, groups)?;
+        let one_shard = calls.one_shard.measure(&[daemon.id()], load, groups)?;
+        let two_shards = calls.two_shards.measure(&[daemon.id()], load, groups)?;
         Ok(Costs { forwarder, one_shard, two_shards })
     };
     Ok(Round { apart: costs(APART)?, in_step: costs(IN_STEP)? })
+}
+
+/// Calls whose legs are each on a supernode of its own, and such whose both legs are on the first of the two.
+#[derive(Debug, Clone, Copy)]
+pub struct Fleet {
+    /// Microseconds of processor time by delivered packet, of all supernodes together, where both legs are on one.
+    pub one: f64,
+    /// The same where each is on another, and a trunk in between.
+    pub two: f64,
+    /// From handing a packet over to hearing it, the median, where both legs are on one.
+    pub delay_one: Duration,
+    /// The same across the trunk.
+    pub delay_two: Duration,
+}
+
+/// Measures what a trunk between two supernodes of a fleet adds. `processes` are those of all supernodes, so that wherever the calls are
+/// at home counts.
+///
+/// # Errors
+/// When packets are lost.
+pub fn across(keys: &NetworkKeys, supernodes: [SocketAddr; 2], processes: &[u32], load: Load) -> anyhow::Result<Fleet> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let legs = |second: SocketAddr| -> anyhow::Result<Legs> {
+        runtime.block_on(async {
+            let endpoints = (0..SOCKETS).map(|_| wire::endpoint(None)).collect::<anyhow::Result<Vec<_>>>()?;
+            let mut legs = Legs::default();
+            for number in 0..load.calls {
+                let places = [number % SOCKETS, (number / SOCKETS + number) % SOCKETS].map(|place| &endpoints[place]);
+                legs.0.extend(call([supernodes[0], second], keys, places).await?);
+            }
+            Ok(legs)
+        })
+    };
+    let measured = |legs: Legs| -> anyhow::Result<(f64, Duration)> {
+        let delay = runtime.block_on(legs.delay())?;
+        let _inside = runtime.enter();
+        Ok((legs.measure(processes, load, APART)?, delay))
+    };
+    let (one, delay_one) = measured(legs(supernodes[0])?)?;
+    let (two, delay_two) = measured(legs(supernodes[1])?)?;
+    Ok(Fleet { one, two, delay_one, delay_two })
 }
 
 /// One participant.
@@ -112,7 +156,7 @@ impl Calls {
         let mut calls = Self { one_shard: Legs::default(), two_shards: Legs::default() };
         for number in 0..wanted * SPARE {
             let places = [number % SOCKETS, (number / SOCKETS + number) % SOCKETS];
-            let legs = call(daemon, &keys, places.map(|place| &endpoints[place])).await?;
+            let legs = call([daemon.address(); 2], &keys, places.map(|place| &endpoints[place])).await?;
             // The lowest bit of a flow id names one of two shards.
             let same = legs[0].flow.number() % 2 == legs[1].flow.number() % 2;
             let set = if same { &mut calls.one_shard } else { &mut calls.two_shards };
@@ -127,12 +171,16 @@ impl Calls {
     }
 }
 
-async fn call(daemon: &Daemon, keys: &NetworkKeys, endpoints: [&quinn::Endpoint; 2]) -> anyhow::Result<[Leg; 2]> {
+async fn call(
+    supernodes: [SocketAddr; 2],
+    keys: &NetworkKeys,
+    endpoints: [&quinn::Endpoint; 2],
+) -> anyhow::Result<[Leg; 2]> {
     let identities = [keys.identity(), keys.identity()];
     let id = CallId(rand::random());
     let mut legs = Vec::with_capacity(2);
     for (own, endpoint) in [0, 1].into_iter().zip(endpoints) {
-        let link = Link::connect(endpoint, daemon.address()).await?;
+        let link = Link::connect(endpoint, supernodes[own]).await?;
         let mut session = link.sign_in(&identities[own]).await?;
         let flow = wire::attach(&mut session, keys.call_token(id, &identities[own], &identities[1 - own])).await?;
         legs.push(Leg { session, flow });
@@ -141,8 +189,26 @@ async fn call(daemon: &Daemon, keys: &NetworkKeys, endpoints: [&quinn::Endpoint;
 }
 
 impl Legs {
-    /// Sends on all legs, counts what arrives, and divides the server's time by it.
-    fn measure(&self, daemon: &Daemon, load: Load, groups: usize) -> anyhow::Result<f64> {
+    /// The median time of packets that go alone from the first leg to the second.
+    async fn delay(&self) -> anyhow::Result<Duration> {
+        let [from, to, ..] = &self.0[..] else { anyhow::bail!("there is no call") };
+        let mut packet = Vec::with_capacity(PACKET);
+        from.flow.encode(&mut packet);
+        packet.resize(PACKET, 7);
+        let mut times = Vec::new();
+        for _ in 0..ALONE {
+            let sent = Instant::now();
+            from.session.connection().send_datagram(packet.clone().into())?;
+            to.session.connection().read_datagram().await?;
+            times.push(sent.elapsed());
+            tokio::time::sleep(FRAME).await;
+        }
+        times.sort_unstable();
+        Ok(times[ALONE / 2])
+    }
+
+    /// Sends on all legs, counts what arrives, and divides the servers' time by it.
+    fn measure(&self, processes: &[u32], load: Load, groups: usize) -> anyhow::Result<f64> {
         let (delivered, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let receivers: Vec<_> = self
             .0
@@ -175,7 +241,7 @@ impl Legs {
                 }
             });
         });
-        let cost = measure(daemon.id(), self.0.len(), load, &delivered);
+        let cost = measure(processes, self.0.len(), load, &delivered);
         stop.store(true, Ordering::Relaxed);
         sender.join().map_err(|_| anyhow::anyhow!("the sender panicked"))?;
         receivers.iter().for_each(tokio::task::JoinHandle::abort);
@@ -195,12 +261,13 @@ fn pace(stop: &AtomicBool, groups: usize, mut send: impl FnMut(usize)) {
     }
 }
 
-/// Lets the load run and gives a process's time by delivered packet, in microseconds.
-fn measure(process: u32, legs: usize, load: Load, delivered: &AtomicU64) -> anyhow::Result<f64> {
+/// Lets the load run and gives the processes' time by delivered packet, in microseconds.
+fn measure(processes: &[u32], legs: usize, load: Load, delivered: &AtomicU64) -> anyhow::Result<f64> {
+    let spent = || processes.iter().map(|process| cpu_time(*process)).sum::<anyhow::Result<Duration>>();
     std::thread::sleep(WARM_UP);
-    let (cpu, count) = (cpu_time(process)?, delivered.load(Ordering::Relaxed));
+    let (cpu, count) = (spent()?, delivered.load(Ordering::Relaxed));
     std::thread::sleep(load.time);
-    let spent = cpu_time(process)? - cpu;
+    let spent = spent()? - cpu;
     let count = delivered.load(Ordering::Relaxed) - count;
     let expected = legs as f64 * load.time.as_secs_f64() / FRAME.as_secs_f64();
     ensure!(count as f64 >= expected * DELIVERED_MIN, "only {count} of {expected:.0} packets were delivered");
@@ -244,7 +311,7 @@ fn forwarder(trial: &Trial, load: Load, groups: usize) -> anyhow::Result<f64> {
             }
         });
     });
-    let cost = measure(child.id(), legs, load, &delivered);
+    let cost = measure(&[child.id()], legs, load, &delivered);
     stop.store(true, Ordering::Relaxed);
     sender.join().map_err(|_| anyhow::anyhow!("the sender panicked"))?;
     cost

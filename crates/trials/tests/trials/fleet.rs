@@ -1,13 +1,17 @@
 //! A fleet: an authority, three supernodes, PostgreSQL and Redis, all of them real processes, of which some die.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use ahoy_fabric::testing::RedisServer;
 use ahoy_store::testing::{Durability, Postgres};
+use ahoy_trials::bench::relay;
 use ahoy_trials::harness::{Child, Event, Machine, Person, Puppet, Trial, Verb, binary, free_port, trial, unix_ms};
-use ahoy_trials::quality::{VOICES, speech};
+use ahoy_trials::quality::{self, CLEAN, VOICES, speech};
+use ahoy_trials::wire::NetworkKeys;
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
@@ -341,5 +345,40 @@ fn a_supernode_that_drains_hands_over_its_calls_and_ends() {
         }
         hang_up(verbs)?;
         letters.check()
+    });
+}
+
+#[test]
+#[ignore = "measures, for minutes; see docs/benchmarks.md"]
+fn what_a_trunk_adds_to_voice() {
+    trial(Duration::from_secs(300), Machine::Alone, |trial| {
+        let fleet = Fleet::start(trial)?;
+        let keys = NetworkKeys::read(&fleet.authority.data)?;
+        let addresses = [0, 1].map(|index| SocketAddr::from(([127, 0, 0, 1], fleet.supernodes[index].port)));
+        let processes: Vec<u32> =
+            fleet.supernodes.iter().filter_map(|node| Some(node.process.as_ref()?.id())).collect();
+        let load = relay::Load { calls: 50, time: Duration::from_secs(10) };
+        println!("{:#?}", relay::across(&keys, addresses, &processes, load)?);
+        // People whose sessions are on one supernode, and on two.
+        let mut homes: BTreeMap<String, Vec<Person>> = BTreeMap::new();
+        for number in 0..8 {
+            let person = fleet.person(trial, &format!("person{number}"))?;
+            let status = person.run(trial, ["status"])?.succeeded()?;
+            homes.entry(status.event("status")?.text("supernode_id").to_owned()).or_default().push(person);
+        }
+        let crowded = homes.values().find(|people| people.len() > 1).context("8 people on 3 supernodes")?;
+        let [one, other] = [&crowded[0], &crowded[1]];
+        let elsewhere = homes.values().find(|people| people[0].name() != one.name()).context("all are on one")?;
+        let far = &elsewhere[0];
+        for (what, listener, seed) in [("one", other, 1), ("one", other, 2), ("two", far, 1), ("two", far, 2)] {
+            if seed == 1 {
+                one.befriend(trial, listener)?;
+            }
+            for recording in quality::call(trial, addresses[0], [one, listener], &CLEAN, seed)? {
+                let heard = recording.score()?;
+                println!("on {what}: PESQ-WB {:.2}, playout delay {:.0} ms", heard.pesq, heard.playout_ms);
+            }
+        }
+        Ok(())
     });
 }
