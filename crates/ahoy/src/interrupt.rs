@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::failure::{Exit, Failure};
 
 /// As shells report a program that was interrupted.
-const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: i32 = 130;
 
 /// The wish to end, from the terminal or from whoever runs this program.
 #[derive(Debug)]

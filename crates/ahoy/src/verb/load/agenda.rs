@@ -24,7 +24,7 @@ pub(super) struct Letters {
     changes: watch::Sender<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct All {
     letters: Vec<Letter>,
     counts: LetterCounts,
@@ -57,12 +57,16 @@ pub(super) struct LetterCounts {
     pub(super) missing: u64,
 }
 
+impl LetterCounts {
+    /// Handed to a client, which still waits for an answer.
+    pub(super) fn unanswered(&self) -> u64 {
+        self.due - self.acknowledged - self.failed - self.not_sent
+    }
+}
+
 impl Letters {
-    /// For messages at this rate over this time.
-    pub(super) fn new(by_second: f64, length: Duration) -> Self {
-        let count = (by_second * length.as_secs_f64()) as usize + 1;
-        let all = All { letters: Vec::with_capacity(count), counts: LetterCounts::default() };
-        Self { tag: rand::random(), all: Mutex::new(all), changes: watch::Sender::new(0) }
+    pub(super) fn new() -> Self {
+        Self { tag: rand::random(), all: Mutex::default(), changes: watch::Sender::new(0) }
     }
 
     /// Another one is due; gives its text.
@@ -125,8 +129,7 @@ impl Letters {
         let mut changes = self.changes.subscribe();
         loop {
             let counts = self.counts();
-            let answered = counts.acknowledged + counts.failed + counts.not_sent;
-            if answered >= counts.due && counts.missing == 0 {
+            if counts.unanswered() == 0 && counts.missing == 0 {
                 return;
             }
             // The sender lives as long as this.
@@ -161,9 +164,13 @@ pub(super) async fn write(crowd: &Arc<Crowd>, begin: Instant, end: Instant, by_s
             crowd.letters.not_sent();
             continue;
         };
-        let crowd = Arc::clone(crowd);
+        let (crowd, mut stopped) = (Arc::clone(crowd), crowd.stopped());
         tokio::spawn(async move {
-            let placed = timeout(PLACED_WITHIN, client.send(conversation, text)).await;
+            let placed = tokio::select! {
+                placed = timeout(PLACED_WITHIN, client.send(conversation, text)) => placed,
+                // A client that is still held can't say goodbye.
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            };
             match placed {
                 Ok(Ok(_)) => {
                     let took = crowd.letters.acknowledged(place, Instant::now());
@@ -188,10 +195,11 @@ mod tests {
 
     #[test]
     fn a_message_is_timed_from_when_it_was_due_and_counted_once() {
-        let (letters, due) = (Letters::new(10.0, Duration::from_secs(1)), Instant::now());
+        let (letters, due) = (Letters::new(), Instant::now());
         let (number, text) = letters.fall_due(due);
+        assert_eq!(letters.counts().unanswered(), 1);
         assert_eq!(letters.acknowledged(number, due + MOMENT), MOMENT);
-        assert_eq!(letters.counts().missing, 1);
+        assert_eq!((letters.counts().missing, letters.counts().unanswered()), (1, 0));
         assert_eq!(letters.received(&text, due + 2 * MOMENT), Some(2 * MOMENT));
         assert_eq!(letters.received(&text, due + 3 * MOMENT), None);
         let counts = letters.counts();
@@ -200,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_message_may_arrive_before_its_sender_knows_that_it_is_placed() {
-        let (letters, due) = (Letters::new(10.0, Duration::from_secs(1)), Instant::now());
+        let (letters, due) = (Letters::new(), Instant::now());
         let (number, text) = letters.fall_due(due);
         assert!(letters.received(&text, due + MOMENT).is_some());
         letters.acknowledged(number, due + MOMENT);
@@ -209,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_others_write_is_none_of_them() {
-        let letters = Letters::new(10.0, Duration::from_secs(1));
+        let letters = Letters::new();
         for text in ["hello", "", "00000000 0", "zz 1", "1 99999999999999999999999"] {
             assert_eq!(letters.received(text, Instant::now()), None, "{text}");
         }

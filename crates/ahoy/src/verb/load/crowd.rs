@@ -2,12 +2,13 @@
 //! between the last ones, so that both meet in the same clients only where there are too few.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use ahoy_client::driver::{Client, ClientError, ClientOptions, SharedSockets};
+use ahoy_client::driver::{Client, ClientOptions, SharedSockets};
 use ahoy_client::member::{ContactState, Kind};
 use ahoy_client::profile::Identity;
 use ahoy_proto::{AccountId, CallId, ConversationId, Name};
@@ -61,6 +62,7 @@ pub(super) struct Crowd {
     tasks: Mutex<JoinSet<()>>,
     writers: usize,
     struck: OnceLock<Instant>,
+    strike_error: OnceLock<String>,
 }
 
 /// What calls are to be like.
@@ -88,7 +90,7 @@ pub(super) struct Person {
 }
 
 impl Crowd {
-    pub(super) fn new(ledger: &Ledger, arguments: &Load) -> Self {
+    pub(super) fn new(ledger: &Ledger, arguments: &Load, options: ClientOptions) -> Self {
         let person = |index| Person {
             name: ledger.name(index),
             account: OnceLock::new(),
@@ -104,8 +106,8 @@ impl Crowd {
         Self {
             people: (0..arguments.clients).map(person).collect(),
             calls: Calls { count: arguments.calls, length: arguments.call_length },
-            letters: Letters::new(arguments.messages, arguments.length),
-            options: ClientOptions { sockets: Some(SharedSockets::new(sockets)), ..ClientOptions::default() },
+            letters: Letters::new(),
+            options: ClientOptions { sockets: Some(SharedSockets::new(sockets)), ..options },
             figures: Mutex::new(Figures::new(arguments.clients, arguments.calls)),
             signed_in: AtomicUsize::new(0),
             complete: watch::Sender::new(0),
@@ -114,6 +116,7 @@ impl Crowd {
             tasks: Mutex::default(),
             writers: wished.min(arguments.clients / 2),
             struck: OnceLock::new(),
+            strike_error: OnceLock::new(),
         }
     }
 
@@ -207,9 +210,10 @@ impl Crowd {
         }
     }
 
-    async fn meet_pair(&self, pair: usize) -> Result<(), ClientError> {
+    async fn meet_pair(&self, pair: usize) -> Result<(), Box<dyn Error + Send + Sync>> {
         let [one, other] = [2 * pair, 2 * pair + 1].map(|index| &self.people[index]);
-        let client = one.client().ok_or(ClientError::Stopped)?;
+        let signed_in = |person: &Person| person.client().ok_or_else(|| format!("{} is not signed in", person.name));
+        let (client, invited) = (signed_in(one)?, signed_in(other)?);
         client.request_contact(&other.name, "").await?;
         let mut changes = one.changes.subscribe();
         while client.contact(&other.name).await?.is_none_or(|contact| contact.state != ContactState::Accepted) {
@@ -219,8 +223,7 @@ impl Crowd {
         let conversation = client.conversation_with(&other.name).await?;
         let mut changes = other.changes.subscribe();
         loop {
-            let client = other.client().ok_or(ClientError::Stopped)?;
-            let known = client.conversations().await?;
+            let known = invited.conversations().await?;
             let is_there = |kind: &Kind| matches!(kind, Kind::Pair(account, _) if Some(account) == one.account.get());
             if known.iter().any(|entry| is_there(&entry.summary.kind)) {
                 break;
@@ -274,6 +277,11 @@ impl Crowd {
         let _ = self.struck.set(Instant::now());
     }
 
+    /// What was to be done has failed.
+    pub(super) fn strike_failed(&self, why: String) {
+        let _ = self.strike_error.set(why);
+    }
+
     pub(super) fn struck(&self) -> Option<Instant> {
         self.struck.get().copied()
     }
@@ -309,6 +317,7 @@ impl Crowd {
             letters: self.letters.counts(),
             figures: self.figures().clone(),
             struck: self.struck().is_some(),
+            strike_error: self.strike_error.get().cloned(),
         }
     }
 }

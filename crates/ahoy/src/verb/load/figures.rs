@@ -286,7 +286,10 @@ pub(super) struct Outcome {
     pub(super) signed_in: usize,
     pub(super) letters: LetterCounts,
     pub(super) figures: Figures,
+    /// The command of `--strike` was run.
     pub(super) struck: bool,
+    /// And why that was in vain.
+    pub(super) strike_error: Option<String>,
 }
 
 impl Outcome {
@@ -312,7 +315,8 @@ impl Outcome {
             self.times().into_iter().map(|(name, _, times)| (name.to_owned(), times.json())).collect();
         json!({
             "interrupted": self.interrupted,
-            "struck": self.struck,
+            "struck": self.struck && self.strike_error.is_none(),
+            "strike_error": self.strike_error,
             "seconds": figures.began.elapsed().as_secs_f64(),
             "clients": figures.clients,
             "signed_in": self.signed_in,
@@ -324,6 +328,7 @@ impl Outcome {
             "messages_due": letters.due,
             "messages_not_sent": letters.not_sent,
             "messages_failed": letters.failed,
+            "messages_unanswered": letters.unanswered(),
             "messages_acknowledged": letters.acknowledged,
             "messages_received": letters.received,
             "messages_doubled": letters.doubled,
@@ -368,14 +373,15 @@ impl Outcome {
             line(
                 &mut table,
                 &format!(
-                    "messages  {} due, {} acknowledged, {} received; {} lost, {} doubled, {} failed, {} not sent",
+                    "messages  {} due, {} acknowledged, {} received; {} lost, {} doubled, {} failed, {} not sent, {} unanswered",
                     letters.due,
                     letters.acknowledged,
                     letters.received,
                     letters.missing,
                     letters.doubled,
                     letters.failed,
-                    letters.not_sent
+                    letters.not_sent,
+                    letters.unanswered()
                 ),
             );
         }
@@ -400,18 +406,27 @@ impl Outcome {
         table.trim_end().to_owned()
     }
 
-    /// A message that was promised and has not come, or has come twice, is no matter of speed.
+    /// A load that nobody took part in, or that was not what was asked for, has measured nothing. A message that was promised and has not
+    /// come, or has come twice, is no matter of speed.
     pub(super) fn verdict(&self) -> Result<(), Failure> {
         let LetterCounts { missing, doubled, .. } = self.letters;
-        if self.interrupted || (missing == 0 && doubled == 0) {
+        if self.interrupted {
             return Ok(());
         }
-        Err(Failure::new(
-            Exit::Other,
-            "messages-lost",
-            format!("{missing} acknowledged messages have not arrived, and {doubled} came twice"),
-            "That must not happen, whatever the load: see the log of `ahoyd`.",
-        ))
+        if self.signed_in == 0 {
+            let text = format!("none of {} clients could sign in", self.figures.clients);
+            let advice = "`ahoy status` and `ahoy census` look at the way to the network.";
+            return Err(Failure::new(Exit::Unreachable, "nobody-signed-in", text, advice));
+        }
+        if missing > 0 || doubled > 0 {
+            let text = format!("{missing} acknowledged messages have not arrived, and {doubled} came twice");
+            let advice = "That must not happen, whatever the load: see the log of `ahoyd`.";
+            return Err(Failure::new(Exit::Other, "messages-lost", text, advice));
+        }
+        match &self.strike_error {
+            Some(why) => Err(Failure::new(Exit::Other, "strike-failed", why, "Try the command by itself.")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -431,6 +446,27 @@ mod tests {
         let next = figures.second(1, letters, 15, 12);
         assert_eq!((next.sign_ins, next.due, next.received, next.voice_rate), (0, 0, 0, 3));
         assert_eq!(next.message_p99, None);
+    }
+
+    #[test]
+    fn a_load_that_measured_something_else_than_was_asked_for_is_a_failure() {
+        let good = || Outcome {
+            interrupted: false,
+            signed_in: 2,
+            letters: LetterCounts::default(),
+            figures: Figures::new(2, 1),
+            struck: true,
+            strike_error: None,
+        };
+        assert!(good().verdict().is_ok());
+        let code = |outcome: Outcome| outcome.verdict().unwrap_err().code;
+        assert_eq!(code(Outcome { signed_in: 0, ..good() }), "nobody-signed-in");
+        let doubled = LetterCounts { doubled: 1, ..LetterCounts::default() };
+        assert_eq!(code(Outcome { letters: doubled, ..good() }), "messages-lost");
+        let struck_in_vain = || Outcome { strike_error: Some("exit status: 1".to_owned()), ..good() };
+        assert_eq!(struck_in_vain().json()["struck"], false);
+        assert_eq!(code(struck_in_vain()), "strike-failed");
+        assert!(Outcome { interrupted: true, signed_in: 0, ..good() }.verdict().is_ok(), "nobody asked for more");
     }
 
     #[test]

@@ -10,16 +10,18 @@ mod figures;
 mod person;
 mod strike;
 
+use std::process::exit;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahoy_client::profile::Identity;
 use serde_json::json;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::cli::{Common, Load};
 use crate::failure::{Exit, Failure};
-use crate::interrupt::Interrupts;
+use crate::interrupt::{INTERRUPTED, Interrupts};
 use crate::online;
 use crate::tell::Tell;
 use accounts::Ledger;
@@ -37,17 +39,44 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) fn run(common: &Common, arguments: &Load, tell: Tell) -> Result<(), Failure> {
     check(arguments)?;
     let ledger = Ledger::open(common, arguments, tell)?;
-    let outcome =
-        ledger.sign_up(tell).and_then(|identities| online::run(on_network(&ledger, identities, arguments, tell)));
+    let outcome = ledger.sign_up(tell).and_then(|identities| {
+        let crowd = Arc::new(Crowd::new(&ledger, arguments, online::options(common)));
+        online::run(on_network(&crowd, identities, arguments, tell))
+    });
     // Whatever came of the load, its accounts are of no more use.
-    let deleted = ledger.delete_accounts(tell);
-    outcome.and(deleted)
+    let deleted = online::run(delete_accounts(ledger, tell));
+    match (outcome, deleted) {
+        (Err(failure), Err(also)) => {
+            let text = format!("{}; besides, its accounts are not deleted: {}", failure.text, also.text);
+            Err(Failure { text, ..failure })
+        }
+        (outcome, deleted) => outcome.and(deleted),
+    }
+}
+
+/// Deletes them all, or ends the process: the next load does the rest.
+async fn delete_accounts(ledger: Ledger, tell: Tell) -> Result<(), Failure> {
+    let mut interrupts = Interrupts::new()?;
+    let deleted = spawn_blocking(move || ledger.delete_accounts(tell));
+    tokio::select! {
+        deleted = deleted => {
+            deleted.unwrap_or_else(|panic| Err(Failure::new(Exit::Other, "accounts", panic.to_string(), "")))
+        }
+        () = interrupts.next() => {
+            wipe(tell);
+            tell.note("the next load deletes the accounts that are left");
+            exit(INTERRUPTED)
+        }
+    }
 }
 
 fn check(arguments: &Load) -> Result<(), Failure> {
     let wrong = |text: &str| Err(Failure::new(Exit::Refused, "load", text, "See `ahoy load --help`."));
-    if arguments.clients == 0 || (arguments.ramp <= 0.0 && !arguments.storm) {
-        return wrong("a load has at least one client, and they come at a rate above zero");
+    if arguments.clients == 0 {
+        return wrong("a load has at least one client");
+    }
+    if arguments.ramp <= 0.0 || !arguments.ramp.is_finite() {
+        return wrong("clients come at a rate above zero; for all of them at once there is --storm");
     }
     if arguments.calls.saturating_mul(2) > arguments.clients {
         return wrong("each call takes two clients: --clients must be at least twice --calls");
@@ -55,7 +84,7 @@ fn check(arguments: &Load) -> Result<(), Failure> {
     if arguments.messages > 0.0 && arguments.clients < 2 {
         return wrong("messages take two clients");
     }
-    if !(0.0..=MESSAGES_A_SECOND_MAX).contains(&arguments.messages) || !arguments.ramp.is_finite() {
+    if !(0.0..=MESSAGES_A_SECOND_MAX).contains(&arguments.messages) {
         return wrong("that is more than one process can send: at most 100000 messages a second");
     }
     if arguments.strike.is_some() && arguments.strike_after >= arguments.length {
@@ -68,13 +97,17 @@ fn check(arguments: &Load) -> Result<(), Failure> {
 const MESSAGES_A_SECOND_MAX: f64 = 100_000.0;
 
 /// From the first sign-in to the last word.
-async fn on_network(ledger: &Ledger, identities: Vec<Identity>, arguments: &Load, tell: Tell) -> Result<(), Failure> {
+async fn on_network(
+    crowd: &Arc<Crowd>,
+    identities: Vec<Identity>,
+    arguments: &Load,
+    tell: Tell,
+) -> Result<(), Failure> {
     let mut interrupts = Interrupts::new()?;
-    let crowd = Arc::new(Crowd::new(ledger, arguments));
-    let ticking = tokio::spawn(tick(Arc::clone(&crowd), tell));
-    let interrupted = tokio::select! {
-        result = play(&crowd, identities, arguments, tell) => result.map(|()| false),
-        () = interrupts.next() => Ok(true),
+    let ticking = tokio::spawn(tick(Arc::clone(crowd), tell));
+    let (played, interrupted) = tokio::select! {
+        played = play(crowd, identities, arguments, tell) => (played, false),
+        () = interrupts.next() => (Ok(()), true),
     };
     crowd.stop();
     tokio::select! {
@@ -82,13 +115,20 @@ async fn on_network(ledger: &Ledger, identities: Vec<Identity>, arguments: &Load
         () = interrupts.next() => {}
     }
     ticking.abort();
+    // It may be telling of a second right now.
+    let _ = ticking.await;
+    wipe(tell);
+    let result = crowd.result(interrupted);
+    tell.event("load", &result.json(), &result.table());
+    // Where nobody is signed in, nobody has met either.
+    result.verdict().and(played)
+}
+
+/// Takes the live line away.
+fn wipe(tell: Tell) {
     if tell.is_live() {
         eprint!("\r\x1b[K");
     }
-    let interrupted = interrupted?;
-    let result = crowd.result(interrupted);
-    tell.event("load", &result.json(), &result.table());
-    result.verdict()
 }
 
 /// The whole piece: everybody signs in, meets, and then calls and writes for as long as was wished.
@@ -114,7 +154,7 @@ async fn play(crowd: &Arc<Crowd>, identities: Vec<Identity>, arguments: &Load, t
     crowd.begin(begin, end);
     tell.event("load-begins", &json!({ "signed_in": crowd.signed_in(), "pairs": crowd.pairs() }), "");
     let messages = agenda::write(crowd, begin, end, arguments.messages);
-    let strike = strike::strike(crowd, begin, arguments);
+    let strike = strike::strike(crowd, begin, end, arguments, tell);
     tokio::join!(messages, strike, sleep_until(end.into()));
     crowd.phase("settling");
     // Those that do not arrive within the time are lost, and counted so.
@@ -139,5 +179,35 @@ async fn tick(crowd: Arc<Crowd>, tell: Tell) {
             eprint!("\r\x1b[K{}", second.line());
         }
         tell.event("second", &second.json(), "");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Verb};
+
+    #[test]
+    fn what_can_t_be_done_is_refused_for_what_it_is() {
+        let refusal = |words: &[&str]| {
+            let cli = Cli::parse_from(["ahoy", "load", "http://localhost:8080"].iter().chain(words));
+            let Some(Verb::Load(load)) = cli.verb else { panic!("{words:?}") };
+            check(&load).err().map(|failure| failure.text)
+        };
+        assert_eq!(refusal(&[]), None);
+        assert_eq!(refusal(&["--storm"]), None);
+        for (words, about) in [
+            (["--clients", "0"], "at least one client"),
+            (["--ramp", "inf"], "--storm"),
+            (["--ramp", "NaN"], "--storm"),
+            (["--ramp", "0"], "--storm"),
+            (["--calls", "51"], "two clients"),
+            (["--messages", "1e6"], "messages a second"),
+        ] {
+            let text = refusal(&words).unwrap_or_default();
+            assert!(text.contains(about), "{words:?}: {text}");
+        }
     }
 }
