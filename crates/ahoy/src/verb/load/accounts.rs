@@ -11,14 +11,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use ahoy_client::account::{
-    AccountError, Network, NetworkUrl, NewAccount, Password, contact, delete_by_password, sign_up,
-};
+use ahoy_client::account::{AccountError, Network, NewAccount, Password, contact, delete_by_password, sign_up};
 use ahoy_client::profile::Identity;
-use ahoy_proto::Name;
 use ahoy_proto::api::{ApiErrorCode, SignUpPolicy};
+use ahoy_proto::{Name, NetworkId};
 use serde::{Deserialize, Serialize};
 
+use super::wipe;
 use crate::cli::{Common, Load};
 use crate::failure::{Exit, Failure};
 use crate::place;
@@ -33,7 +32,7 @@ const SAY_EVERY: usize = 50;
 /// Accounts that are this program's to delete.
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
-    url: NetworkUrl,
+    network: NetworkId,
     /// What all names begin with.
     tag: String,
     accounts: usize,
@@ -82,7 +81,7 @@ impl Ledger {
         let tag = format!("load-{:08x}", rand::random::<u32>());
         let path = folder.join(format!("{tag}.json"));
         let entry = Entry {
-            url: arguments.target.clone(),
+            network: said.network.network,
             tag,
             accounts: arguments.clients,
             password: format!("{:032x}", rand::random::<u128>()),
@@ -158,7 +157,7 @@ fn delete_leftovers(folder: &Path, network: &Network, tell: Tell) -> Result<(), 
         }
         let mut json = Vec::new();
         let entry = file.read_to_end(&mut json).ok().and_then(|_| serde_json::from_slice::<Entry>(&json).ok());
-        let Some(entry) = entry.filter(|entry| entry.url == network.url) else { continue };
+        let Some(entry) = entry.filter(|entry| entry.network == network.network) else { continue };
         tell.note(&format!("an earlier load left {} accounts", entry.accounts));
         entry.delete(network, tell).map_err(limited)?;
         let _ = fs::remove_file(&path);
@@ -193,9 +192,7 @@ fn each(
             });
         }
     });
-    if tell.is_live() {
-        eprint!("\r\x1b[K");
-    }
+    wipe(tell);
     failure.into_inner().expect("nobody panics while it is held").map_or(Ok(()), Err)
 }
 
