@@ -14,10 +14,16 @@ use crate::failure::{Exit, Failure};
 /// How long taking in what is waiting may take before a verb goes on without it.
 const READY_WITHIN: Duration = Duration::from_secs(15);
 
+/// How long what a verb has left behind may take to end.
+const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+
 /// Runs a verb that waits for things.
 pub(crate) fn run(verb: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = Runtime::new().map_err(|error| Failure::new(Exit::Other, "runtime", error.to_string(), ""))?;
-    runtime.block_on(verb)
+    let result = runtime.block_on(verb);
+    // A request that a verb has given up may block for as long as a network is silent.
+    runtime.shutdown_timeout(LEAVE_WITHIN);
+    result
 }
 
 /// A client with its session up and everything that waited taken in.
