@@ -2,7 +2,7 @@
 //!
 //! Nobody signs in for it, and there is no more to be had without.
 
-use std::collections::VecDeque;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -82,6 +82,9 @@ pub enum Unseen {
     /// It says nothing, or nothing of the protocol.
     #[error("it does not introduce itself")]
     Silent,
+    /// Our own fault.
+    #[error("the look at it has failed")]
+    Failed,
 }
 
 /// How a supernode that was seen is: those that are not [`Up`](State::Up) take nobody.
@@ -129,29 +132,37 @@ impl Sighting {
 /// When the network's own signing keys are not good.
 pub async fn look(network: &Network, roster: &Roster, at: Option<&str>) -> Result<Vec<Sighting>, AccountError> {
     let signing_keys = network.verified_signing_keys(SystemTime::now().into())?;
-    let mut left: VecDeque<(usize, RosterEntry)> = roster.supernodes.iter().cloned().enumerate().collect();
-    let mut sightings: Vec<(usize, Sighting)> = Vec::with_capacity(left.len());
-    let mut dials = JoinSet::new();
-    while !left.is_empty() || !dials.is_empty() {
-        while dials.len() < DIALS_MAX
-            && let Some((place, entry)) = left.pop_front()
-        {
-            let mut dialled = entry.clone();
-            if let Some(at) = at {
-                dialled.addresses = vec![at.to_owned()];
-            }
-            let (signing_keys, network) = (signing_keys.clone(), network.network);
-            dials.spawn(async move {
-                let seen = visit(&dialled, &signing_keys, network).await;
-                (place, Sighting { entry, seen })
-            });
+    let at = at.map(str::to_owned);
+    let visit_one = |mut entry: RosterEntry| {
+        if let Some(at) = &at {
+            entry.addresses = vec![at.clone()];
         }
-        if let Some(Ok(sighting)) = dials.join_next().await {
-            sightings.push(sighting);
+        let (signing_keys, network) = (signing_keys.clone(), network.network);
+        async move { visit(&entry, &signing_keys, network).await }
+    };
+    Ok(visit_all(&roster.supernodes, visit_one).await)
+}
+
+/// Visits all, some at the same time. Every one of them is told of, also where a visit panics.
+async fn visit_all<V>(entries: &[RosterEntry], visit: impl Fn(RosterEntry) -> V) -> Vec<Sighting>
+where
+    V: Future<Output = Result<Seen, Unseen>> + Send + 'static,
+{
+    let unseen = |entry: &RosterEntry| Sighting { entry: entry.clone(), seen: Err(Unseen::Failed) };
+    let mut sightings: Vec<_> = entries.iter().map(unseen).collect();
+    let mut left = entries.iter().cloned().enumerate();
+    let mut visits = JoinSet::new();
+    loop {
+        for (place, entry) in left.by_ref().take(DIALS_MAX - visits.len()) {
+            let visit = visit(entry);
+            visits.spawn(async move { (place, visit.await) });
+        }
+        match visits.join_next().await {
+            Some(Ok((place, seen))) => sightings[place].seen = seen,
+            Some(Err(error)) => tracing::error!(%error, "a look at a supernode has failed"),
+            None => return sightings,
         }
     }
-    sightings.sort_by_key(|(place, _)| *place);
-    Ok(sightings.into_iter().map(|(_, sighting)| sighting).collect())
 }
 
 async fn visit(entry: &RosterEntry, signing_keys: &[VerifyingKey], network: NetworkId) -> Result<Seen, Unseen> {
@@ -195,5 +206,35 @@ fn introduction(
         certificate: check_certificate(&challenge.certificate, signing_keys, network, who, now.into()),
         minimum_version: challenge.minimum_version,
         agent: challenge.agent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ahoy_proto::SupernodeId;
+    use ahoy_proto::document::Jwk;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_supernode_is_told_of_whatever_becomes_of_the_look_at_it() {
+        let entry = |number: u8| RosterEntry {
+            supernode: SupernodeId([number; 16]),
+            key: Jwk::ed25519([number; 32]),
+            addresses: Vec::new(),
+            region: String::new(),
+            weight: 1,
+            number: number.into(),
+        };
+        let entries: Vec<_> = (0..DIALS_MAX as u8 + 3).map(entry).collect();
+        let sightings = visit_all(&entries, |entry| async move {
+            assert_ne!(entry.supernode.0[0], 1);
+            Err(Unseen::Silent)
+        })
+        .await;
+        assert!(sightings.iter().map(|sighting| &sighting.entry).eq(&entries), "in the order of the roster");
+        for (place, sighting) in sightings.iter().enumerate() {
+            assert_eq!(matches!(sighting.seen, Err(Unseen::Failed)), place == 1, "{sighting:?}");
+        }
     }
 }
