@@ -81,8 +81,16 @@ impl Picture {
     /// In the place of one, where a look came to nothing.
     fn of_failure(failure: Failure) -> Self {
         let fields = json!({ "ok": false, "code": failure.code, "text": failure.text });
-        let text = format!("{}\n{}", failure.text, failure.advice);
-        Self { events: vec![("census", fields)], text, verdict: Err(failure) }
+        Self { events: vec![("census", fields)], text: String::new(), verdict: Err(failure) }
+    }
+
+    /// One of many: what is wrong comes first, where the end of a screen does not cut it off.
+    fn with_verdict(mut self) -> Self {
+        if let Err(failure) = &self.verdict {
+            let text = format!("{}\n{}\n\n{}", failure.text, failure.advice, self.text);
+            self.text = text.trim_end().to_owned();
+        }
+        self
     }
 }
 
@@ -93,11 +101,11 @@ async fn watch(looker: &mut Looker, every: Duration, tell: Tell) -> Result<(), F
     loop {
         let next = Instant::now() + every;
         let picture = tokio::select! {
-            picture = looker.look() => picture.unwrap_or_else(Picture::of_failure),
+            picture = looker.look() => picture.unwrap_or_else(Picture::of_failure).with_verdict(),
             () = interrupts.next() => return Ok(()),
         };
         if on_screen {
-            redraw(&picture);
+            redraw(&picture.text);
         } else {
             picture.tell(tell);
         }
@@ -109,11 +117,9 @@ async fn watch(looker: &mut Looker, every: Duration, tell: Tell) -> Result<(), F
 }
 
 /// Puts a picture in the place of the one before, without a moment in which there is none.
-fn redraw(picture: &Picture) {
+fn redraw(text: &str) {
     let (columns, rows) = terminal::size().unwrap_or(SCREEN);
     let mut screen = "\x1b[H".to_owned();
-    let wrong = picture.verdict.as_ref().err().map(|failure| format!("\n{}", failure.text)).unwrap_or_default();
-    let text = format!("{}\n{wrong}", picture.text);
     for line in text.lines().take(usize::from(rows).saturating_sub(1)) {
         screen += &cut(line, columns.into());
         screen += "\x1b[K\n";
@@ -150,6 +156,15 @@ fn short(id: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Exit;
+
+    #[test]
+    fn who_watches_sees_first_what_is_wrong_and_sees_it_once() {
+        let failure = || Failure::new(Exit::Unreachable, "missing", "one is missing", "Start it.");
+        let picture = Picture { events: Vec::new(), text: "the table".to_owned(), verdict: Err(failure()) };
+        assert_eq!(picture.with_verdict().text, "one is missing\nStart it.\n\nthe table");
+        assert_eq!(Picture::of_failure(failure()).with_verdict().text, "one is missing\nStart it.");
+    }
 
     #[test]
     fn numbers_stand_to_the_right_of_their_column() {

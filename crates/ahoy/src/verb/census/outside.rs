@@ -13,7 +13,10 @@ use super::{Picture, short, table};
 use crate::cli::{Common, DEFAULT_NETWORK};
 use crate::failure::{Exit, Failure};
 use crate::place;
-use crate::text::clean_line;
+use crate::text::{clean_line, cut};
+
+/// How much is shown of what a supernode says in its own words, in columns.
+const SAID_MAX: usize = 60;
 
 /// Looks from outside.
 pub(super) struct Outside {
@@ -64,12 +67,13 @@ fn picture(network: &Network, roster: &Roster, sightings: &[Sighting], away: Opt
     let name = clean_line(&network.name);
     let of = |state: State| sightings.iter().filter(|sighting| sighting.state() == state).count();
     let (all, silent) = (sightings.len(), of(State::NoAnswer));
+    let verdict = verdict(all, silent, of(State::NotCertified));
     let mut events: Vec<_> =
         sightings.iter().map(|sighting| ("supernode", fields(sighting, &network.name, now))).collect();
     events.push((
         "census",
         json!({
-            "ok": silent + of(State::NotCertified) == 0 && all > 0,
+            "ok": verdict.is_ok(),
             "network": network.name,
             "network_id": network.network,
             "url": network.url,
@@ -94,7 +98,7 @@ fn picture(network: &Network, roster: &Roster, sightings: &[Sighting], away: Opt
         all - silent,
         table(&head, &rows)
     );
-    Picture { events, text, verdict: verdict(all, silent, of(State::NotCertified)) }
+    Picture { events, text, verdict }
 }
 
 fn verdict(all: usize, silent: usize, uncertified: usize) -> Result<(), Failure> {
@@ -146,7 +150,7 @@ fn fields(sighting: &Sighting, network: &str, now: UnixTime) -> Value {
         "supernode": entry.supernode,
         "state": state_code(sighting.state()),
         "error": error(sighting),
-        "agent": says.map(|says| &says.agent),
+        "agent": says.map(|says| own_words(&says.agent)),
         "minimum_version": says.map(|says| says.minimum_version),
         "operator": certificate.and_then(|certificate| operator(certificate, network)),
         "region": entry.region,
@@ -166,11 +170,16 @@ fn fields(sighting: &Sighting, network: &str, now: UnixTime) -> Value {
     })
 }
 
+/// What anybody who is in the roster's place may say.
+fn own_words(text: &str) -> String {
+    cut(&clean_line(text), SAID_MAX)
+}
+
 /// What is wrong, in words.
 fn error(sighting: &Sighting) -> Option<String> {
     match &sighting.seen {
         Err(unseen) => Some(unseen.to_string()),
-        Ok(Seen { says: Err(refusal), .. }) => Some(refusal.text.clone()),
+        Ok(Seen { says: Err(refusal), .. }) => Some(own_words(&refusal.text)),
         Ok(Seen { says: Ok(Introduction { certificate: Err(error), .. }), .. }) => Some(error.to_string()),
         Ok(_) => None,
     }
@@ -194,7 +203,7 @@ fn row(sighting: &Sighting, network: &str, now: UnixTime) -> Vec<String> {
     let Ok(says) = &seen.says else {
         return vec![id, state, dash(), dash(), region, address, round_trip, wrong];
     };
-    let version = if says.agent.is_empty() { dash() } else { clean_line(&says.agent) };
+    let version = if says.agent.is_empty() { dash() } else { own_words(&says.agent) };
     let (by, certificate) = match &says.certificate {
         Ok(certificate) => (
             operator(certificate, network).unwrap_or("?").to_owned(),
@@ -270,6 +279,12 @@ mod tests {
         ] {
             assert_eq!(reach(address.parse().unwrap()), expected, "{address}");
         }
+    }
+
+    #[test]
+    fn what_a_supernode_says_of_itself_takes_its_place_and_no_more() {
+        assert_eq!(own_words("ahoyd/0.1.0\x1b[2J\nx"), "ahoyd/0.1.0[2J x");
+        assert_eq!(own_words(&"a".repeat(10_000)).chars().count(), SAID_MAX);
     }
 
     #[test]
