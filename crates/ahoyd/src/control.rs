@@ -6,6 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use ahoy_proto::control::table::{HEAD, table};
 use ahoy_proto::control::{Fleet, Reply, Request, State, exchange};
 use anyhow::{Context as _, bail};
 
@@ -121,15 +122,12 @@ pub(crate) fn fleet(config: &Config, args: &OperatorArgs) -> anyhow::Result<()> 
         bail!("the daemon replies to something else")
     };
     if args.json {
-        for row in &fleet.supernodes {
-            say(true, &serde_json::to_value(row)?, "");
+        for (event, mut fields) in fleet.events() {
+            fields["event"] = event.into();
+            say(true, &fields, "");
         }
     } else {
-        say(false, &serde_json::Value::Null, table(&fleet).trim_end());
-    }
-    for missing in &fleet.missing {
-        let address = printable(&missing.address);
-        eprintln!("ahoyd: {} at {address} is in the roster and not there", printable(&missing.supernode));
+        say(false, &serde_json::Value::Null, &told(&fleet));
     }
     if !fleet.fresh {
         eprintln!("ahoyd: leases can't be asked for now; this is what was seen last");
@@ -137,48 +135,16 @@ pub(crate) fn fleet(config: &Config, args: &OperatorArgs) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// `*` marks the supernode that was asked.
-fn table(fleet: &Fleet) -> String {
-    let head = ["SUPERNODE", "STATE", "VERSION", "SESSIONS", "OF", "CALLS", "LEGS", "SEES", "LOAD", "LAG"];
-    let mut lines = vec![head.map(str::to_owned)];
-    lines.extend(fleet.supernodes.iter().map(|row| {
-        let mark = if row.own { "*" } else { "" };
-        let id = row.supernode.get(..12).unwrap_or(&row.supernode);
-        [
-            format!("{}{mark}", printable(id)),
-            if row.draining { "draining" } else { "up" }.to_owned(),
-            printable(&row.version),
-            row.sessions.to_string(),
-            row.sessions_max.to_string(),
-            row.calls.to_string(),
-            row.legs.to_string(),
-            row.supernodes.to_string(),
-            format!("{} %", row.load_permille / 10),
-            format!("{} ms", row.lag_ms),
-        ]
-    }));
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..head.len()).map(width).collect();
-    let mut text = String::new();
-    for line in &lines {
-        for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
-            // Words to the left, numbers to the right.
-            let cell = if column < 3 { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
-            text += &cell;
-            text += if column + 1 < head.len() { "  " } else { "" };
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
-    text
+fn told(fleet: &Fleet) -> String {
+    let clean = |cell: String| printable(&cell).replace('\n', " ");
+    let rows: Vec<_> = fleet.rows().map(|cells| cells.map(clean)).collect();
+    table(&HEAD, &rows, |text| text.chars().count())
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::os::unix::net::UnixListener;
-
-    use ahoy_proto::control::Supernode;
 
     use super::*;
 
@@ -206,34 +172,5 @@ mod tests {
         assert_eq!(ask(), Silence::Ended, "nobody listens");
         let late = anyhow::Error::from(io::Error::from(ErrorKind::WouldBlock)).context("the daemon does not reply");
         assert_eq!(silence(&late), Silence::Busy);
-    }
-
-    #[test]
-    fn a_fleet_is_told_as_a_table() {
-        let row = |supernode: &str, own, draining, sessions| Supernode {
-            supernode: supernode.to_owned(),
-            own,
-            version: "0.1.0".to_owned(),
-            draining,
-            sessions,
-            sessions_max: 100_000,
-            calls: 5,
-            legs: 10,
-            supernodes: 3,
-            load_permille: 127,
-            lag_ms: 1,
-            ..Supernode::default()
-        };
-        let supernodes = vec![row("00112233445566778899", true, false, 1_234), row("ff", false, true, 0)];
-        let told = table(&Fleet { fresh: true, supernodes, ..Fleet::default() });
-        let lines: Vec<_> = told.lines().collect();
-        assert_eq!(
-            lines,
-            [
-                "SUPERNODE      STATE     VERSION  SESSIONS      OF  CALLS  LEGS  SEES  LOAD   LAG",
-                "001122334455*  up        0.1.0        1234  100000      5    10     3  12 %  1 ms",
-                "ff             draining  0.1.0           0  100000      5    10     3  12 %  1 ms",
-            ]
-        );
     }
 }

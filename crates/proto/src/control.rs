@@ -4,6 +4,9 @@
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+pub mod table;
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "control";
@@ -87,6 +90,9 @@ pub struct Fleet {
     /// Those that the roster lists, and that do not live.
     #[serde(default)]
     pub missing: Vec<Missing>,
+    /// Further ones of those, which a reply has no room for.
+    #[serde(default)]
+    pub untold: usize,
 }
 
 /// A supernode, as it says itself.
@@ -224,6 +230,27 @@ pub struct Sum {
 }
 
 impl Fleet {
+    /// Whether everything is as it should be.
+    pub fn is_whole(&self) -> bool {
+        self.fresh && self.sum().missing == 0
+    }
+
+    /// For programs: a name and fields for each supernode, and at last for all of them together.
+    pub fn events(&self) -> Vec<(&'static str, Value)> {
+        let supernode = |row: &Supernode| {
+            let mut fields = json!(row);
+            fields["weaknesses"] = json!(row.machine.as_ref().map(Machine::weaknesses));
+            ("supernode", fields)
+        };
+        let missing = |missing: &Missing| ("missing", json!(missing));
+        let mut whole = json!(self.sum());
+        whole["ok"] = json!(self.is_whole());
+        whole["fresh"] = json!(self.fresh);
+        whole["network"] = json!(self.network);
+        let rows = self.supernodes.iter().map(supernode).chain(self.missing.iter().map(missing));
+        rows.chain([("census", whole)]).collect()
+    }
+
     /// All of it in a few numbers.
     pub fn sum(&self) -> Sum {
         let supernodes = self.supernodes.len();
@@ -234,7 +261,7 @@ impl Fleet {
         let each = supernodes.max(1) as f64;
         Sum {
             supernodes,
-            missing: self.missing.len(),
+            missing: self.missing.len() + self.untold,
             draining,
             share_draining: draining as f64 / each,
             sessions,
@@ -295,6 +322,19 @@ mod tests {
         assert_eq!((sum.sessions, sum.sessions_mean, sum.sessions_highest, sum.sessions_max), (36, 12.0, 30, 300));
         assert!((sum.share_draining - 1.0 / 3.0).abs() < 1e-9);
         assert_eq!(Fleet::default().sum(), Sum::default());
+    }
+
+    #[test]
+    fn a_fleet_is_whole_when_nobody_is_missing_and_that_is_known() {
+        let whole = || Fleet { fresh: true, ..Fleet::default() };
+        assert!(whole().is_whole());
+        assert!(!Fleet { fresh: false, ..whole() }.is_whole());
+        let missing = Missing { supernode: "ff".to_owned(), address: String::new(), region: String::new() };
+        let large = Fleet { missing: vec![missing], untold: 2, ..whole() };
+        assert!(!large.is_whole());
+        let events = large.events();
+        assert_eq!(events.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["missing", "census"]);
+        assert_eq!((&events[1].1["missing"], &events[1].1["ok"]), (&json!(3), &json!(false)));
     }
 
     /// Says what it is to say, and keeps what it is told.
@@ -361,7 +401,8 @@ mod tests {
             lag_ms: 60_000,
             machine: Some(machine),
         };
-        let fleet = Fleet { network: "n".repeat(253), fresh: false, supernodes: vec![supernode; 512], missing: vec![] };
+        let fleet =
+            Fleet { network: "n".repeat(253), fresh: false, supernodes: vec![supernode; 512], ..Fleet::default() };
         let reply = serde_json::to_string(&Reply::Fleet(fleet)).unwrap();
         assert!((reply.len() as u64) < LINE_MAX, "{} of {LINE_MAX}", reply.len());
     }

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupts;
 use crate::online;
 use crate::tell::Tell;
-use crate::text::{cut, width};
+use crate::text::cut;
 
 /// Columns and rows of a terminal that does not say.
 const SCREEN: (u16, u16) = (80, 24);
@@ -130,29 +130,6 @@ fn redraw(text: &str) {
     let _ = stdout.write_all(screen.as_bytes()).and_then(|()| stdout.flush());
 }
 
-/// Lines under a head; columns whose head begins with `>` stand to the right.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let names = head.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
-    let lines: Vec<&Vec<String>> = [&names].into_iter().chain(rows).collect();
-    let wide = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| width(cell)).max();
-    let widths: Vec<usize> = (0..head.len()).map(|column| wide(column).unwrap_or(0)).collect();
-    let mut text = Vec::new();
-    for line in lines {
-        let mut written = String::new();
-        for ((cell, wide), name) in line.iter().zip(&widths).zip(head) {
-            let space = " ".repeat(wide - width(cell));
-            written += &if name.starts_with('>') { format!("{space}{cell}  ") } else { format!("{cell}{space}  ") };
-        }
-        text.push(written.trim_end().to_owned());
-    }
-    text.join("\n")
-}
-
-/// Enough of an id to tell it from others.
-fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,11 +141,5 @@ mod tests {
         let picture = Picture { events: Vec::new(), text: "the table".to_owned(), verdict: Err(failure()) };
         assert_eq!(picture.with_verdict().text, "one is missing\nStart it.\n\nthe table");
         assert_eq!(Picture::of_failure(failure()).with_verdict().text, "one is missing\nStart it.");
-    }
-
-    #[test]
-    fn numbers_stand_to_the_right_of_their_column() {
-        let rows = [vec!["one".to_owned(), "5".to_owned()], vec!["another".to_owned(), "12345".to_owned()]];
-        assert_eq!(table(&["WHO", ">MANY"], &rows), "WHO       MANY\none          5\nanother  12345");
     }
 }

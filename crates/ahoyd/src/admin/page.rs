@@ -1,8 +1,8 @@
 //! `/fleet`: what `ahoyd fleet` says, as a page that loads nothing and runs nothing.
 
-use std::fmt::{self, Display, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ahoy_proto::control::table::{Cells, Escaped, HEAD};
 use ahoy_proto::control::{Fleet, Supernode};
 use axum::http::header;
 use axum::response::{Html, IntoResponse};
@@ -36,20 +36,11 @@ fn clock() -> String {
 }
 
 fn html(fleet: &Fleet, at: String) -> String {
-    let mut rows = String::new();
-    for supernode in &fleet.supernodes {
-        rows += &row(supernode);
-    }
-    for missing in &fleet.missing {
-        let (id, address) = (Text(short(&missing.supernode)), Text(&missing.address));
-        let _ = write!(
-            rows,
-            "<tr><td class=\"word\" data-label=\"Supernode\"><code>{id}</code></td>\
-             <td class=\"word missing\" data-label=\"State\">not there</td>\
-             <td class=\"word\" data-label=\"Address\">{address}</td></tr>"
-        );
-    }
-    let network = Text(&fleet.network);
+    let living = fleet.supernodes.iter().map(|supernode| row(&supernode.cells(), &bar(supernode)));
+    let missing = fleet.missing.iter().map(|missing| row(&missing.cells(), ""));
+    let rows: String = living.chain(missing).collect();
+    let heads: String = columns().map(|(class, name)| format!("<th{class}>{name}</th>")).collect();
+    let network = Escaped(&fleet.network);
     let alarm = if fleet.fresh {
         ""
     } else {
@@ -60,10 +51,8 @@ fn html(fleet: &Fleet, at: String) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta http-equiv=\"refresh\" content=\"{REFRESH_EVERY}\">\
          <title>Fleet of {network}</title><style>{STYLE}</style></head>\n<body>\
-         <h1>Fleet of {network}</h1><p>As this supernode sees it at {at}.</p>{alarm}\n{tiles}\n\
-         <table><thead><tr><th class=\"word\">Supernode</th><th class=\"word\">State</th><th class=\"word\">Address</th>\
-         <th class=\"word\">Version</th><th>Signed in</th><th>Calls</th><th>Legs</th><th>Sees</th><th>Load</th>\
-         <th>Lag</th></tr></thead>\n<tbody>{rows}</tbody></table></body></html>\n",
+         <h1>Fleet of {network}</h1><p>As this supernode, marked *, sees it at {at}.</p>{alarm}\n{tiles}\n\
+         <table><thead><tr>{heads}</tr></thead>\n<tbody>{rows}</tbody></table></body></html>\n",
         tiles = tiles(fleet),
     )
 }
@@ -84,48 +73,32 @@ fn tiles(fleet: &Fleet) -> String {
     format!("<dl>{supernodes}{draining}{sessions}{limit}{calls}</dl>")
 }
 
-fn row(supernode: &Supernode) -> String {
-    let Supernode { sessions, sessions_max, calls, legs, supernodes, load_permille, lag_ms, .. } = supernode;
-    let id = Text(short(&supernode.supernode));
-    let own = if supernode.own { " (this one)" } else { "" };
-    let (class, state) = if supernode.draining { ("draining", "draining") } else { ("up", "up") };
-    let (address, version) = (Text(&supernode.address), Text(&supernode.version));
-    let filled = f64::from(*sessions) / f64::from((*sessions_max).max(1)) * 100.0;
-    let load = load_permille / 10;
-    format!(
-        "<tr><td class=\"word\" data-label=\"Supernode\"><span><code>{id}</code>{own}</span></td>\
-         <td class=\"word {class}\" data-label=\"State\">{state}</td>\
-         <td class=\"word\" data-label=\"Address\">{address}</td><td class=\"word\" data-label=\"Version\">{version}</td>\
-         <td class=\"amount\" data-label=\"Signed in\"><span>{sessions} of {sessions_max}</span>\
-         <svg viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect width=\"{filled:.1}\" height=\"4\"/></svg></td>\
-         <td data-label=\"Calls\">{calls}</td><td data-label=\"Legs\">{legs}</td><td data-label=\"Sees\">{supernodes}</td>\
-         <td data-label=\"Load\">{load} %</td><td data-label=\"Lag\">{lag_ms} ms</td></tr>\n"
-    )
+/// Classes and names of the columns: words stand to the left.
+fn columns() -> impl Iterator<Item = (&'static str, &'static str)> {
+    HEAD.iter().map(|head| head.strip_prefix('>').map_or((" class=\"word\"", *head), |name| ("", name)))
 }
 
-/// Enough of an id to tell it from others.
-fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
-}
-
-/// Text that stands in a page as text: what a supernode says of itself is anybody's who can write to Valkey.
-struct Text<'a>(&'a str);
-
-impl Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                c if c.is_control() => f.write_char('\u{fffd}')?,
-                c => f.write_char(c)?,
-            }
-        }
-        Ok(())
+fn row(cells: &Cells, bar: &str) -> String {
+    let mut row = "<tr>".to_owned();
+    for ((class, name), cell) in columns().zip(cells) {
+        let cell = Escaped(cell);
+        row += &match name {
+            "Supernode" => format!("<td{class} data-label=\"{name}\"><code>{cell}</code></td>"),
+            "State" => format!("<td class=\"word {cell}\" data-label=\"{name}\">{cell}</td>"),
+            "Signed in" => format!("<td class=\"amount\" data-label=\"{name}\"><span>{cell}</span>{bar}</td>"),
+            _ => format!("<td{class} data-label=\"{name}\">{cell}</td>"),
+        };
     }
+    row + "</tr>\n"
+}
+
+/// How full it is.
+fn bar(supernode: &Supernode) -> String {
+    let filled = f64::from(supernode.sessions) / f64::from(supernode.sessions_max.max(1)) * 100.0;
+    format!(
+        "<svg viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
+         <rect width=\"{filled:.1}\" height=\"4\"/></svg>"
+    )
 }
 
 #[cfg(test)]

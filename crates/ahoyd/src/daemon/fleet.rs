@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use super::machine;
 use crate::config::{Config, Role};
 
-/// What `/proc` counts processor time in: a hundredth of a second, on every Linux that there is.
-const CLOCK_TICK: Duration = Duration::from_millis(10);
+/// What `/proc` counts processor time in, on every Linux that there is.
+const CLOCK_TICK_MS: u64 = 10;
 
 /// Supernodes told of, at most: as many as a fleet has, and a reply takes.
 const ROWS_MAX: usize = 512;
@@ -154,15 +154,22 @@ impl View {
             }
         };
         let supernodes: Vec<_> = members.leases.values().map(row).collect();
-        let missing = |entry: &&RosterEntry| !members.leases.contains_key(&entry.supernode);
-        let missing = roster.supernodes.iter().filter(missing).take(ROWS_MAX.saturating_sub(supernodes.len()));
-        let missing = missing.map(|entry| control::Missing {
+        let row_of_missing = |entry: &RosterEntry| control::Missing {
             supernode: entry.supernode.to_hex(),
             address: first(entry),
             region: entry.region.clone(),
-        });
-        let missing = missing.collect();
-        control::Fleet { network: self.network.clone(), fresh: members.fresh, supernodes, missing }
+        };
+        let missing = |entry: &&RosterEntry| !members.leases.contains_key(&entry.supernode);
+        let mut missing: Vec<_> = roster.supernodes.iter().filter(missing).collect();
+        let all_missing = missing.len();
+        missing.truncate(ROWS_MAX.saturating_sub(supernodes.len()));
+        control::Fleet {
+            network: self.network.clone(),
+            fresh: members.fresh,
+            supernodes,
+            untold: all_missing - missing.len(),
+            missing: missing.into_iter().map(row_of_missing).collect(),
+        }
     }
 }
 
@@ -184,6 +191,6 @@ fn processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The program's name, in parentheses, may hold anything. 12th and 13th after it: user and system time.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: u32 = fields.skip(11).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
-    CLOCK_TICK * ticks
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(CLOCK_TICK_MS * ticks)
 }

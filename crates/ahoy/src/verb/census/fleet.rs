@@ -6,14 +6,14 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ahoy_proto::control::{self, Machine, Reply, Request, SOCKET, Sum, Supernode, exchange};
-use serde_json::{Value, json};
+use ahoy_proto::control::table::{HEAD, short, table};
+use ahoy_proto::control::{self, Reply, Request, SOCKET, Sum, exchange};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::{Picture, plot, short, table};
+use super::{Picture, plot};
 use crate::failure::{Exit, Failure};
-use crate::text::clean_line;
+use crate::text::{clean_line, width};
 use crate::when::Clock;
 
 /// How long the daemon may take.
@@ -96,40 +96,25 @@ fn unheard(path: &Path, error: &io::Error) -> Failure {
 
 fn picture(fleet: &control::Fleet) -> Picture {
     let sum = fleet.sum();
-    let mut events: Vec<(&'static str, Value)> =
-        fleet.supernodes.iter().map(|row| ("supernode", fields(row))).collect();
-    events.extend(fleet.missing.iter().map(|missing| ("missing", json!(missing))));
-    let mut whole = json!(sum);
-    whole["ok"] = json!(fleet.fresh && sum.missing == 0);
-    whole["fresh"] = json!(fleet.fresh);
-    whole["network"] = json!(fleet.network);
-    events.push(("census", whole));
-    let mut text = format!("{}\n\n{}", summary(fleet, &sum), carried(fleet));
-    text += &format!("\n\n{}", evidence(fleet));
-    Picture { events, text, verdict: verdict(fleet, &sum) }
+    let text = format!("{}\n\n{}\n\n{}", summary(fleet, &sum), carried(fleet), evidence(fleet));
+    Picture { events: fleet.events(), text, verdict: verdict(fleet, &sum) }
 }
 
 fn verdict(fleet: &control::Fleet, sum: &Sum) -> Result<(), Failure> {
     let wrong = |code, text: String, advice: &str| Err(Failure::new(Exit::Unreachable, code, text, advice));
-    match (sum.missing, fleet.fresh) {
-        (0, true) => Ok(()),
-        (0, false) => wrong(
+    match sum.missing {
+        _ if fleet.is_whole() => Ok(()),
+        0 => wrong(
             "not-fresh",
             "leases can't be asked for now; this is what was seen last".to_owned(),
             "Valkey is away: start it again; docs/operations.md says what that means.",
         ),
-        (missing, _) => wrong(
+        missing => wrong(
             "supernode-missing",
             format!("{missing} of {} supernodes are missing", missing + sum.supernodes),
             "Start them again, or take them out of the roster with `ahoyd supernodes revoke`.",
         ),
     }
-}
-
-fn fields(row: &Supernode) -> Value {
-    let mut fields = json!(row);
-    fields["weaknesses"] = json!(row.machine.as_ref().map(Machine::weaknesses));
-    fields
 }
 
 fn summary(fleet: &control::Fleet, sum: &Sum) -> String {
@@ -154,39 +139,8 @@ fn summary(fleet: &control::Fleet, sum: &Sum) -> String {
 }
 
 fn carried(fleet: &control::Fleet) -> String {
-    let head =
-        ["SUPERNODE", "STATE", "VERSION", ">SIGNED IN", ">OF", ">CALLS", ">LEGS", ">SEES", ">LOAD", ">LAG", "ADDRESS"];
-    let mut rows: Vec<_> = fleet.supernodes.iter().map(carries).collect();
-    rows.extend(fleet.missing.iter().map(|missing| {
-        let mut row = vec!["-".to_owned(); head.len()];
-        row[0] = short(&clean_line(&missing.supernode)).to_owned();
-        row[1] = "missing".to_owned();
-        row[head.len() - 1] = place(&missing.address, &missing.region);
-        row
-    }));
-    table(&head, &rows)
-}
-
-fn carries(row: &Supernode) -> Vec<String> {
-    let mark = if row.own { "*" } else { "" };
-    vec![
-        format!("{}{mark}", short(&clean_line(&row.supernode))),
-        if row.draining { "draining" } else { "up" }.to_owned(),
-        clean_line(&row.version),
-        row.sessions.to_string(),
-        row.sessions_max.to_string(),
-        row.calls.to_string(),
-        row.legs.to_string(),
-        row.supernodes.to_string(),
-        format!("{} %", row.load_permille / 10),
-        format!("{} ms", row.lag_ms),
-        place(&row.address, &row.region),
-    ]
-}
-
-fn place(address: &str, region: &str) -> String {
-    let (address, region) = (clean_line(address), clean_line(region));
-    if region.is_empty() { address } else { format!("{address} ({region})") }
+    let rows: Vec<_> = fleet.rows().map(|cells| cells.map(|cell| clean_line(&cell))).collect();
+    table(&HEAD, &rows, width)
 }
 
 fn evidence(fleet: &control::Fleet) -> String {
@@ -213,12 +167,12 @@ fn evidence(fleet: &control::Fleet) -> String {
             ]
         })
         .collect();
-    table(&head, &rows)
+    table(&head, &rows, width)
 }
 
 #[cfg(test)]
 mod tests {
-    use ahoy_proto::control::Missing;
+    use ahoy_proto::control::{Machine, Missing, Supernode};
 
     use super::*;
 
@@ -237,7 +191,12 @@ mod tests {
             machine: Some(machine),
             ..Supernode::default()
         };
-        control::Fleet { network: "example.org".to_owned(), fresh: true, supernodes: vec![row], missing: Vec::new() }
+        control::Fleet {
+            network: "example.org".to_owned(),
+            fresh: true,
+            supernodes: vec![row],
+            ..control::Fleet::default()
+        }
     }
 
     #[test]

@@ -5,15 +5,16 @@ use std::net::IpAddr;
 use ahoy_client::account::{Network, NetworkUrl, contact};
 use ahoy_client::census::{Introduction, Seen, Sighting, State, look};
 use ahoy_proto::UnixTime;
+use ahoy_proto::control::table::{short, table};
 use ahoy_proto::document::{Roster, SupernodeCertificate, SupernodePolicy};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use super::{Picture, short, table};
+use super::Picture;
 use crate::cli::{Common, DEFAULT_NETWORK};
 use crate::failure::{Exit, Failure};
 use crate::place;
-use crate::text::{clean_line, cut};
+use crate::text::{clean_line, cut, width};
 
 /// How much is shown of what a supernode says in its own words, in columns.
 const SAID_MAX: usize = 60;
@@ -96,7 +97,7 @@ fn picture(network: &Network, roster: &Roster, sightings: &[Sighting], away: Opt
         roster.serial,
         span(now, roster.expires),
         all - silent,
-        table(&head, &rows)
+        table(&head, &rows, width)
     );
     Picture { events, text, verdict }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use ahoy_proto::control::table::Escaped;
 use ahoy_proto::control::{Fleet, Supernode};
 
 /// In units of the drawing.
@@ -46,8 +47,8 @@ pub(super) fn svg(fleet: &Fleet, at: &str) -> String {
          <text class=\"t\" x=\"20\" y=\"32\">Users signed in on each supernode</text>\n\
          <text x=\"20\" y=\"54\">{network}, {at}: {count} supernodes, {draining} draining; {sessions} signed in, limit {limit} each; \
          {calls} calls</text>\n",
-        network = escaped(&fleet.network),
-        at = escaped(at),
+        network = Escaped(&fleet.network),
+        at = Escaped(at),
         count = sum.supernodes,
         draining = sum.draining,
         sessions = grouped(sum.sessions),
@@ -94,7 +95,7 @@ fn column(supernode: &Supernode, middle: f64, wide: f64, high: f64) -> String {
 }
 
 fn label(supernode: &Supernode, middle: f64, high: f64) -> String {
-    let id = escaped(supernode.supernode.get(..8).unwrap_or(&supernode.supernode));
+    let id = Escaped(supernode.supernode.get(..8).unwrap_or(&supernode.supernode));
     let state = if supernode.draining { "draining".to_owned() } else { format!("{} calls", supernode.calls) };
     let sessions = grouped(supernode.sessions.into());
     let (above, name, below) = (BOTTOM - high - 7.0, BOTTOM + 20.0, BOTTOM + 38.0);
@@ -132,20 +133,6 @@ fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-/// Text that stands in a drawing as text.
-fn escaped(text: &str) -> String {
-    let visible = text.chars().filter(|c| !c.is_control());
-    visible.fold(String::new(), |mut out, c| {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            c => out.push(c),
-        }
-        out
-    })
 }
 
 #[cfg(test)]
