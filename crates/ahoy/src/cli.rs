@@ -596,8 +596,8 @@ limits.
 
 Messages go both ways within pairs of clients, one a second for each pair as far as there are pairs.
 A call is a packet of the size of voice every 20 ms, both ways, sealed and opened as ever, without a
-codec. The exit code is 1 if an acknowledged message did not arrive or came twice or --strike failed,
-3 if nobody could sign in.
+codec. The exit code is 1 if an acknowledged message did not arrive or came twice, or if --strike
+failed, and 3 if nobody could sign in.
 
 Ctrl-C ends a load early and deletes its accounts; once more leaves them to the next load.
 
