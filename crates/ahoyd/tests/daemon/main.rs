@@ -7,6 +7,7 @@ mod backups;
 mod harness;
 mod invites;
 mod logs;
+mod migrate;
 mod refusals;
 mod reports;
 mod restarts;
