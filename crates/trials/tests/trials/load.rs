@@ -38,6 +38,26 @@ fn accounts(trial: &Trial) -> std::path::PathBuf {
     trial.folder().join("load")
 }
 
+/// By the daemon's own books nobody of a load has an account any more.
+fn nobody_is_left(trial: &Trial, daemon: &Daemon) -> anyhow::Result<()> {
+    let file = trial.folder().join("books.toml");
+    std::fs::write(&file, format!("name = \"localhost\"\ndata = {:?}\n", daemon.data()))?;
+    let mut command = Command::new(binary("ahoyd")?);
+    command.args(["account", "list", "--json", "--config"]).arg(&file);
+    let mut child = Child::start(trial, "books", &command)?;
+    let mut names = Vec::new();
+    while let Some(line) = child.next_line()? {
+        let account: Value = serde_json::from_str(&line.text).with_context(|| line.text.clone())?;
+        names.push(account["name"].as_str().context("a name")?.to_owned());
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "the books are read: {status} {}", child.errors());
+    ensure!(names.iter().any(|name| name == "echo"), "these are the books of another network: {names:?}");
+    ensure!(!names.iter().any(|name| name.starts_with("load-")), "accounts are left: {names:?}");
+    ensure!(std::fs::read_dir(accounts(trial))?.next().is_none(), "there is nothing to delete any more");
+    Ok(())
+}
+
 impl Run {
     fn number(&self, field: &str) -> anyhow::Result<u64> {
         self.result[field].as_u64().with_context(|| format!("{field} in {}", self.result))
@@ -79,12 +99,15 @@ fn a_load_counts_everybody_and_loses_nothing() {
         ensure!(run.number("calls_failed")? + run.number("calls_dropped")? == 0, "{}", run.result);
         ensure!(run.number("voice_refused")? == 0, "a packet did not open: {}", run.result);
         let (sent, received) = (run.number("voice_sent")?, run.number("voice_received")?);
-        ensure!(received > 0 && received <= sent, "{received} packets came of {sent}");
-        // What falls into the last second is told by the result alone.
-        ensure!(run.sum("messages_due") <= 160 && run.sum("sign_ins") <= 60, "more by the second than altogether");
+        // 6 calls, both ways, begin within 1.6 s of 8 s, and have 50 packets a second: half of these at least.
+        ensure!(sent > 6 * 2 * 50 * 64 / 10 / 2, "only {sent} packets were sent");
+        ensure!(received <= sent && received * 100 >= sent * 95, "{received} packets came of {sent}");
+        // What falls into the last second or two is told by the result alone.
+        let by_second = run.sum("messages_due");
+        ensure!((120..=160).contains(&by_second), "{by_second} messages by the second");
+        ensure!(run.sum("sign_ins") == 60, "{} sign-ins by the second", run.sum("sign_ins"));
         ensure!(run.seconds.iter().any(|second| second["calls_up"] == json!(6)), "all calls were up at once");
-        ensure!(std::fs::read_dir(accounts(trial))?.next().is_none(), "the accounts are deleted");
-        Ok(())
+        nobody_is_left(trial, &daemon)
     });
 }
 
@@ -131,8 +154,7 @@ fn accounts_of_a_load_that_was_killed_are_deleted_by_the_next() {
         child.kill()?;
         ensure!(std::fs::read_dir(accounts(trial))?.count() == 1, "nothing is left by {}", first.text);
         load(trial, &daemon.network(), &["--clients", "2", "--for", "1s"])?;
-        ensure!(std::fs::read_dir(accounts(trial))?.next().is_none(), "everything is deleted");
-        Ok(())
+        nobody_is_left(trial, &daemon)
     });
 }
 
