@@ -41,7 +41,8 @@ fn accounts(trial: &Trial) -> std::path::PathBuf {
 /// By the daemon's own books nobody of a load has an account any more.
 fn nobody_is_left(trial: &Trial, daemon: &Daemon) -> anyhow::Result<()> {
     let file = trial.folder().join("books.toml");
-    std::fs::write(&file, format!("name = \"localhost\"\ndata = {:?}\n", daemon.data()))?;
+    let (data, listen) = (daemon.data(), daemon.address());
+    std::fs::write(&file, format!("name = \"localhost\"\ndata = {data:?}\nlisten = [\"{listen}\"]\n"))?;
     let mut command = Command::new(binary("ahoyd")?);
     command.args(["account", "list", "--json", "--config"]).arg(&file);
     let mut child = Child::start(trial, "books", &command)?;
