@@ -2,6 +2,7 @@
 //! dead, full, goes down, or is not what it says.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -266,14 +267,22 @@ impl Wire {
         let mut far = BTreeMap::new();
         let mut packet = [0; 2_048];
         while let Ok((length, client)) = near.recv_from(&mut packet).await {
-            if !far.contains_key(&client) {
-                let socket = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
-                socket.connect(supernode).await.unwrap();
-                tokio::spawn(Self::carry_back(Arc::clone(&socket), Arc::clone(&near), client, Arc::clone(&is_whole)));
-                far.insert(client, socket);
-            }
+            let far = match far.entry(client) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let socket = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                    socket.connect(supernode).await.unwrap();
+                    tokio::spawn(Self::carry_back(
+                        Arc::clone(&socket),
+                        Arc::clone(&near),
+                        client,
+                        Arc::clone(&is_whole),
+                    ));
+                    new.insert(socket)
+                }
+            };
             if is_whole.load(Ordering::Relaxed) {
-                let _ = far[&client].send(&packet[..length]).await;
+                let _ = far.send(&packet[..length]).await;
             }
         }
     }
