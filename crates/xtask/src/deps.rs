@@ -25,7 +25,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ),
     ("ahoy", &["ahoy-proto", "ahoy-voice", "ahoy-client"]),
     ("ahoy-sim", &["ahoy-proto", "ahoy-core", "ahoy-voice", "ahoy-client"]),
-    ("ahoy-trials", &["ahoy-proto"]),
+    ("ahoy-trials", &["ahoy-proto", "ahoy-fabric"]),
     ("xtask", &[]),
 ];
 
