@@ -148,6 +148,8 @@ struct View {
     routes: Routes,
     last_node: u32,
     last_attempt: u64,
+    /// The last attempt that was begun before the newest word of the authority.
+    outdated_attempt: u64,
     warned: Option<Instant>,
     orders: VecDeque<Order>,
 }
@@ -214,6 +216,7 @@ impl View {
             routes: Routes::new(),
             last_node: Node::OWN.0,
             last_attempt: 0,
+            outdated_attempt: 0,
             warned: None,
             orders: VecDeque::new(),
         }
@@ -241,6 +244,7 @@ impl View {
 
     fn set_roster(&mut self, roster: Arc<Roster>) {
         self.roster = roster;
+        self.outdated_attempt = self.last_attempt;
         let listed = |supernode| self.roster.supernodes.iter().any(|entry| entry.supernode == supernode);
         self.peers.retain(|supernode, peer| {
             if peer.dial == Dialling::Untrusted {
@@ -300,6 +304,8 @@ impl View {
                 tracing::debug!(?supernode, why, "a supernode can't be reached");
                 peer.wait(now);
             }
+            // Judged by what the authority said before: it may be good by now.
+            Failure::Untrusted(_) if attempt <= self.outdated_attempt => peer.wait(now),
             Failure::Untrusted(why) => {
                 peer.dial = Dialling::Untrusted;
                 if self.warned.is_none_or(|warned| warned + WARN_EVERY <= now) {

@@ -183,6 +183,16 @@ fn who_is_not_what_the_authority_says_is_dialled_again_only_after_it_has_said_so
 }
 
 #[test]
+fn a_verdict_on_what_the_authority_had_said_before_does_not_outlive_its_next_word() {
+    let mut world = World::new();
+    let [Dial { attempt, .. }] = attempts(&world.members(&[2]))[..] else { panic!("no attempt") };
+    // It is still under way when the word comes.
+    world.tell(Event::Roster(roster(entries())));
+    world.tell(Event::Failed { attempt, why: Failure::Untrusted("forged".to_owned()) });
+    assert_eq!(attempts(&world.pass(PAUSE_MAX)).len(), 1);
+}
+
+#[test]
 fn whoever_leaves_the_roster_loses_its_trunk_and_gets_no_other() {
     let mut world = World::new();
     world.members(&[0, 1]);
