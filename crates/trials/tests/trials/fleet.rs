@@ -154,7 +154,8 @@ impl Fleet {
         let data = self.supernodes[0].data.display().to_string();
         for words in [vec![], vec!["--operator", &data]] {
             let mut command = Command::new(binary("ahoy")?);
-            command.args(["census", &self.url()]).args(words);
+            command.arg("--profile").arg(trial.folder().join("nobody"));
+            command.args(["--network", &self.url(), "census"]).args(words);
             let mut child = Child::start(trial, "census", &command)?;
             while let Some(line) = child.next_line()? {
                 said += &(line.text + "\n");
