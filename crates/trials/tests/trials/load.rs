@@ -238,7 +238,7 @@ fn a_fleet_that_loses_a_third_of_its_room_serves_as_many_as_it_can_and_all_when_
             .iter()
             .filter_map(|second| {
                 let number = |field: &str| second[field].as_u64();
-                Some(Second { signed_in: number("signed_in")?, sign_ins: number("sign_ins")? + number("back")? })
+                Some(Second { signed_in: number("signed_in")?, sign_ins: number("sign_ins")? + number("links_back")? })
             })
             .collect();
         if let Some(file) = std::env::var_os("AHOY_PLOT") {
