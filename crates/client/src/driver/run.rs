@@ -276,8 +276,9 @@ impl Driver {
             }
             Input::Retry => {
                 self.retry_at = None;
-                let route = self.route();
-                self.connecting.get_or_insert_with(|| Box::pin(route.connect()));
+                if self.connecting.is_none() {
+                    self.connecting = Some(Box::pin(self.route().connect()));
+                }
             }
             Input::Watch => self.listen_to_link(now),
             Input::Pulse => self.take_pulse(now),
