@@ -34,7 +34,7 @@ pub(crate) fn new_password(file: Option<&Path>, option: &str) -> Result<String, 
 /// Something that may be seen while it is typed.
 pub(crate) fn line(prompt: &str, option: &str) -> Result<String, Failure> {
     if !io::stdin().is_terminal() {
-        return Err(no_terminal("there is no terminal to ask for it", option));
+        return Err(no_terminal(&unasked(prompt), option));
     }
     eprint!("{prompt}");
     let mut line = String::new();
@@ -60,9 +60,14 @@ pub(crate) fn recovery_code(file: Option<&Path>) -> Result<RecoveryCode, Failure
     })
 }
 
+/// What to say where nobody can type what a prompt asks for.
+fn unasked(prompt: &str) -> String {
+    format!("`{}` can't be asked for: there is no terminal", prompt.trim_end_matches([':', ' ']))
+}
+
 fn hidden(prompt: &str, option: &str) -> Result<String, Failure> {
     if !io::stdin().is_terminal() {
-        return Err(no_terminal("there is no terminal to ask for it", option));
+        return Err(no_terminal(&unasked(prompt), option));
     }
     rpassword::prompt_password(prompt)
         .map_err(|error| no_terminal(&format!("the terminal can't be read: {error}"), option))

@@ -22,6 +22,7 @@ mod retention;
 mod signals;
 mod store;
 mod supernodes;
+mod web;
 
 use std::process::ExitCode;
 

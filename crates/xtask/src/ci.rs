@@ -2,14 +2,17 @@
 
 use crate::needs::{self, Purpose};
 use crate::shell::{self, cargo, step};
+use crate::web::Web;
 use crate::{deps, licences, test, tidy};
 
 pub(crate) fn run() -> anyhow::Result<()> {
-    needs::meet(&[Purpose::Build, Purpose::Repository, Purpose::Score, Purpose::Capture, Purpose::Databases])?;
+    needs::meet(&[Purpose::Repository])?;
+    needs::meet(&test::NEEDED)?;
     step("format", || shell::run(cargo("fmt").args(["--all", "--check"])))?;
     step("tidy", tidy::run)?;
     step("deps", deps::run)?;
     step("licences", licences::run)?;
+    step("types of the browser client", || shell::run(Web::ready()?.npm().args(["run", "--silent", "check"])))?;
     step("clippy", || shell::run(cargo("clippy").args(["--workspace", "--all-targets", "--", "--deny", "warnings"])))?;
     step("doc", || {
         let mut doc = cargo("doc");

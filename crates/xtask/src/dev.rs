@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Context as _;
 
 use crate::needs::{self, Purpose};
-use crate::{shell, workspace};
+use crate::{shell, web::Web, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -16,7 +16,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    needs::meet(&[Purpose::Build])?;
+    needs::meet(&[Purpose::Build, Purpose::Web])?;
+    Web::ready()?.bundle()?;
     eprintln!("Building ahoyd and ahoy; the first time takes some minutes.");
     shell::run(shell::cargo("build").args(["--package", "ahoyd", "--package", "ahoy"]))?;
     let ahoyd = workspace::target()?.join("debug/ahoyd");

@@ -10,10 +10,13 @@ mod dev;
 mod licences;
 mod needs;
 mod nightly;
+mod node;
 mod python;
+mod release;
 mod shell;
 mod test;
 mod tidy;
+mod web;
 mod workspace;
 
 use std::process::ExitCode;
@@ -32,6 +35,8 @@ struct Args {
 enum Command {
     /// Build Ahoy and run a whole network on this machine: authority, supernode and the echo account
     Dev(dev::Args),
+    /// Build the programs that are given to others: optimised, the browser client inside
+    Release,
     /// Run every test, installing what they need
     Test(test::Args),
     /// Exactly what has to pass before a change is merged
@@ -61,6 +66,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Dev(args) => dev::run(&args),
+        Command::Release => release::run(),
         Command::Test(args) => test::run(&args),
         Command::Ci => ci::run(),
         Command::Nightly(args) => nightly::run(&args),

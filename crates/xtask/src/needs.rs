@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::bail;
 
-use crate::{python, shell};
+use crate::{node, python, shell};
 
 /// Why something is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,10 @@ pub(crate) enum Purpose {
     Score,
     /// Network namespaces, captures and wrong clocks in the trials.
     Capture,
+    /// Building the browser client.
+    Web,
+    /// Trying the browser client.
+    Browser,
     /// The engines of a fleet, for the tests of `store` and `fabric` and the trials.
     Databases,
 }
@@ -47,6 +51,9 @@ const NEEDS: &[Need] = &[
     Need { what: "ALSA's headers", package: "libasound2-dev", purpose: Purpose::Audio, present: alsa_headers },
     Need { what: "a session bus", package: "dbus-daemon", purpose: Purpose::Keyring, present: || shell::find("dbus-run-session").is_some() },
     Need { what: "a keyring", package: "gnome-keyring", purpose: Purpose::Keyring, present: || shell::find("gnome-keyring-daemon").is_some() },
+    Need { what: "Node.js, or Python with venv to fetch it", package: "python3-venv", purpose: Purpose::Web, present: || node::is_present() || python::has_venv() },
+    Need { what: "Chromium", package: "chromium", purpose: Purpose::Browser, present: || shell::find("chromium").is_some() },
+    Need { what: "Firefox", package: "firefox-esr", purpose: Purpose::Browser, present: || shell::find("firefox-esr").is_some() },
     Need { what: "Python with venv", package: "python3-venv", purpose: Purpose::Score, present: python::has_venv },
     Need { what: "Python's headers", package: "python3-dev", purpose: Purpose::Score, present: python::has_headers },
     Need { what: "ip", package: "iproute2", purpose: Purpose::Capture, present: || shell::find("ip").is_some() },

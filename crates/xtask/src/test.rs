@@ -4,7 +4,12 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::needs::{self, Purpose};
+use crate::web::Web;
 use crate::{python, shell, workspace};
+
+/// What tests need beside Rust.
+pub(crate) const NEEDED: [Purpose; 6] =
+    [Purpose::Build, Purpose::Score, Purpose::Capture, Purpose::Databases, Purpose::Web, Purpose::Browser];
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
@@ -14,8 +19,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    needs::meet(&[Purpose::Build, Purpose::Score, Purpose::Capture, Purpose::Databases])?;
+    needs::meet(&NEEDED)?;
     let python = python::venv()?;
+    let web = Web::ready()?;
+    web.bundle()?;
     // The same selection as `cargo test` below, so that features unify alike and nothing is compiled twice.
     shell::step("build", || shell::run(shell::cargo("build").args(["--workspace", "--bins", "--tests"])))?;
     let binaries = workspace::target()?.join("debug");
@@ -25,7 +32,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     } else {
         tests.args(&args.cargo_test);
     }
-    shell::step("test", || shell::run(with_parts(&mut tests, &binaries, &python)))
+    shell::step("test", || shell::run(with_parts(&mut tests, &binaries, &python)))?;
+    let script = |name: &str| shell::run(with_parts(web.npm().args(["run", "--silent", name]), &binaries, &python));
+    shell::step("test of the browser client's parts", || script("test"))?;
+    shell::step("trials in a browser", || script("trials"))
 }
 
 /// Tells trials where the real parts lie.

@@ -9,6 +9,7 @@ use ahoy_proto::document::{Revocations, Roster, SupernodeCertificate};
 use ahoy_store::{Store, StoreError};
 use ahoy_supernode::CredentialKeys;
 use anyhow::Context as _;
+use axum::middleware::from_fn;
 use ed25519_dalek::VerifyingKey;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,6 +20,7 @@ use crate::folder::DataFolder;
 use crate::http::{self, Certificate, Front};
 use crate::join::WEIGHT;
 use crate::retention;
+use crate::web::Pages;
 
 /// An authority whose port is bound and not yet open.
 pub(super) struct Hosted {
@@ -66,7 +68,9 @@ impl Hosted {
     /// # Errors
     /// When a listener can't be made asynchronous.
     pub(super) fn open(self) -> anyhow::Result<(Front, Authority)> {
-        let front = http::serve(self.listeners, &self.authority.router(), self.certificate.as_ref())?;
+        let pages = Pages { roster: self.authority.roster(), tls: self.certificate.is_some() };
+        let port = self.authority.router().layer(from_fn(move |request, next| pages.clone().serve(request, next)));
+        let front = http::serve(self.listeners, &port, self.certificate.as_ref())?;
         Ok((front, self.authority))
     }
 }
