@@ -1,16 +1,18 @@
 //! `impair`: puts a bad network in front of a UDP port, for trying out by hand what the trials measure.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use ahoy_trials::impair::proxy::ProxyConfig;
 use ahoy_trials::impair::{Impairment, Loss, Proxy};
 use anyhow::ensure;
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Forwards UDP through a bad network: delay, jitter (order is kept) and loss, the same for the same seed.
 ///
-/// Point a client at it with `ahoy --supernode`. At the end (Ctrl-C, or --for) it prints packets, bytes and kbit/s of each
+/// Point a client at it with `ahoy --supernode`. SIGUSR1 gives every client another address, as a change of network does. At the end (Ctrl-C, or --for) it prints packets, bytes and kbit/s of each
 /// direction as JSON; sizes include UDP and IPv4 headers.
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -57,9 +59,18 @@ async fn main() -> anyhow::Result<()> {
     let Arguments { listen, to, seed, .. } = arguments;
     let proxy = Proxy::start(ProxyConfig { listen, to, up: impairment, down: impairment, seed })?;
     eprintln!("{} → {to}", proxy.address());
-    match arguments.seconds {
-        Some(seconds) => tokio::time::sleep(Duration::from_secs_f64(seconds)).await,
-        None => tokio::signal::ctrl_c().await?,
+    let mut moves = signal(SignalKind::user_defined1())?;
+    let mut end = pin!(async {
+        match arguments.seconds {
+            Some(seconds) => tokio::time::sleep(Duration::from_secs_f64(seconds)).await,
+            None => _ = tokio::signal::ctrl_c().await,
+        }
+    });
+    loop {
+        tokio::select! {
+            () = &mut end => break,
+            Some(()) = moves.recv() => proxy.rebind(),
+        }
     }
     println!("{}", serde_json::to_string_pretty(&proxy.finish()?)?);
     Ok(())

@@ -37,8 +37,15 @@ const ATTENTION: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    stop: Arc<AtomicBool>,
+    asked: Arc<Asked>,
     thread: Option<JoinHandle<io::Result<Report>>>,
+}
+
+/// What the thread is to do beside forwarding.
+#[derive(Debug, Default)]
+struct Asked {
+    stop: AtomicBool,
+    rebind: AtomicBool,
 }
 
 /// What a proxy did.
@@ -120,11 +127,11 @@ impl Proxy {
         let socket = UdpSocket::bind(config.listen)?;
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
-        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::new(Asked::default());
         let mut wire = Wire::new(config, socket);
-        let told = stop.clone();
+        let told = asked.clone();
         let thread = std::thread::Builder::new().name("impair".to_owned()).spawn(move || wire.run(&told))?;
-        Ok(Self { address, stop, thread: Some(thread) })
+        Ok(Self { address, asked, thread: Some(thread) })
     }
 
     /// Where clients send to.
@@ -132,12 +139,17 @@ impl Proxy {
         self.address
     }
 
+    /// Gives every client another address towards the far end, as when a phone changes its network.
+    pub fn rebind(&self) {
+        self.asked.rebind.store(true, Ordering::Relaxed);
+    }
+
     /// Ends the proxy.
     ///
     /// # Errors
     /// When its sockets failed.
     pub fn finish(mut self) -> io::Result<Report> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.asked.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("only finish and drop take the thread");
         thread.join().map_err(|_| io::Error::other("the proxy's thread panicked"))?
     }
@@ -145,7 +157,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.asked.stop.store(true, Ordering::Relaxed);
     }
 }
 
@@ -198,9 +210,14 @@ impl Wire {
         }
     }
 
-    fn run(&mut self, stop: &AtomicBool) -> io::Result<Report> {
+    fn run(&mut self, asked: &Asked) -> io::Result<Report> {
         let mut buffer = vec![0; PACKET_MAX];
-        while !stop.load(Ordering::Relaxed) {
+        while !asked.stop.load(Ordering::Relaxed) {
+            if asked.rebind.swap(false, Ordering::Relaxed) {
+                for client in 0..self.clients.len() {
+                    self.clients[client].socket = self.far_socket()?;
+                }
+            }
             self.wait()?;
             self.receive_up(&mut buffer)?;
             for client in 0..self.clients.len() {
@@ -213,7 +230,7 @@ impl Wire {
         Ok(std::mem::take(&mut self.report))
     }
 
-    /// Waits for a packet, the next delivery or the time to look at `stop`.
+    /// Waits for a packet, the next delivery or the time to look at what is asked.
     fn wait(&self) -> io::Result<()> {
         let next = self.under_way.peek().map_or(ATTENTION, |Reverse(packet)| {
             packet.delivery.saturating_duration_since(Instant::now()).min(ATTENTION)
@@ -255,14 +272,19 @@ impl Wire {
         if index == CLIENTS_MAX {
             return Ok(None);
         }
-        let socket = UdpSocket::bind((self.config.listen.ip(), 0))?;
-        socket.set_nonblocking(true)?;
-        socket.connect(self.config.to)?;
+        let socket = self.far_socket()?;
         let seed = self.config.seed.wrapping_mul(2 * CLIENTS_MAX as u64).wrapping_add(2 * index as u64);
         let (up, down) = (Path::new(self.config.up, seed), Path::new(self.config.down, seed + 1));
         self.clients.push(Client { address, socket, up, down });
         self.by_address.insert(address, index);
         Ok(Some(index))
+    }
+
+    fn far_socket(&self) -> io::Result<UdpSocket> {
+        let socket = UdpSocket::bind((self.config.listen.ip(), 0))?;
+        socket.set_nonblocking(true)?;
+        socket.connect(self.config.to)?;
+        Ok(socket)
     }
 
     fn take_in(&mut self, client: usize, direction: Direction, payload: &[u8]) {
