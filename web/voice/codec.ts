@@ -34,9 +34,13 @@ export interface FrameDecoder {
   close(): void;
 }
 
-/** One implementation of Opus. */
+/** Makes encoders and decoders. */
 export interface Codec {
-  readonly name: 'webcodecs' | 'wasm';
   encoder(): FrameEncoder;
   decoder(): FrameDecoder;
+}
+
+/** One implementation of Opus. */
+export interface NamedCodec extends Codec {
+  readonly name: 'webcodecs' | 'wasm';
 }

@@ -52,4 +52,4 @@ export class FakeDecoder implements FrameDecoder {
   }
 }
 
-export const fakeCodec: Codec = { name: 'wasm', encoder: () => new FakeEncoder(), decoder: () => new FakeDecoder() };
+export const fakeCodec: Codec = { encoder: () => new FakeEncoder(), decoder: () => new FakeDecoder() };

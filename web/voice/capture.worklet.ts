@@ -1,0 +1,47 @@
+/** The microphone's end of the voice engine: gathers the audio thread's short blocks to frames of 20 ms. */
+
+import { FRAME_SAMPLES } from './codec.ts';
+import type { Captured, Plug } from './ports.ts';
+
+/** Blocks that go to and fro: 80 ms. Where the engine is slower, the newest frames are lost, not memory. */
+const BLOCKS = 4;
+
+class Capture extends AudioWorkletProcessor {
+  #port: MessagePort | null = null;
+  readonly #free: Captured[] = Array.from({ length: BLOCKS }, () => new Float32Array(FRAME_SAMPLES));
+  #block: Captured | undefined = this.#free.pop();
+  #filled = 0;
+
+  constructor() {
+    super();
+    this.port.onmessage = ({ data }: MessageEvent<Plug>) => {
+      this.#port = data.port;
+      this.#port.onmessage = ({ data: block }: MessageEvent<Captured>) => {
+        if (block.length === FRAME_SAMPLES && this.#free.length < BLOCKS) this.#free.push(block);
+      };
+    };
+  }
+
+  override process(inputs: Float32Array[][]): boolean {
+    const samples = inputs[0]?.[0];
+    if (samples === undefined) return true;
+    let taken = 0;
+    while (taken < samples.length) {
+      const count = Math.min(samples.length - taken, FRAME_SAMPLES - this.#filled);
+      this.#block?.set(samples.subarray(taken, taken + count), this.#filled);
+      taken += count;
+      this.#filled += count;
+      if (this.#filled === FRAME_SAMPLES) this.#send();
+    }
+    return true;
+  }
+
+  #send(): void {
+    this.#filled = 0;
+    if (this.#port === null) return;
+    if (this.#block !== undefined) this.#port.postMessage(this.#block, [this.#block.buffer]);
+    this.#block = this.#free.pop();
+  }
+}
+
+registerProcessor('ahoy-capture', Capture);
