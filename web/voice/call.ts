@@ -30,6 +30,8 @@ interface Peer {
   device: string;
   opener: Opener;
   receiver: Receiver;
+  /** Resolves when all that came before is taken in. */
+  turn: Promise<void>;
 }
 
 /** Sends a datagram by whatever link there is. */
@@ -75,7 +77,7 @@ export class CallVoice {
     const peer = this.#peers.find(({ device }) => device === leg.device);
     if (peer !== undefined) peer.opener = opener;
     else if (this.#peers.length < PEERS_MAX) {
-      this.#peers.push({ device: leg.device, opener, receiver: new Receiver(this.#codec.decoder()) });
+      this.#peers.push({ device: leg.device, opener, receiver: new Receiver(this.#codec.decoder()), turn: Promise.resolve() });
     }
   }
 
@@ -88,8 +90,14 @@ export class CallVoice {
     const peer = this.#peers.find(({ opener }) => opener.flow === flow);
     if (peer === undefined || this.#opening >= OPENING_MAX) return;
     this.#opening += 1;
-    const payload = await peer.opener.open(datagram);
+    peer.turn = this.#take(peer, peer.turn, peer.opener.open(datagram), at);
+    await peer.turn;
     this.#opening -= 1;
+  }
+
+  /** WebCrypto answers packets that came together in any order; overtaken by three, one would count as lost. */
+  async #take(peer: Peer, turn: Promise<void>, opening: Promise<Uint8Array | null>, at: number): Promise<void> {
+    const [payload] = await Promise.all([opening, turn]);
     if (payload === null || this.#stopped) return;
     this.#heardAt = Math.max(this.#heardAt, at);
     const report = peer.receiver.handlePayload(payload, at);

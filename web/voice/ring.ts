@@ -21,6 +21,9 @@ const SPARE = 480;
 /** Frames asked for and not yet there: more would be answered late all the same. */
 const ASKED_MAX = 3;
 
+/** Samples after which a question without an answer is forgotten: a second. */
+const ANSWER_MAX = 48_000;
+
 /** The mark, a frame, and what was asked for when the mark was passed. */
 const CAPACITY = MARK_MAX + (ASKED_MAX + 1) * FRAME_SAMPLES;
 
@@ -29,6 +32,8 @@ export class Ring {
   #start = 0;
   #length = 0;
   #asked = 0;
+  /** Samples played since the last answer. */
+  #unanswered = 0;
   #mark = MARK_AT_START;
   /** Least that waited in this span, and samples played in it. */
   #least = Number.POSITIVE_INFINITY;
@@ -50,6 +55,7 @@ export class Ring {
   /** Takes a frame in; what has no room is not played. */
   push(frame: Float32Array): void {
     this.#asked = Math.max(this.#asked - 1, 0);
+    this.#unanswered = 0;
     this.#begun = true;
     const count = Math.min(frame.length, CAPACITY - this.#length);
     for (let at = 0; at < count; at += 1) this.#samples[(this.#start + this.#length + at) % CAPACITY] = frame[at] ?? 0;
@@ -63,6 +69,11 @@ export class Ring {
     output.fill(0, count);
     this.#start = (this.#start + count) % CAPACITY;
     this.#length -= count;
+    this.#unanswered += output.length;
+    if (this.#unanswered > ANSWER_MAX) {
+      this.#asked = 0;
+      this.#unanswered = 0;
+    }
     if (this.#begun) this.#adapt(output.length, count < output.length);
   }
 
