@@ -1,0 +1,137 @@
+/**
+ * History: lines in the order of their positions, each found by its reference too.
+ *
+ * A line that stands in the log has its place there; one that waits comes after all of those, in the order of numbers.
+ */
+
+import type { ConversationId, DeviceId, Line, LineBody, MessageRef } from '../client.ts';
+import type { Vault } from '../vault/vault.ts';
+import { hasFields, readJson, type Changes } from './changes.ts';
+
+/** Positions between two log entries: for lines that were given up there. */
+const STEP = 1_024;
+
+/** First position of lines that wait; 2^42 log entries come before. */
+const WAITING = 2 ** 52;
+
+const DIGITS = 16;
+
+/** Lines that one call gives at most. */
+export const HISTORY_MAX = 500;
+
+/** The device of lines that are no messages. */
+export const NO_DEVICE: DeviceId = '0'.repeat(32);
+
+export function referenceOfEntry(sequence: number): MessageRef {
+  return { device: NO_DEVICE, number: sequence };
+}
+
+export function positionOf(sequence: number): number {
+  return sequence * STEP;
+}
+
+/** Reactions kept of one line: each of 256 accounts with a few. */
+const REACTIONS_MAX = 1_024;
+
+function lineKey(conversation: ConversationId, position: number): string {
+  return `${conversation}/${String(position).padStart(DIGITS, '0')}`;
+}
+
+function referenceKey(conversation: ConversationId, { device, number }: MessageRef): string {
+  return `at/${conversation}/${device}/${number}`;
+}
+
+const isLine = hasFields<Line>('reference', 'account', 'body', 'position', 'reactions');
+
+/** A line as it is made. */
+export interface NewLine {
+  reference: MessageRef;
+  account: string;
+  /** `null`: it waits. */
+  sequence: number | null;
+  atMs: number;
+  body: LineBody;
+}
+
+/** What a change of history is told by. */
+type Told = (line: Line) => void;
+
+/** One conversation's history within one set of changes. */
+export class Lines {
+  constructor(
+    private readonly conversation: ConversationId,
+    private readonly changes: Changes,
+    private readonly told: Told,
+  ) {}
+
+  async find(reference: MessageRef): Promise<Line | null> {
+    const at = await this.changes.read('lines', referenceKey(this.conversation, reference));
+    if (at === null) return null;
+    return readJson(await this.changes.read('lines', lineKey(this.conversation, Number(new TextDecoder().decode(at)))), isLine);
+  }
+
+  /** Puts a line there, unless there is one of that reference. */
+  async put(made: NewLine): Promise<void> {
+    if ((await this.find(made.reference)) !== null) return;
+    const position = made.sequence === null ? WAITING + made.reference.number : positionOf(made.sequence);
+    this.#write({ ...made, edited: false, deleted: false, failed: false, reactions: [], position });
+  }
+
+  /** A line that waited stands in the log. */
+  async place(reference: MessageRef, sequence: number, atMs: number): Promise<void> {
+    const line = await this.find(reference);
+    if (line === null) return;
+    this.changes.remove('lines', lineKey(this.conversation, line.position));
+    this.#write({ ...line, sequence, atMs, failed: false, position: positionOf(sequence) });
+  }
+
+  /** A line that waited is given up; it stays where the log was then. */
+  async fail(reference: MessageRef, head: number): Promise<void> {
+    const line = await this.find(reference);
+    if (line === null || line.sequence !== null) return;
+    this.changes.remove('lines', lineKey(this.conversation, line.position));
+    this.#write({ ...line, failed: true, position: positionOf(head) + 1 + (reference.number % (STEP - 1)) });
+  }
+
+  /** Replaces a text by the same account's. */
+  async edit(target: MessageRef, by: string, text: string): Promise<void> {
+    const line = await this.#textBy(target, by);
+    if (line === null || line.body.kind !== 'text') return;
+    this.#write({ ...line, body: { ...line.body, text }, edited: true });
+  }
+
+  /** Erases a text of the same account. */
+  async delete(target: MessageRef, by: string): Promise<void> {
+    const line = await this.#textBy(target, by);
+    if (line === null || line.body.kind !== 'text') return;
+    this.#write({ ...line, body: { kind: 'text', text: '', replyTo: null }, deleted: true, reactions: [] });
+  }
+
+  async react(target: MessageRef, account: string, emoji: string, set: boolean): Promise<void> {
+    const line = await this.find(target);
+    if (line === null || line.body.kind !== 'text' || line.deleted) return;
+    const others = line.reactions.filter((reaction) => reaction.account !== account || reaction.emoji !== emoji);
+    if (set === others.length < line.reactions.length || (set && others.length >= REACTIONS_MAX)) return;
+    this.#write({ ...line, reactions: set ? [...others, { account, emoji }] : others });
+  }
+
+  /** A text that its account may still change. */
+  async #textBy(target: MessageRef, by: string): Promise<Line | null> {
+    const line = await this.find(target);
+    return line !== null && line.account === by && line.body.kind === 'text' && !line.deleted ? line : null;
+  }
+
+  #write(line: Line): void {
+    this.changes.putJson('lines', lineKey(this.conversation, line.position), line);
+    this.changes.put('lines', referenceKey(this.conversation, line.reference), new TextEncoder().encode(String(line.position)));
+    this.told(line);
+  }
+}
+
+/** The last lines before a position, earliest first. */
+export async function readHistory(vault: Vault, conversation: ConversationId, before: number | null, limit: number): Promise<Line[]> {
+  const bounded = { last: true, limit: Math.max(0, Math.min(limit, HISTORY_MAX)) };
+  const options = before === null ? bounded : { ...bounded, before: lineKey(conversation, before) };
+  const entries = await vault.range('lines', `${conversation}/`, options);
+  return entries.flatMap(({ value }) => readJson(value, isLine) ?? []);
+}

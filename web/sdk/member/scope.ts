@@ -1,0 +1,103 @@
+/** What the parts of a member share: who this device is, and where what it knows is kept. */
+
+import type { AccountId, ConversationId, DeviceId, Event } from '../client.ts';
+import type { Vault } from '../vault/vault.ts';
+import { Changes } from './changes.ts';
+import type { Chance, Clock } from './clock.ts';
+import type { Conversation } from './conversation.ts';
+import type { Identity } from './identity.ts';
+import type { Mls } from './mls/mls.ts';
+import type { People } from './people.ts';
+import { offline, StorageFailed } from './refusals.ts';
+import type { MemberSession } from './session.ts';
+
+/** Longest pause before a device does what others may do too: remove leaves, tell a title. */
+export const COURTESY_MS = 5_000;
+
+export interface ScopeParts {
+  identity: Identity;
+  mls: Mls;
+  vault: Vault;
+  clock: Clock;
+  chance: Chance;
+  people: People;
+  emit: (event: Event) => void;
+  /** The vault has failed: nothing more is to be done. */
+  fail: (error: unknown) => void;
+}
+
+export class Scope {
+  readonly identity: Identity;
+  readonly mls: Mls;
+  readonly vault: Vault;
+  readonly clock: Clock;
+  readonly chance: Chance;
+  readonly people: People;
+  /** The session that is up, once this device has checked in. */
+  session: MemberSession | null = null;
+  /** Whether this account has blocked another. */
+  isBlocked: (account: AccountId) => boolean = () => false;
+  /** Devices of this account that are gone. */
+  goneDevices: ReadonlySet<DeviceId> = new Set();
+  /** Tells what became of a conversation at the end of a set of changes. */
+  onChanged: (conversation: Conversation, changes: Changes) => void = () => undefined;
+
+  constructor(private readonly parts: ScopeParts) {
+    this.identity = parts.identity;
+    this.mls = parts.mls;
+    this.vault = parts.vault;
+    this.clock = parts.clock;
+    this.chance = parts.chance;
+    this.people = parts.people;
+  }
+
+  /** The session, for a command that needs one. */
+  requireSession(): MemberSession {
+    if (this.session === null) throw offline();
+    return this.session;
+  }
+
+  /** Makes changes durable, then tells of them. */
+  async change<T>(task: (changes: Changes) => Promise<T> | T): Promise<T> {
+    const changes = new Changes(this.vault);
+    const result = await task(changes);
+    await this.#finish(changes);
+    return result;
+  }
+
+  /** Changes one conversation, after all other changes of it. */
+  exclusive<T>(conversation: Conversation, task: (changes: Changes) => Promise<T> | T): Promise<T> {
+    return conversation.serial.run(() =>
+      this.change(async (changes) => {
+        const result = await task(changes);
+        conversation.flush(changes);
+        this.onChanged(conversation, changes);
+        return result;
+      }),
+    );
+  }
+
+  emit(event: Event): void {
+    this.parts.emit(event);
+  }
+
+  /** A random part of a pause of at most five seconds. */
+  courtesy(): number {
+    return this.chance.share() * COURTESY_MS;
+  }
+
+  async #finish(changes: Changes): Promise<void> {
+    try {
+      await changes.commit();
+    } catch (error) {
+      this.parts.fail(error);
+      throw new StorageFailed('the vault has failed', { cause: error });
+    }
+    for (const event of changes.events) this.parts.emit(event);
+  }
+}
+
+/** A timer's name. */
+export function timerName(kind: string, conversation: ConversationId): string {
+  return `${kind}/${conversation}`;
+}

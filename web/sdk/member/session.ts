@@ -1,0 +1,110 @@
+/**
+ * One session as the member uses it: requests, as many at once as the supernode takes, and pauses that end with it.
+ */
+
+import { ErrorCode } from '../proto/messages.ts';
+import { REQUESTS_IN_FLIGHT_MAX } from '../proto/limits.ts';
+import { Refused, SessionLost, type ReplyBody, type RequestBody, type Uplink } from '../session/uplink.ts';
+import type { Chance, Clock } from './clock.ts';
+import { passes } from './refusals.ts';
+
+/** First pause after a request failed for a reason that passes; doubled with each failure. */
+const PAUSE_MIN_MS = 1_000;
+const PAUSE_MAX_MS = 30_000;
+
+/** Asks of a command before whoever waits is told: with pauses of 1 and 2 s, and half of that on top, 3 to 5 s. */
+const COMMAND_ASKS = 3;
+
+/** Left for the session itself, and for what was asked before a Resync and may yet be answered. */
+const RESERVED = 8;
+
+type Cases = ReplyBody['case'];
+
+export type ReplyOf<C extends Cases> = Extract<ReplyBody, { case: C }>['value'];
+
+export class MemberSession {
+  #alive = true;
+  #asked = 0;
+  readonly #waiting: (() => void)[] = [];
+  readonly #pauses = new Set<() => void>();
+
+  constructor(
+    private readonly uplink: Uplink,
+    private readonly clock: Clock,
+    private readonly chance: Chance,
+  ) {}
+
+  get isAlive(): boolean {
+    return this.#alive;
+  }
+
+  /** Asks once. */
+  async ask<C extends Cases>(body: RequestBody, expected: C): Promise<ReplyOf<C>> {
+    while (this.#alive && this.#asked >= REQUESTS_IN_FLIGHT_MAX - RESERVED) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.check();
+    this.#asked += 1;
+    try {
+      const reply = await this.uplink.request(body);
+      this.check();
+      if (reply.case !== expected) throw new Refused(ErrorCode.MALFORMED, 'the supernode does not keep to the protocol', 0);
+      // `expected` is C, so the value is that of C.
+      return reply.value as ReplyOf<C>;
+    } finally {
+      this.#asked -= 1;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  /** Asks again after what passes, until the session ends. */
+  async insist<C extends Cases>(body: RequestBody, expected: C, asks = Number.POSITIVE_INFINITY): Promise<ReplyOf<C>> {
+    for (let failures = 0; ; failures += 1) {
+      try {
+        return await this.ask(body, expected);
+      } catch (error) {
+        if (!passes(error) || failures + 1 >= asks) throw error;
+        await this.pause(failures, error.retryAfterMs);
+      }
+    }
+  }
+
+  /** Asks for somebody who waits. */
+  command<C extends Cases>(body: RequestBody, expected: C): Promise<ReplyOf<C>> {
+    return this.insist(body, expected, COMMAND_ASKS);
+  }
+
+  /** Waits after a failure: what the supernode asks for, or a pause that doubles, and a random half on top. */
+  pause(failures: number, retryAfterMs: number): Promise<void> {
+    const doubled = Math.min(PAUSE_MIN_MS * 2 ** Math.min(failures, 10), PAUSE_MAX_MS);
+    return this.sleep(Math.max(doubled, retryAfterMs) * (1 + this.chance.share() / 2));
+  }
+
+  /** Rejects with {@link SessionLost} where the session ends before. */
+  sleep(ms: number): Promise<void> {
+    this.check();
+    return new Promise((resolve, reject) => {
+      const wake = (): void => {
+        this.#pauses.delete(wake);
+        cancel();
+        if (this.#alive) resolve();
+        else reject(new SessionLost('the session is lost'));
+      };
+      const cancel = this.clock.after(ms, wake);
+      this.#pauses.add(wake);
+    });
+  }
+
+  /** Works after the session has moved on too, while its link lasts: voice goes out by it until the leg is attached anew. */
+  sendDatagram(bytes: Uint8Array): void {
+    this.uplink.sendDatagram(bytes);
+  }
+
+  check(): void {
+    if (!this.#alive) throw new SessionLost('the session is lost');
+  }
+
+  end(): void {
+    this.#alive = false;
+    for (const wake of [...this.#pauses]) wake();
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+}
