@@ -1,0 +1,72 @@
+/** What is to be seen while one looks elsewhere: the title, the badge of an installed app, notifications. */
+
+import type { Call } from '../sdk/client.ts';
+import { cleanLine } from './clean.ts';
+import { go } from './route.ts';
+import type { Store } from './store/store.ts';
+import { t } from './text.ts';
+
+const BLINK_MS = 1_000;
+
+let blink: ReturnType<typeof setInterval> | undefined;
+let notified: { call: string; shown: Notification } | null = null;
+const lastUnread = new Map<string, number>();
+
+/** Follows the store; an effect. */
+export function showOutside(store: Store): void {
+  const incoming = store.incomingCall.value;
+  const unread = store.unread.value;
+  clearInterval(blink);
+  const plain = t.nav.title(unread, t.app);
+  document.title = plain;
+  if (incoming !== null) {
+    const calling = `☎ ${t.call.incoming(store.nameOf(incoming.peer.account))}`;
+    document.title = calling;
+    blink = setInterval(() => (document.title = document.title === plain ? calling : plain), BLINK_MS);
+  }
+  if ('setAppBadge' in navigator) void navigator.setAppBadge(unread).catch(() => undefined);
+  showCall(store, incoming);
+  showMessages(store);
+}
+
+function mayNotify(): boolean {
+  return document.visibilityState === 'hidden' && typeof Notification !== 'undefined' && Notification.permission === 'granted';
+}
+
+/** On phones only a service worker may notify; a page that can't is no reason to fail. */
+function notify(title: string, options: NotificationOptions, onClick: () => void): Notification | null {
+  try {
+    const shown = new Notification(title, { icon: '/icon-192.png', badge: '/icon-192.png', ...options });
+    shown.onclick = () => {
+      window.focus();
+      shown.close();
+      onClick();
+    };
+    return shown;
+  } catch {
+    return null;
+  }
+}
+
+function showCall(store: Store, call: Call | null): void {
+  if (notified !== null && notified.call !== call?.call) {
+    notified.shown.close();
+    notified = null;
+  }
+  if (call === null || notified !== null || !mayNotify()) return;
+  const name = store.nameOf(call.peer.account);
+  const shown = notify(t.call.incoming(name), { tag: `call ${call.call}`, requireInteraction: true, silent: call.quiet }, () => undefined);
+  if (shown !== null) notified = { call: call.call, shown };
+}
+
+function showMessages(store: Store): void {
+  for (const row of store.order.value) {
+    const { conversation, unread, last } = row.value;
+    const before = lastUnread.get(conversation);
+    lastUnread.set(conversation, unread);
+    if (before === undefined || unread <= before || last?.body.kind !== 'text' || !mayNotify()) continue;
+    const text = `${store.nameOf(last.account)}: ${cleanLine(last.body.text)}`;
+    const quiet = store.settings.peek()?.availability === 'do-not-disturb';
+    if (!quiet) notify(store.titleOf(row.value), { body: text, tag: conversation }, () => go({ at: 'chat', conversation, about: false }));
+  }
+}

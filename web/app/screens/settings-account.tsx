@@ -1,0 +1,121 @@
+/** The account: its password, signing out, deleting it. */
+
+import { useSignal } from '@preact/signals';
+import { attempt, reasonOf, say } from '../act.ts';
+import { useHost, useStore } from '../host.ts';
+import { t } from '../text.ts';
+import { Avatar } from '../ui/avatar.tsx';
+import { Button } from '../ui/button.tsx';
+import { Ask, Dialog } from '../ui/dialog.tsx';
+import { Field } from '../ui/field.tsx';
+import { strengthOf } from './names.ts';
+import { StrengthLine } from './strength.tsx';
+
+export function AccountPage() {
+  const store = useStore();
+  const host = useHost();
+  const own = store.own.value;
+  const opened = useSignal<'sign-out' | 'delete' | null>(null);
+  const close = () => (opened.value = null);
+  return (
+    <>
+      {own && (
+        <div class="own-card">
+          <Avatar name={own.name} />
+          <strong>{t.settings.nameAt(own.name, own.network)}</strong>
+        </div>
+      )}
+      <PasswordForm name={own?.name ?? ''} />
+      <div class="deeds left">
+        <Button look="danger" icon="out" onClick={() => (opened.value = 'sign-out')}>
+          {t.settings.signOut}
+        </Button>
+        <Button look="danger" icon="trash" onClick={() => (opened.value = 'delete')}>
+          {t.settings.delete}
+        </Button>
+      </div>
+      {opened.value === 'sign-out' && (
+        <Ask
+          title={t.settings.signOutTitle}
+          text={t.settings.signOutText}
+          yes={t.settings.signOut}
+          onClose={close}
+          onYes={async () => {
+            if (await attempt(() => store.client.signOut())) await host.startAnew();
+          }}
+        />
+      )}
+      {opened.value === 'delete' && <Delete onClose={close} />}
+    </>
+  );
+}
+
+function PasswordForm({ name }: { name: string }) {
+  const store = useStore();
+  const old = useSignal('');
+  const fresh = useSignal('');
+  const wrong = useSignal<string | null>(null);
+  const busy = useSignal(false);
+  const strength = strengthOf(fresh.value, name);
+  const change = async () => {
+    busy.value = true;
+    wrong.value = null;
+    try {
+      await store.client.changePassword(old.value, fresh.value);
+      old.value = '';
+      fresh.value = '';
+      say(t.settings.passwordDone);
+    } catch (error) {
+      wrong.value = reasonOf(error);
+    } finally {
+      busy.value = false;
+    }
+  };
+  return (
+    <form
+      class="form"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void change();
+      }}
+    >
+      <h2>{t.settings.password}</h2>
+      <Field label={t.settings.passwordOld} type="password" autocomplete="current-password" value={old.value} onInput={(value) => (old.value = value)} wrong={wrong.value} />
+      <Field label={t.settings.passwordFresh} type="password" autocomplete="new-password" value={fresh.value} onInput={(value) => (fresh.value = value)}>
+        <StrengthLine password={fresh.value} name={name} />
+      </Field>
+      <div class="actions">
+        <Button look="main" submit busy={busy.value} disabled={old.value === '' || strength === 'short'}>
+          {t.settings.password}
+        </Button>
+      </div>
+    </form>
+  );
+}
+
+function Delete({ onClose }: { onClose: () => void }) {
+  const store = useStore();
+  const host = useHost();
+  const password = useSignal('');
+  const wrong = useSignal<string | null>(null);
+  const remove = async () => {
+    try {
+      await store.client.deleteAccount(password.value);
+      await host.startAnew();
+    } catch (error) {
+      wrong.value = reasonOf(error);
+    }
+  };
+  return (
+    <Dialog title={t.settings.deleteTitle} onClose={onClose}>
+      <p class="soft">{t.settings.deleteText}</p>
+      <Field label={t.welcome.password} type="password" autocomplete="current-password" value={password.value} onInput={(value) => (password.value = value)} wrong={wrong.value} autoFocus />
+      <div class="actions">
+        <Button onClick={onClose}>{t.cancel}</Button>
+        <Button look="red" disabled={password.value === ''} onClick={remove}>
+          {t.settings.delete}
+        </Button>
+      </div>
+    </Dialog>
+  );
+}

@@ -1,0 +1,28 @@
+/** How the page, its worker and its service worker become `dist/`; `--mode demo` builds the made-up town instead, into `dist-demo/`. */
+import preact from '@preact/preset-vite';
+import { defineConfig } from 'vitest/config';
+
+/** What ahoyd sends with the page (crates/ahoyd/src/web.rs), so that pictures and tests of the interface keep to it too. */
+const policy =
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; media-src 'self'; font-src 'self'; " +
+  "worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; " +
+  "trusted-types ahoy; connect-src 'self'";
+
+export default defineConfig(({ mode }) => ({
+  plugins: [preact({ devToolsEnabled: false, prefreshEnabled: false })],
+  preview: { headers: { 'content-security-policy': policy } },
+  worker: { format: 'es' },
+  build: {
+    outDir: mode === 'demo' ? 'dist-demo' : 'dist',
+    target: 'es2023',
+    // The policy allows `data:` for pictures only, and small files cost nothing on one connection.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 700,
+    rollupOptions: {
+      input: mode === 'demo' ? { demo: 'demo.html' } : { index: 'index.html', sw: 'app/sw.ts' },
+      output: { entryFileNames: (chunk) => (chunk.name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js') },
+    },
+  },
+  test: { include: ['app/**/*.test.ts', 'sdk/**/*.test.ts', 'voice/**/*.test.ts'] },
+}));
