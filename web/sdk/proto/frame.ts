@@ -160,10 +160,10 @@ export class SupernodeReader {
     this.#deframer.push(bytes);
   }
 
-  /** The next message, `null` when more bytes are needed. */
-  next(): SupernodeMessage | null {
+  /** The next message, `null` when more bytes are needed. `limit`: of what stands on the stream, in force now. */
+  next(limit = MESSAGE_MAX): SupernodeMessage | null {
     for (;;) {
-      const bytes = this.#deframer.next(MESSAGE_MAX);
+      const bytes = this.#deframer.next(limit);
       if (bytes === null) return null;
       const message = decode(bytes);
       if (message.body.case !== 'fragment') return message;
