@@ -1,5 +1,7 @@
 //! What an answer of the store means: the response to whoever asked, and what others hear of it.
 
+use std::time::Instant;
+
 use ahoy_proto::v1::supernode_message::Body;
 use ahoy_proto::{AccountId, v1};
 use bytes::Bytes;
@@ -19,12 +21,12 @@ pub(crate) struct Effects {
 
 impl Effects {
     /// `asker` is spared what its response says already.
-    pub(crate) fn carry_out(self, asker: Party, outbox: &mut Outbox) {
+    pub(crate) fn carry_out(self, asker: Party, now: Instant, outbox: &mut Outbox) {
         if let Some((members, event)) = self.event {
-            outbox.notify_all(&members, Devices::AllBut(asker.device), &event);
+            outbox.tell_lasting(members, Devices::AllBut(asker.device), event, now);
         }
         for Delivery { account, device, entry } in self.deliveries {
-            outbox.notify(account, Devices::One(device), framed(0, Body::InboxEntry(entry)));
+            outbox.tell_lasting(vec![account], Devices::One(device), framed(0, Body::InboxEntry(entry)), now);
         }
         if let Some(contact) = self.contact {
             tell_contact(asker.account, Devices::AllBut(asker.device), *contact, outbox);
@@ -65,6 +67,11 @@ pub(crate) fn respond(answer: Result<Answer, StoreError>, outbox: &mut Outbox) -
             effects.event = Some((members, framed(0, Body::LogEntry(entry))));
             body
         }
+        Ok(Answer::Repeated { newest }) => {
+            // Whoever was to hear of the message may not have, if the reply to it was lost.
+            effects.event = newest.map(|(entry, members)| (members, framed(0, Body::LogEntry(*entry))));
+            Body::MessageAccepted(v1::MessageAccepted { sequence: 0, at_ms: 0 })
+        }
         Ok(Answer::ReceiptSet { receipt, members }) => {
             outbox.counters.receipts += 1;
             effects.event = Some((members, framed(0, Body::Receipt(receipt))));
@@ -97,7 +104,6 @@ fn said(answer: Answer) -> Body {
         Answer::Conversations(conversations) => Body::Conversations(conversations),
         Answer::Existing { conversation } => one_conversation(conversation),
         Answer::GroupInfo(info) => Body::GroupInfo(info),
-        Answer::Repeated => Body::MessageAccepted(v1::MessageAccepted { sequence: 0, at_ms: 0 }),
         Answer::LogEntries(entries) => Body::LogEntries(entries),
         Answer::InboxEntries(entries) => Body::InboxEntries(entries),
         Answer::Members(members) => Body::Members(members),

@@ -225,6 +225,7 @@ impl Exchange {
         for (from, message) in self.forwarded.take_astray(&self.outbox, now.instant) {
             self.take_or_forward(from, message, 0, now);
         }
+        self.outbox.tell_moved(&before, now.instant);
         self.settle(now);
     }
 

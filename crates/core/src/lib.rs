@@ -26,6 +26,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod told;
 mod trunk;
 
 pub use counters::{Counters, Gauges};

@@ -753,7 +753,7 @@ impl Links {
             (_, answer) => {
                 let (body, effects) = answers::respond(answer, outbox);
                 outbox.respond(party.link, request, body);
-                effects.carry_out(party, outbox);
+                effects.carry_out(party, now.instant, outbox);
             }
         }
     }

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use ahoy_proto::v1::supernode_message::Body;
 use ahoy_proto::{AccountId, CallId, frame, v1};
 use bytes::Bytes;
 
 use crate::peer::{Devices, Party, Peer, PeerMessage};
+use crate::told::Told;
 use crate::{Counters, Fleet, LinkId, Node, Output, QueryId, Question, Recipient, Seat, ShardId, trunk};
 
 #[derive(Debug)]
@@ -16,6 +18,7 @@ pub(crate) struct Outbox {
     fleet: Arc<Fleet>,
     outputs: VecDeque<Output>,
     own: VecDeque<Peer>,
+    told: Told,
     pub(crate) counters: Counters,
 }
 
@@ -26,6 +29,7 @@ impl Outbox {
             fleet: Arc::new(fleet),
             outputs: VecDeque::new(),
             own: VecDeque::new(),
+            told: Told::default(),
             counters: Counters::default(),
         }
     }
@@ -143,6 +147,20 @@ impl Outbox {
     /// An event for devices of an account, wherever they are.
     pub(crate) fn notify(&mut self, account: AccountId, devices: Devices, message: Bytes) {
         self.tell_account(account, Peer::Notify { account, devices, message });
+    }
+
+    /// The same for what stands in the store, which nobody tells a second time: if a home turns out to be another within seconds, that
+    /// one hears of it too.
+    pub(crate) fn tell_lasting(&mut self, accounts: Vec<AccountId>, devices: Devices, message: Bytes, now: Instant) {
+        self.notify_all(&accounts, devices, &message);
+        self.told.keep(accounts, devices, message, now);
+    }
+
+    /// Tells what lasts again to homes that have moved.
+    pub(crate) fn tell_moved(&mut self, before: &Fleet, now: Instant) {
+        for event in self.told.moved(before, &self.fleet, now) {
+            self.notify_all(&event.accounts, event.devices, &event.message);
+        }
     }
 
     /// An event for devices of many accounts: one message for each of their homes.

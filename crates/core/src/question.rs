@@ -373,7 +373,10 @@ pub enum Answer {
         members: Vec<AccountId>,
     },
     /// It stood in the log already.
-    Repeated,
+    Repeated {
+        /// The newest log entry that is kept, and all members.
+        newest: Option<(Box<v1::LogEntry>, Vec<AccountId>)>,
+    },
     /// A page of a log.
     LogEntries(v1::LogEntries),
     /// A page of an inbox.

@@ -222,6 +222,12 @@ pub(crate) fn check(body: Option<Body>, asker: Asker) -> Result<Request, Refusal
             Request::AskAtHome(Question::ChangeSettings { account, change: settings(change)? })
         }
         Body::SetActivity(v1::SetActivity { away }) => Request::SetActivity { away },
+        // By way of the home, behind the word that the device is there: what is said after the page was read is told to it as an event.
+        Body::ListConversations(request) => {
+            let after = optional_id(&request.after)?;
+            Request::AskAtHome(Question::ListConversations { account, device, after })
+        }
+        Body::FetchInbox(request) => Request::AskAtHome(Question::FetchInbox { device, after: number(request.after)? }),
         Body::ListContacts(request) => {
             let after = optional_id(&request.after)?;
             Request::AskAtHome(Question::ListContacts { account, after, today: now.day() })
@@ -258,16 +264,12 @@ fn check_conversation(body: Body, asker: Asker) -> Result<Request, Refusal> {
     Ok(Request::Ask(match body {
         Body::PublishKeyPackages(request) => publish(request, account, device)?,
         Body::ClaimKeyPackages(request) => Question::ClaimKeyPackages { account: id(&request.account)? },
-        Body::ListConversations(request) => {
-            Question::ListConversations { account, device, after: optional_id(&request.after)? }
-        }
         Body::CreateConversation(request) => create(request, asker)?,
         Body::FetchGroupInfo(request) => Question::FetchGroupInfo { account, conversation: id(&request.conversation)? },
         Body::Commit(request) => commit(request, asker)?,
         Body::FetchLog(request) => {
             Question::FetchLog { account, conversation: id(&request.conversation)?, after: number(request.after)? }
         }
-        Body::FetchInbox(request) => Question::FetchInbox { device, after: number(request.after)? },
         Body::Acknowledge(request) => {
             if request.logs.len() > limits::LOG_MARKS_MAX {
                 return Err(Refusal::invalid("at most 100 logs are acknowledged at once"));

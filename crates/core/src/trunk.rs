@@ -164,6 +164,11 @@ impl Encoder<'_> {
                 (Some(trunk_ask::Question::ListContacts(after)), today.0)
             }
             Question::ChangeSettings { change, .. } => (Some(trunk_ask::Question::ChangeSettings(change)), 0),
+            Question::ListConversations { after, .. } => {
+                let after = after.map(ConversationId::to_bytes).unwrap_or_default();
+                (Some(trunk_ask::Question::ListConversations(after)), 0)
+            }
+            Question::FetchInbox { after, .. } => (Some(trunk_ask::Question::FetchInbox(after)), 0),
             Question::FindAccount { name } => (Some(trunk_ask::Question::FindAccount(name.into())), 0),
             Question::SearchDirectory { prefix } => (Some(trunk_ask::Question::SearchDirectory(prefix)), 0),
             // Nothing else is asked through a home.
@@ -252,7 +257,12 @@ struct Decoder<'a> {
 impl Decoder<'_> {
     fn peer(&self, body: Body) -> Option<Peer> {
         Some(match body {
-            Body::SignedIn(signed_in) => Peer::SignedIn { party: self.party(signed_in.party)?, at_ms: signed_in.at_ms },
+            Body::SignedIn(signed_in) => {
+                let party = self.party(signed_in.party)?;
+                // Of a supernode that is not in view here: it speaks for its sessions itself when it is, and by then under its own name.
+                let in_view = party.link.node != Node::NOWHERE;
+                in_view.then_some(Peer::SignedIn { party, at_ms: signed_in.at_ms })?
+            }
             Body::SignedOut(signed_out) => Peer::SignedOut { party: self.party(signed_out.party)? },
             Body::Notify(v1::TrunkNotify { accounts, devices, message }) => {
                 let (mut accounts, devices) = (accounts_of(accounts)?, from_which(devices)?);
@@ -394,12 +404,16 @@ impl Decoder<'_> {
 
     fn ask(&self, ask: v1::TrunkAsk) -> Option<(Party, u64, Box<Question>)> {
         let party = self.party(ask.party)?;
-        let account = party.account;
+        let (account, device) = (party.account, party.device);
         let question = match ask.question? {
             trunk_ask::Question::ListContacts(after) => {
                 Question::ListContacts { account, after: id_or_none(&after)?, today: Day(ask.today) }
             }
             trunk_ask::Question::ChangeSettings(change) => Question::ChangeSettings { account, change },
+            trunk_ask::Question::ListConversations(after) => {
+                Question::ListConversations { account, device, after: id_or_none(&after)? }
+            }
+            trunk_ask::Question::FetchInbox(after) => Question::FetchInbox { device, after },
             trunk_ask::Question::FindAccount(name) => Question::FindAccount { name: Name::parse(&name).ok()? },
             trunk_ask::Question::SearchDirectory(prefix) => Question::SearchDirectory { prefix },
         };
@@ -463,8 +477,8 @@ fn flow_id(number: Option<u64>) -> Option<FlowId> {
 
 /// Empty: none.
 #[expect(clippy::option_option, reason = "the outer one is whether the field can be read")]
-fn id_or_none(bytes: &[u8]) -> Option<Option<AccountId>> {
-    if bytes.is_empty() { Some(None) } else { account(bytes).map(Some) }
+fn id_or_none<'a, Id: TryFrom<&'a [u8]>>(bytes: &'a [u8]) -> Option<Option<Id>> {
+    if bytes.is_empty() { Some(None) } else { Id::try_from(bytes).ok().map(Some) }
 }
 
 fn accounts_of(accounts: Vec<Bytes>) -> Option<Vec<AccountId>> {

@@ -28,6 +28,7 @@ crate::statements::statements! {
     SHRINK = "UPDATE usage SET bytes = bytes - ?2 WHERE account = ?1";
     FLOOR = "SELECT floor FROM members JOIN conversations ON conversations.conversation = members.conversation
         WHERE members.account = ?1 AND members.conversation = ?2";
+    NEWEST = "SELECT entry FROM log WHERE conversation = ?1 ORDER BY sequence DESC LIMIT 1";
     AFTER = "SELECT entry FROM log WHERE conversation = ?1 AND sequence > ?2 ORDER BY sequence";
 }
 
@@ -46,8 +47,9 @@ pub struct Appended {
 pub enum Sent {
     /// It stands in the log.
     Appended(Appended),
-    /// Its number stood there already.
-    Repeated,
+    /// Its number stood there already. The newest entry that is kept, for whoever was not told because the reply was lost: it shows
+    /// them what they lack.
+    Repeated(Option<Appended>),
 }
 
 /// Appends a message to the log, once. Fails with [`StoreError::NotFound`] for those who are no members,
@@ -87,7 +89,7 @@ impl Verb for SendMessage {
         let sent = state.sent.ok_or(StoreError::Conflict)?;
         let number = i64::try_from(self.number).map_err(|_| StoreError::Conflict)?;
         if number <= sent {
-            return Ok(Sent::Repeated);
+            return Ok(Sent::Repeated(newest(transaction, id)?));
         }
         // Of an epoch that is over, those who have entered since could not read it, and those who were removed could.
         let is_current = (self.generation, self.epoch) == (state.generation, state.epoch);
@@ -116,6 +118,14 @@ impl Verb for SendMessage {
         append(transaction, id, &entry, Some(account))?;
         Ok(Sent::Appended(Appended { members: members(transaction, id)?, entry }))
     }
+}
+
+/// The last entry that somebody waits for, if any.
+fn newest(transaction: &Transaction<'_>, id: ConversationId) -> Result<Option<Appended>, StoreError> {
+    let Some(entry) = transaction.first(NEWEST, params![id], |row| inbox::decode(row.get(0)?))? else {
+        return Ok(None);
+    };
+    Ok(Some(Appended { members: members(transaction, id)?, entry }))
 }
 
 /// What a message is judged by.

@@ -224,7 +224,9 @@ fn committed(committed: verbs::Committed) -> Answer {
 fn sent(sent: Sent) -> Answer {
     match sent {
         Sent::Appended(entry) => appended(entry),
-        Sent::Repeated => Answer::Repeated,
+        Sent::Repeated(newest) => {
+            Answer::Repeated { newest: newest.map(|newest| (Box::new(newest.entry), newest.members)) }
+        }
     }
 }
 

@@ -41,6 +41,11 @@ pub(super) struct Conversation {
     pub(super) members_due: bool,
     /// Newest log entry that the supernode spoke of.
     pub(super) known_head: u64,
+    /// The same when the log was last asked for: what was told since may not be in the answer.
+    pub(super) asked_head: u64,
+    /// Number of this device's last message that was seen in the log since the session came up: a list of conversations may be older
+    /// than an answer that came before it.
+    pub(super) in_log: u64,
     /// Something was seen that the log may explain.
     pub(super) doubt: bool,
     pub(super) sync: Sync,
@@ -162,6 +167,8 @@ impl Conversation {
             listed: false,
             members_due: true,
             known_head: 0,
+            asked_head: 0,
+            in_log: 0,
             doubt: false,
             sync: Sync::Idle,
             failures: 0,

@@ -92,7 +92,7 @@ impl Member {
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         if conversation.is_inside() && conversation.record.head == before && conversation.refused.is_none() {
             let newer = page.entries.iter().any(|entry| entry.sequence > before);
-            if newer || conversation.is_behind() && !page.more {
+            if newer || conversation.asked_head > before && !page.more {
                 // There is a gap that the supernode can't fill.
                 conversation.fall_out(conversation.record.generation, &mut self.outbox);
             } else if page.more {
@@ -242,6 +242,9 @@ impl Member {
     ) -> Result<(), Failure> {
         let (entry, own) = (place.entry, self.identity.account);
         if place.device == self.identity.device {
+            if let Some(conversation) = self.conversations.get_mut(&id) {
+                conversation.in_log = conversation.in_log.max(message.number);
+            }
             self.place(id, message.number, entry.sequence, entry.at_ms);
             return Ok(());
         }

@@ -206,6 +206,9 @@ impl Member {
 
     pub(super) fn message_answered(&mut self, id: ConversationId, number: u64, body: &Body, now: Instant) {
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        if matches!(body, Body::MessageAccepted(_)) {
+            conversation.in_log = conversation.in_log.max(number);
+        }
         match body {
             Body::MessageAccepted(accepted) if accepted.sequence > 0 => {
                 if accepted.sequence == conversation.record.head + 1 && conversation.is_inside() {

@@ -359,6 +359,7 @@ impl Member {
             conversation.failures = 0;
             conversation.losses = 0;
             conversation.listed = false;
+            conversation.in_log = 0;
         }
         if self.state.is_newest() {
             self.begin(now);

@@ -196,16 +196,17 @@ impl Member {
             Some(known) if known != kind => return,
             Some(_) => {}
         }
-        if conversation.queue.first_number().unwrap_or(conversation.record.last + 1) > listed.sent + 1 {
+        let sent = listed.sent.max(conversation.in_log);
+        if conversation.queue.first_number().unwrap_or(conversation.record.last + 1) > sent + 1 {
             // The log lacks messages that this device does not have any more: they are in nobody's, and given up.
             self.fail_queue(id);
             let Some(conversation) = self.conversations.get_mut(&id) else { return };
             conversation.queue.erase(id, &mut self.outbox);
-            conversation.record.last = listed.sent;
+            conversation.record.last = sent;
             conversation.write_record(&mut self.outbox);
         }
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
-        conversation.queue.mark_sent(listed.sent);
+        conversation.queue.mark_sent(sent);
         conversation.receipts_known = conversation.receipts_known.max(listed.receipts_serial);
         if listed.generation > conversation.record.generation {
             conversation.fall_out(listed.generation, &mut self.outbox);
@@ -267,6 +268,7 @@ impl Member {
         let conversation_id = id.to_bytes();
         if inside && (conversation.is_behind() || conversation.doubt) {
             conversation.sync = Sync::Asking;
+            conversation.asked_head = conversation.known_head;
             let after = conversation.record.head;
             return self
                 .ask(Request::FetchLog(id), Ask::FetchLog(v1::FetchLog { conversation: conversation_id, after }));

@@ -302,7 +302,8 @@ impl Conversations {
         let Some(conversation) = self.of_member_mut(account, id) else { return Answer::NotFound };
         let Some(cursor) = conversation.cursors.get(&device) else { return Answer::Conflict };
         if number <= cursor.sent {
-            return Answer::Repeated;
+            let newest = conversation.log.last().map(|entry| (Box::new(entry.clone()), conversation.member_ids()));
+            return Answer::Repeated { newest };
         }
         let is_current = (generation, epoch) == (GENERATION, conversation.epoch);
         if number != cursor.sent + 1 || !is_current {

@@ -326,6 +326,75 @@ fn a_request_for_a_call_whose_home_dies_is_refused() {
     assert_eq!(error_code(&rig.reply(link, request)), v1::ErrorCode::Unavailable);
 }
 
+/// A first device writes in a conversation with the second account.
+fn write() -> Ask {
+    Ask::SendMessage(v1::SendMessage {
+        conversation: CONVERSATION.to_bytes(),
+        number: 1,
+        generation: 1,
+        epoch: 1,
+        sealed: Bytes::from_static(b"hello"),
+    })
+}
+
+fn is_entry(say: &Say) -> bool {
+    matches!(say, Say::LogEntry(_))
+}
+
+#[test]
+fn what_is_written_while_a_device_signs_in_is_in_its_list_or_told_to_it() {
+    for seed in 0..300 {
+        let mut rig = fleet(seed);
+        let reader = member_at(&rig, 2, 1);
+        let writer = member_at(&rig, 1, 2);
+        rig.introduce(&[&reader, &writer]);
+        rig.store.add_conversation(CONVERSATION, [reader.account, writer.account]);
+        let there = sign_in_on(&mut rig, 1, &writer);
+        let link = rig.link_up_on(0);
+        let nonce = rig.nonce(link);
+        rig.ask_quietly(link, Ask::Prove(reader.prove(&nonce, None)));
+        let list = rig.ask_quietly(link, Ask::ListConversations(v1::ListConversations { after: Bytes::new() }));
+        rig.ask_quietly(there, write());
+        rig.settle();
+        let Say::Conversations(list) = rig.reply(link, list) else { panic!("no list") };
+        let told = rig.take(link).into_iter().any(|message| is_entry(message.body.as_ref().unwrap()));
+        assert!(list.conversations[0].head == 1 || told, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_was_told_to_a_home_that_is_none_by_the_view_of_others_is_told_to_the_home() {
+    let mut rig = fleet(1);
+    // At home on the third by the view of the first, where it is signed in, and on the second by the view of the second.
+    let home = |shards: [u16; 2], account: u8| {
+        let nodes = shards.map(|shard| FleetNode {
+            node: Node(shard.into()),
+            supernode: SupernodeId([shard as u8 + 1; 16]),
+            incarnation: 1,
+            shards: 1,
+            weight: 1,
+            near: false,
+        });
+        Fleet::new(nodes.to_vec()).home_of_account(AccountId([account; 16])).node
+    };
+    let fits = |account: &u8| home([0, 2], *account) == Node(2) && home([0, 1], *account) == Node(1);
+    let account = (10..=255).filter(fits).find(|account| home_of(&rig, &[*account; 16]) == Node(2)).unwrap();
+    let (reader, writer) = (Member::new(account, 1), member_at(&rig, 0, 2));
+    rig.introduce(&[&reader, &writer]);
+    rig.store.add_conversation(CONVERSATION, [reader.account, writer.account]);
+    rig.sees(1, &[0, 1]);
+    rig.sees(2, &[0, 2]);
+    rig.settle();
+    let link = sign_in_on(&mut rig, 0, &reader);
+    let there = sign_in_on(&mut rig, 1, &writer);
+    assert!(matches!(rig.request(there, write()), Say::MessageAccepted(_)));
+    assert!(!rig.events(link).iter().any(is_entry), "the second has told itself");
+    rig.sees(1, &[0, 1, 2]);
+    rig.sees(2, &[0, 1, 2]);
+    rig.settle();
+    assert!(rig.events(link).iter().any(is_entry));
+}
+
 fn sign_in_on(rig: &mut Rig, shard: usize, member: &Member) -> Recipient {
     let link = rig.link_up_on(shard);
     let nonce = rig.nonce(link);

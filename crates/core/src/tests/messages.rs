@@ -102,15 +102,37 @@ fn a_message_reaches_all_other_devices_of_all_members_and_nobody_else() {
 }
 
 #[test]
-fn a_repeated_message_is_accepted_and_nothing_happens() {
+fn a_repeated_message_is_accepted_and_stands_in_the_log_once() {
     in_all_orders(|rig| {
         let Group { alice, bob, .. } = group(rig);
         let requests = [rig.ask_quietly(alice, send(1, 2)), rig.ask_quietly(alice, send(1, 2))];
         rig.settle();
         let places = requests.map(|request| sequence(&rig.reply(alice, request)));
         assert_eq!(places, [2, 0]);
-        assert_eq!(rig.events(bob).len(), 1);
+        let events = rig.events(bob);
+        assert!(matches!(&events[..], [Say::LogEntry(first), Say::LogEntry(again)] if first == again), "{events:?}");
         assert_eq!(rig.store.log(CONVERSATION).len(), 2);
+    });
+}
+
+#[test]
+fn a_message_whose_sender_never_got_the_answer_is_told_to_others_when_it_is_repeated() {
+    in_all_orders(|rig| {
+        let Group { alice, bob, .. } = group(rig);
+        // The store has taken it, and nobody hears of that.
+        rig.store.answer(Question::SendMessage {
+            account: AccountId([1; 16]),
+            device: DeviceId([11; 16]),
+            conversation: CONVERSATION,
+            number: 1,
+            generation: 1,
+            epoch: 2,
+            sealed: Bytes::from_static(b"hello"),
+            at_ms: 1,
+        });
+        assert_eq!(sequence(&rig.request(alice, send(1, 2))), 0);
+        let events = rig.events(bob);
+        assert!(matches!(&events[..], [Say::LogEntry(entry)] if entry.sequence == 2), "{events:?}");
     });
 }
 

@@ -93,6 +93,45 @@ fn a_device_that_was_away_catches_up_exactly() {
     assert_eq!(world.clients[tablet].history.gaps(conversation), 0);
 }
 
+/// A message and a list of conversations are under way at once, and the list, which is older, is answered last. Gives the conversation
+/// after the message, which is "two".
+fn overtaken_list(world: &mut World, alice: Who, bob: Who) -> ConversationId {
+    let conversation = world.pair(alice, bob);
+    world.say(alice, conversation, "one");
+    let now = world.now.instant;
+    world.member(alice).resync(now);
+    world.member(alice).send(conversation, "two", None, None, now).unwrap();
+    world.drain_member(alice);
+    world.drain_exchange();
+    let queue = &mut world.clients[alice].from_supernode;
+    let place = queue.iter().position(|message| matches!(message.body, Some(Body::Conversations(_)))).unwrap();
+    let Some(Body::Conversations(list)) = &queue[place].body else { unreachable!() };
+    assert_eq!(list.conversations[0].sent, 1, "the list is to be of the time before the message");
+    let list = queue.remove(place).unwrap();
+    queue.push_back(list);
+    world.settle();
+    conversation
+}
+
+#[test]
+fn a_list_that_a_message_has_overtaken_uses_no_number_twice() {
+    let (mut world, alice, bob) = World::of_two();
+    let conversation = overtaken_list(&mut world, alice, bob);
+    world.say(alice, conversation, "three");
+    world.both_read(conversation, &[alice, bob], &["one", "two", "three"]);
+}
+
+#[test]
+fn a_list_that_a_message_has_overtaken_does_not_retire_the_device() {
+    let (mut world, alice, bob) = World::of_two();
+    let conversation = overtaken_list(&mut world, alice, bob);
+    let now = world.now.instant;
+    world.member(alice).resync(now);
+    world.settle();
+    world.say(alice, conversation, "three");
+    world.both_read(conversation, &[alice, bob], &["one", "two", "three"]);
+}
+
 #[test]
 fn what_was_taken_in_is_acknowledged_and_forgotten() {
     let (mut world, alice, bob) = World::of_two();

@@ -94,7 +94,7 @@ fn whoever_was_here_before_is_told_where_the_numbers_of_its_messages_go_on_befor
     let listed = world.run(ListConversations { account: bob, device, after: None }).unwrap();
     assert_eq!(listed.conversations[0].sent, 2);
     world.run(commit(bob, 10, 4, &[])).unwrap();
-    assert_eq!(world.run(message(bob, 10, 1, 5)), Ok(Sent::Repeated));
+    assert!(matches!(world.run(message(bob, 10, 1, 5)), Ok(Sent::Repeated(_))));
     sent(world.run(message(bob, 10, 3, 5)));
 }
 

@@ -21,7 +21,7 @@ pub(in crate::tests) fn message(account: AccountId, id: u8, number: u64, epoch: 
 pub(in crate::tests) fn sent(result: Result<Sent, StoreError>) -> v1::LogEntry {
     match result.unwrap() {
         Sent::Appended(appended) => appended.entry,
-        Sent::Repeated => panic!("it stood there already"),
+        Sent::Repeated(_) => panic!("it stood there already"),
     }
 }
 
@@ -57,7 +57,7 @@ fn a_message_stands_in_the_log_once_whatever_is_repeated() {
     assert_eq!((entry.sequence, entry.epoch, entry.at_ms), (1, 1, NOW.0 * 1_000));
     assert_eq!((entry.account, entry.device), (alice.to_bytes(), DeviceId([1; 16]).to_bytes()));
     for _ in 0..3 {
-        assert_eq!(world.run(message(alice, 10, 1, 1)), Ok(Sent::Repeated));
+        assert!(matches!(world.run(message(alice, 10, 1, 1)), Ok(Sent::Repeated(_))));
     }
     assert_eq!(world.run(message(alice, 10, 3, 1)), Err(StoreError::Conflict), "a gap");
     assert_eq!(sent(world.run(message(alice, 10, 2, 1))).sequence, 2);
@@ -72,7 +72,7 @@ fn a_repeat_is_known_though_its_epoch_is_over() {
     let (world, alice, _) = pair();
     sent(world.run(message(alice, 10, 1, 1)));
     world.run(commit(alice, 10, 1, &[])).unwrap();
-    assert_eq!(world.run(message(alice, 10, 1, 1)), Ok(Sent::Repeated));
+    assert!(matches!(world.run(message(alice, 10, 1, 1)), Ok(Sent::Repeated(_))));
     assert_eq!(world.run(message(alice, 10, 2, 1)), Err(StoreError::Conflict));
     sent(world.run(message(alice, 10, 2, 2)));
     assert_eq!(world.run(message(alice, 10, 3, 3)), Err(StoreError::Conflict), "an epoch to come");
@@ -145,7 +145,7 @@ fn a_second_welcome_takes_nothing_from_a_device_that_has_not_fetched_yet() {
     world.run(acknowledge(alice, 10, 1)).unwrap();
     world.run(commit(alice, 10, 1, &[(2, b"again")])).unwrap();
     assert_eq!(log(&world, bob, 0), [1, 2]);
-    assert_eq!(world.run(message(bob, 10, 1, 2)), Ok(Sent::Repeated));
+    assert!(matches!(world.run(message(bob, 10, 1, 2)), Ok(Sent::Repeated(_))));
     sent(world.run(message(bob, 10, 2, 2)));
 }
 

@@ -40,7 +40,7 @@ fn the_next_message_of_each_device_is_taken_whatever_its_number() {
     world.run(AfterRestore).unwrap();
     assert_eq!(listed(&world, alice).sent, 0, "not a number above the device's own");
     sent(world.run(message(alice, 10, 8, 1)));
-    assert_eq!(world.run(message(alice, 10, 8, 1)), Ok(Sent::Repeated));
+    assert!(matches!(world.run(message(alice, 10, 8, 1)), Ok(Sent::Repeated(_))));
     assert_eq!(world.run(message(alice, 10, 10, 1)), Err(StoreError::Conflict), "a gap, as always");
     sent(world.run(message(alice, 10, 9, 1)));
     sent(world.run(message(bob, 10, 1, 1)));
