@@ -76,7 +76,7 @@ export class Calls {
 
   /** Takes up a call that stood when the process before this one ended, if that was a moment ago. */
   async load(): Promise<void> {
-    const now = this.scope.clock.now();
+    const now = this.scope.now();
     const kept = await this.scope.vault.read('state', KEPT_KEY);
     const call = restoreCall(kept, now - KEPT_FOR_MS);
     if (kept !== null && call === null) await this.scope.change((changes) => changes.remove('state', KEPT_KEY));
@@ -248,7 +248,7 @@ export class Calls {
     const own = call.ownLeg;
     if (own === null || call.isConnected || call.legs.size === 0) return;
     call.isConnected = true;
-    call.connectedAtMs ??= this.scope.clock.now();
+    call.connectedAtMs ??= this.scope.now();
     this.voice.start(call.id, own, [...call.legs.values()], (datagram) => call.session?.sendDatagram(datagram));
     if (call.muted) this.voice.setMuted(call.id, true);
     this.emit(call);
@@ -430,7 +430,7 @@ export class Calls {
   #write(call: CallState): void {
     const { conversation } = call;
     if (!call.isConnected || conversation === null || !this.isCurrent(call)) return;
-    const kept = keepCall(call, conversation, this.scope.clock.now());
+    const kept = keepCall(call, conversation, this.scope.now());
     this.#timers.set(`keep/${call.id}`, KEEP_EVERY_MS, () => this.#write(call));
     this.scope.change((changes) => (this.isCurrent(call) ? changes.putJson('state', KEPT_KEY, kept) : undefined)).catch(passOver);
   }

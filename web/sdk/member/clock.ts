@@ -1,27 +1,15 @@
 /** Time and chance, handed in: so that tests decide about both. */
 
+import { SYSTEM_CLOCK, type Clock } from '../link/clock.ts';
 import { randomBytes } from '../proto/bytes.ts';
 
-export interface Clock {
-  /** Milliseconds since the Unix epoch. */
-  now(): number;
-  /** Calls back once after so many milliseconds, unless the answer is called before. */
-  after(ms: number, callback: () => void): () => void;
-}
+export { SYSTEM_CLOCK, type Clock };
 
 export interface Chance {
   bytes(length: number): Uint8Array<ArrayBuffer>;
   /** Evenly below 1. */
   share(): number;
 }
-
-export const SYSTEM_CLOCK: Clock = {
-  now: () => Date.now(),
-  after: (ms, callback) => {
-    const timer = setTimeout(callback, ms);
-    return () => clearTimeout(timer);
-  },
-};
 
 export const SYSTEM_CHANCE: Chance = {
   bytes: randomBytes,

@@ -72,7 +72,7 @@ export class Entering {
       if (conversation.isGroup) conversation.changeRoll({ due: true });
       // What was said before may be missing here.
       const body = { kind: 'gap' as const };
-      const line = { reference: referenceOfEntry(sequence), account: identity.account, sequence, atMs: this.scope.clock.now(), body };
+      const line = { reference: referenceOfEntry(sequence), account: identity.account, sequence, atMs: this.scope.now(), body };
       await conversation.lines(changes).put(line);
       return conversation.isGroup && conversation.roll.title === '';
     });

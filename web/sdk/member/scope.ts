@@ -81,9 +81,14 @@ export class Scope {
     this.parts.emit(event);
   }
 
+  /** The time of day, in whole milliseconds. */
+  now(): number {
+    return Math.floor(this.clock.now());
+  }
+
   /** A random part of a pause of at most five seconds. */
   courtesy(): number {
-    return this.chance.share() * COURTESY_MS;
+    return Math.floor(this.chance.share() * COURTESY_MS);
   }
 
   async #finish(changes: Changes): Promise<void> {

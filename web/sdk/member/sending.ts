@@ -40,7 +40,7 @@ export class Sending {
       const number = conversation.record.last + 1;
       const reference = { device: this.scope.identity.device, number };
       conversation.change({ last: number });
-      const sentAtMs = this.scope.clock.now();
+      const sentAtMs = this.scope.now();
       conversation.queue.push({ number, said, sentAtMs, sealed: null, isInLog: false }, changes);
       await this.#show(conversation, reference, said, sentAtMs, changes);
       return reference;
@@ -151,10 +151,13 @@ export class Sending {
 
   /** What the log was to tell the place of, and did not, was in a gap: it keeps the last place known. */
   async #settleInLog(conversation: Conversation): Promise<void> {
-    const lost = conversation.queue.entries.filter(({ isInLog }) => isInLog);
-    if (lost.length === 0) return;
+    if (!conversation.queue.entries.some(({ isInLog }) => isInLog)) return;
     await this.scope.exclusive(conversation, async (changes) => {
-      for (const { number } of lost) await this.log.place(conversation, number, conversation.record.head, this.scope.clock.now(), changes);
+      // The list may have spoken meanwhile of what the log has yet to bring.
+      if (!conversation.isCurrent) return;
+      for (const { number } of conversation.queue.entries.filter(({ isInLog }) => isInLog)) {
+        await this.log.place(conversation, number, conversation.record.head, this.scope.now(), changes);
+      }
     });
   }
 }

@@ -160,7 +160,7 @@ export class Wishes {
       conversation.knownHead = Math.max(conversation.knownHead, sequence);
       const { account, device } = this.scope.identity;
       // Where it is not the next, the log brings it in its turn.
-      if (isNext) await this.log.noteMembers(conversation, { sequence, atMs: this.scope.clock.now(), account, device, added, removed }, changes);
+      if (isNext) await this.log.noteMembers(conversation, { sequence, atMs: this.scope.now(), account, device, added, removed }, changes);
       else this.log.changeMembers(conversation, added, removed);
     });
     this.taken(conversation);
