@@ -1,8 +1,10 @@
-/** The bench's page: opens microphone and speaker, lets two engines talk, keeps what is played. Driven by `run.mjs`. */
+/** The bench's page: opens microphone and speaker, lets two engines talk, keeps what is played. Driven by `run.mjs` and `impair.mjs`. */
 
 import { PageAudio } from '../../app/audio.ts';
 import type { Condition } from './path.ts';
+import { encodePcm } from './pcm.ts';
 import recorderUrl from './recorder.worklet.ts?worker&url';
+import type { Done, Job } from './simulator.ts';
 import type { Setup, Told } from './worker.ts';
 
 interface Result {
@@ -16,6 +18,7 @@ interface Result {
 
 declare global {
   interface Window {
+    simulate: (job: Job) => Promise<Done>;
     bench: (condition: Condition, seed: number, codec: Setup['codec'], seconds: number) => Promise<Result>;
   }
 }
@@ -46,7 +49,7 @@ window.bench = async (condition, seed, codec, seconds) => {
   const later = told.slice(Math.floor(told.length / 4));
   const mean = (of: (one: Told) => number): number => later.reduce((sum, one) => sum + of(one), 0) / Math.max(later.length, 1);
   return {
-    pcm: encode(blocks),
+    pcm: encodePcm(joined(blocks)),
     delayMs: mean(({ heard }) => heard?.playoutDelayMs ?? 0),
     jitterMs: mean(({ heard }) => heard?.jitterMs ?? 0),
     told: told.at(-1),
@@ -54,17 +57,23 @@ window.bench = async (condition, seed, codec, seconds) => {
   };
 };
 
-function encode(blocks: readonly Float32Array[]): string {
-  const bytes = new DataView(new ArrayBuffer(blocks.reduce((sum, block) => sum + block.length, 0) * 2));
+window.simulate = (job) =>
+  new Promise((resolve, reject) => {
+    const worker = new Worker(new URL('./simulator.ts', import.meta.url), { type: 'module' });
+    worker.onerror = ({ message }) => reject(new Error(message));
+    worker.onmessage = ({ data }: MessageEvent<Done>) => {
+      worker.terminate();
+      resolve(data);
+    };
+    worker.postMessage(job);
+  });
+
+function joined(blocks: readonly Float32Array[]): Float32Array {
+  const samples = new Float32Array(blocks.reduce((sum, block) => sum + block.length, 0));
   let at = 0;
   for (const block of blocks) {
-    for (const sample of block) {
-      bytes.setInt16(at, Math.max(-32_768, Math.min(32_767, sample * 32_767)), true);
-      at += 2;
-    }
+    samples.set(block, at);
+    at += block.length;
   }
-  let text = '';
-  const octets = new Uint8Array(bytes.buffer);
-  for (let from = 0; from < octets.length; from += 8_192) text += String.fromCharCode(...octets.subarray(from, from + 8_192));
-  return btoa(text);
+  return samples;
 }

@@ -7,14 +7,6 @@ export interface Condition {
   burst: number;
 }
 
-export const CONDITIONS: readonly Condition[] = [
-  { name: 'clean', loss: 0, burst: 1 },
-  { name: 'random 10 %', loss: 0.1, burst: 1 },
-  { name: 'random 20 %', loss: 0.2, burst: 1 },
-  { name: 'bursts 10 %', loss: 0.1, burst: 3 },
-  { name: 'bursts 20 %', loss: 0.2, burst: 3 },
-];
-
 export class Path {
   readonly #condition: Condition;
   #state: number;

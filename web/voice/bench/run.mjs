@@ -8,47 +8,24 @@
  * browser, /usr/bin/chromium otherwise; BENCH_KEEP a folder for what was played.
  */
 
-import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
-import { extname, join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 
-import { chromium } from 'playwright-core';
-import { build } from 'vite';
+import { launch, servePage } from './browser.mjs';
+import { CONDITIONS, median, pcmOf, sourcesOf, startScorer, wavOf } from './score.mjs';
 
-const HERE = fileURLToPath(new URL('.', import.meta.url));
-const ROOT = join(HERE, '../../..');
-const CONDITIONS = [
-  { name: 'clean', loss: 0, burst: 1 },
-  { name: 'random 10 %', loss: 0.1, burst: 1 },
-  { name: 'random 20 %', loss: 0.2, burst: 1 },
-  { name: 'bursts 10 %', loss: 0.1, burst: 3 },
-  { name: 'bursts 20 %', loss: 0.2, burst: 3 },
-];
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
-/** As strict as what ahoyd serves with the client. */
-const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
 /** Silence before the speech, in which the page starts, and after it, in s. */
 const LEAD = 1.5;
 const TAIL = 1;
 
 const [python, seeds = '2', only = '', codec = 'auto', ...wavs] = process.argv.slice(2);
 if (python === undefined) throw new Error('usage: run.mjs PYTHON [SEEDS] [CONDITION] [auto|wasm] [WAV]...');
-const sources = wavs.length > 0 ? wavs : ['it-male', 'ru-female'].map((name) => join(ROOT, 'testdata/speech', `${name}.wav`));
+const sources = sourcesOf(wavs);
 
 const folder = await mkdtemp(join(tmpdir(), 'ahoy-bench-'));
 try {
-  await build({
-    root: HERE,
-    configFile: false,
-    logLevel: 'warn',
-    worker: { format: 'es' },
-    build: { outDir: join(folder, 'dist'), assetsInlineLimit: 0, modulePreload: { polyfill: false } },
-  });
-  const server = await serve(join(folder, 'dist'));
+  const server = await servePage(join(folder, 'dist'));
   const scorer = startScorer(python);
   console.log('| path | PESQ-WB median | lowest | playout delay ms, mean | concealed, last 5 s, % | CPU % of a core | longest task of the page ms |');
   console.log('|---|---|---|---|---|---|---|');
@@ -69,18 +46,7 @@ async function call(server, source, condition, seed, scorer) {
   const samples = pcmOf(await readFile(source));
   const spoken = join(folder, 'microphone.wav');
   await writeFile(spoken, wavOf(upsampled(samples, LEAD, TAIL), 48_000));
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    headless: true,
-    args: [
-      '--no-sandbox',
-      '--disable-background-networking',
-      '--autoplay-policy=no-user-gesture-required',
-      '--use-fake-ui-for-media-stream',
-      '--use-fake-device-for-media-stream',
-      `--use-file-for-fake-audio-capture=${spoken}%noloop`,
-    ],
-  });
+  const browser = await launch(['--use-fake-device-for-media-stream', `--use-file-for-fake-audio-capture=${spoken}%noloop`]);
   try {
     const page = await browser.newPage();
     page.on('pageerror', (error) => console.error(error));
@@ -103,11 +69,10 @@ async function call(server, source, condition, seed, scorer) {
 
 function printRow(condition, results) {
   const scores = results.map(({ pesq }) => pesq).sort((a, b) => a - b);
-  const median = (scores[(scores.length - 1) >> 1] + scores[scores.length >> 1]) / 2;
   const mean = (of) => results.reduce((sum, result) => sum + of(result), 0) / results.length;
   const cells = [
     condition.name,
-    median.toFixed(2),
+    median(scores).toFixed(2),
     scores[0].toFixed(2),
     mean(({ delayMs }) => delayMs).toFixed(0),
     mean(({ told }) => (told?.heard?.concealed ?? 0) * 100).toFixed(1),
@@ -123,39 +88,6 @@ async function cpuOf(browser) {
   const { processInfo } = await session.send('SystemInfo.getProcessInfo');
   await session.detach();
   return processInfo.filter(({ type }) => type === 'renderer').reduce((sum, { cpuTime }) => sum + cpuTime, 0);
-}
-
-function serve(root) {
-  const server = createServer(async (request, response) => {
-    const path = request.url === '/' ? '/index.html' : new URL(request.url, 'http://bench').pathname;
-    try {
-      const body = await readFile(join(root, path));
-      response.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream', 'content-security-policy': POLICY });
-      response.end(body);
-    } catch {
-      response.writeHead(404).end();
-    }
-  });
-  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
-}
-
-/** The scoring script, reading pairs of files until it is stopped. */
-function startScorer(interpreter) {
-  const script = spawn(interpreter, [join(ROOT, 'scripts/pesq_score.py'), '--pairs'], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: script.stdout })[Symbol.asyncIterator]();
-  return {
-    async score(played, recorded) {
-      script.stdin.write(`${played}\t${recorded}\n`);
-      return Number((await lines.next()).value);
-    },
-    stop: () => script.stdin.end(),
-  };
-}
-
-/** Samples of a mono WAV of 16 bit at 16 kHz with a plain header. */
-function pcmOf(file) {
-  const data = file.indexOf('data') + 8;
-  return new Int16Array(file.buffer.slice(file.byteOffset + data, file.byteOffset + data + ((file.length - data) & ~1)));
 }
 
 /** Three times the rate, by a windowed sinc, as 16-bit samples in a buffer, with silence around them. */
@@ -174,21 +106,4 @@ function upsampled(samples, lead, tail) {
     output.writeInt16LE(Math.max(-32_768, Math.min(32_767, Math.round(sum))), (start + out) * 2);
   }
   return output;
-}
-
-function wavOf(pcm, rate) {
-  const head = Buffer.alloc(44);
-  head.write('RIFF', 0);
-  head.writeUInt32LE(36 + pcm.length, 4);
-  head.write('WAVEfmt ', 8);
-  head.writeUInt32LE(16, 16);
-  head.writeUInt16LE(1, 20);
-  head.writeUInt16LE(1, 22);
-  head.writeUInt32LE(rate, 24);
-  head.writeUInt32LE(rate * 2, 28);
-  head.writeUInt16LE(2, 32);
-  head.writeUInt16LE(16, 34);
-  head.write('data', 36);
-  head.writeUInt32LE(pcm.length, 40);
-  return Buffer.concat([head, pcm]);
 }

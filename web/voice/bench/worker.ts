@@ -47,9 +47,17 @@ function connect({ condition, seed, codec }: Setup): { said: WorkerVoiceEngine; 
 }
 
 function carry(path: Path, to: WorkerVoiceEngine): (datagram: Uint8Array) => void {
+  // Timers are cut to whole ms, so those of one moment may fire in another order: each takes the oldest.
+  const underWay: Uint8Array[] = [];
+  const arrive = (): void => {
+    const oldest = underWay.shift();
+    if (oldest !== undefined) to.handleDatagram(oldest);
+  };
   return (datagram) => {
     const now = performance.now();
     const arrival = path.arrival(now);
-    if (arrival !== null) setTimeout(() => to.handleDatagram(datagram), arrival - now);
+    if (arrival === null) return;
+    underWay.push(datagram);
+    setTimeout(arrive, arrival - now);
   };
 }
