@@ -146,7 +146,7 @@ class Driver implements SessionHandle {
   #begin(): void {
     this.#cancelRetry?.();
     this.#cancelRetry = null;
-    this.#attempt?.abort.abort();
+    this.#giveUp(this.#attempt);
     const inCall = this.#upper.isInCall();
     this.#attempt = this.#run(inCall, async (signal) => {
       await this.#renewal.freshen();
@@ -177,10 +177,17 @@ class Driver implements SessionHandle {
     this.#clock.after(CALL_LOOK_MS, () => {
       if (this.#attempt !== attempt) return;
       if (this.#upper.isInCall()) return this.#watchAttempt(attempt);
-      attempt.abort.abort();
+      this.#giveUp(attempt);
       this.#attempt = null;
       this.#retryIn(this.#waitAfterFailure(0));
     });
+  }
+
+  /** What it proved may be taken up all the same. */
+  #giveUp(attempt: Attempt | null): void {
+    if (attempt === null) return;
+    attempt.abort.abort();
+    this.#proofAbandonedAt = this.#clock.elapsed();
   }
 
   #forgetAttempts(): void {
@@ -288,7 +295,7 @@ class Driver implements SessionHandle {
       },
       // What was dialled in its place is not needed.
       handleAlive: () => {
-        this.#attempt?.abort.abort();
+        this.#giveUp(this.#attempt);
         this.#attempt = null;
         this.#cancelRetry?.();
         this.#cancelRetry = null;
@@ -337,7 +344,7 @@ class Driver implements SessionHandle {
     const move = this.#move;
     this.#move = null;
     if (this.#upper.isInCall()) {
-      move?.abort.abort();
+      this.#giveUp(move);
       // What is sought in a hurry already goes on.
       if (!this.#attempt?.inCall) this.#begin();
     } else if (this.#attempt === null && this.#cancelRetry === null) {
@@ -346,7 +353,7 @@ class Driver implements SessionHandle {
       // Whoever was asked to go at a moment to come goes then: all others go as well.
       if (move === null) this.#retryIn(leaveMs ?? wait);
     } else {
-      move?.abort.abort();
+      this.#giveUp(move);
     }
   }
 

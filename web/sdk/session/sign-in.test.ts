@@ -1,7 +1,10 @@
+import { create } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
 
+import { concat } from '../proto/bytes.ts';
+import { encodeSupernodeMessage } from '../proto/frame.ts';
 import { idBytes } from '../proto/ids.ts';
-import { ErrorCode, Urgency } from '../proto/messages.ts';
+import { ErrorCode, SupernodeMessageSchema, Urgency } from '../proto/messages.ts';
 import { World } from './testing.ts';
 
 test('a device signs in on the best supernode for its account, and on no other', async () => {
@@ -25,14 +28,12 @@ test('what a supernode says right after its welcome is told after the session is
   const told: string[] = [];
   world.upper.handleUp = () => void told.push('up');
   world.upper.handleEvent = ({ case: kind }) => void told.push(kind);
-  const say = only.say.bind(only);
-  only.say = (link, body, inReplyTo) => {
-    say(link, body, inReplyTo);
-    if (body.case === 'welcome') say(link, { case: 'presenceChanged', value: {} });
-  };
+  const framed = (body: Parameters<typeof only.say>[1], inReplyTo = 0n) => encodeSupernodeMessage(create(SupernodeMessageSchema, { inReplyTo, body }));
+  const event = framed({ case: 'settingsChanged', value: { settings: { mood: 'x'.repeat(5_000) } } });
+  only.say = (link, body, inReplyTo) => link.deliver(concat(framed(body, inReplyTo), body.case === 'welcome' ? event : new Uint8Array(0)));
   world.open();
   await world.clock.pass(100);
-  expect(told).toEqual(['up', 'presenceChanged']);
+  expect(told).toEqual(['up', 'settingsChanged']);
 });
 
 test('nothing is proven to one that can not show that it is the supernode of the roster, and the newest roster is asked for', async () => {
