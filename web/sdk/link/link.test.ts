@@ -247,6 +247,24 @@ describe('a link over WebTransport', () => {
     expect(link.datagramMax).toBe(1_100);
   });
 
+  test('loses nothing that came before somebody listens, not even its end', async () => {
+    const dialled = dialWebTransport('https://a/', { make: makeTransport, certificateHashes: [], clock: new VirtualClock() }, never());
+    const transport = lastTransport();
+    void transport.stream.writable.getWriter().write(Uint8Array.of(1, 2));
+    transport.up();
+    const link = await dialled;
+    await settle();
+    const said = heard(link);
+    await settle();
+    expect(said.bytes).toEqual([[1, 2]]);
+    const early = dialWebTransport('https://a/', { make: makeTransport, certificateHashes: [], clock: new VirtualClock() }, never());
+    lastTransport().up();
+    const unheard = await early;
+    lastTransport().end({ closeCode: 113, reason: 'full' });
+    await settle();
+    expect(heard(unheard).ends).toEqual([{ code: 113, text: 'full' }]);
+  });
+
   test('drops datagrams where the network is slower', async () => {
     const { link, transport } = await webTransportLink();
     transport.blocked = true;

@@ -62,10 +62,14 @@ export async function dialWebTransport(url: string, { make, certificateHashes, c
 class WebTransportLink implements Link {
   readonly transport = 'webtransport';
   readonly datagramMax: number;
-  onBytes: (bytes: Uint8Array) => void = () => {};
-  onDatagram: (bytes: Uint8Array) => void = () => {};
-  onEnd: (end: LinkEnd) => void = () => {};
   readonly #session: WebTransport;
+  readonly #readable: ReadableStream<Uint8Array>;
+  readonly #clock: Clock;
+  #onBytes: ((bytes: Uint8Array) => void) | null = null;
+  #onDatagram: ((bytes: Uint8Array) => void) | null = null;
+  #onEnd: ((end: LinkEnd) => void) | null = null;
+  /** What nobody was told yet. */
+  #ended: LinkEnd | null = null;
   readonly #stream: WritableStreamDefaultWriter<Uint8Array>;
   readonly #datagrams: WritableStreamDefaultWriter<Uint8Array>;
   #unsent = 0;
@@ -73,6 +77,8 @@ class WebTransportLink implements Link {
 
   constructor(session: WebTransport, stream: WebTransportBidirectionalStream, clock: Clock) {
     this.#session = session;
+    this.#readable = stream.readable;
+    this.#clock = clock;
     const datagrams: Datagrams = session.datagrams;
     this.datagramMax = Math.min(datagrams.maxDatagramSize, DATAGRAM_MAX);
     datagrams.outgoingHighWaterMark = OUTGOING_MAX;
@@ -88,11 +94,42 @@ class WebTransportLink implements Link {
       ({ closeCode = 0, reason = '' }) => this.#end({ code: closeCode > 0 ? closeCode : null, text: reason }),
       () => this.#end({ code: null, text: 'the link was lost' }),
     );
-    // Handlers are set before anything is read: the first read ends in another turn.
-    void this.#read(stream.readable, (bytes) => this.onBytes(bytes)).then(() => {
-      clock.after(REASON_WITHIN_MS, () => this.#end({ code: null, text: 'the supernode has ended the stream' }));
+  }
+
+  // The challenge may have come before anybody listens: reading begins when somebody does.
+
+  get onBytes(): (bytes: Uint8Array) => void {
+    return this.#onBytes ?? (() => {});
+  }
+
+  set onBytes(handler: (bytes: Uint8Array) => void) {
+    const isFirst = this.#onBytes === null;
+    this.#onBytes = handler;
+    if (!isFirst) return;
+    void this.#read(this.#readable, (bytes) => this.onBytes(bytes)).then(() => {
+      this.#clock.after(REASON_WITHIN_MS, () => this.#end({ code: null, text: 'the supernode has ended the stream' }));
     });
-    void this.#read(datagrams.readable, (bytes) => this.onDatagram(bytes));
+  }
+
+  get onDatagram(): (bytes: Uint8Array) => void {
+    return this.#onDatagram ?? (() => {});
+  }
+
+  set onDatagram(handler: (bytes: Uint8Array) => void) {
+    const isFirst = this.#onDatagram === null;
+    this.#onDatagram = handler;
+    if (isFirst) void this.#read(this.#session.datagrams.readable, (bytes) => this.onDatagram(bytes));
+  }
+
+  get onEnd(): (end: LinkEnd) => void {
+    return this.#onEnd ?? (() => {});
+  }
+
+  set onEnd(handler: (end: LinkEnd) => void) {
+    this.#onEnd = handler;
+    const ended = this.#ended;
+    this.#ended = null;
+    if (ended !== null) handler(ended);
   }
 
   get unsent(): number {
@@ -121,7 +158,6 @@ class WebTransportLink implements Link {
 
   /** Until the stream ends, however it does. */
   async #read(readable: ReadableStream<Uint8Array>, take: (bytes: Uint8Array) => void): Promise<void> {
-    await Promise.resolve();
     const reader = readable.getReader();
     try {
       for (let next = await reader.read(); !next.done && !this.#over; next = await reader.read()) take(next.value);
@@ -138,6 +174,7 @@ class WebTransportLink implements Link {
     } catch {
       // It is closed already.
     }
-    this.onEnd(end);
+    if (this.#onEnd === null) this.#ended = end;
+    else this.#onEnd(end);
   }
 }
