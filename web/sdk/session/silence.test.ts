@@ -36,6 +36,17 @@ test('pings measure the round trip', async () => {
   expect(world.handle.online()?.roundTripMs).toBeGreaterThan(35);
 });
 
+test('a ping whose answer was lost does not make the round trip look long', async () => {
+  const { world, present } = await up(['eu']);
+  present.link.silent = true;
+  present.reach = 'refused';
+  await world.clock.pass(35_000);
+  present.link.silent = false;
+  await world.clock.pass(60_000);
+  expect(world.upper.told).toEqual(['up']);
+  expect(world.handle.online()?.roundTripMs).toBe(20);
+});
+
 test('a link on which nothing follows a ping for 2 s is kept while another session is dialled for, the present supernode first', async () => {
   const { world, present } = await up();
   present.link.silent = true;

@@ -42,7 +42,8 @@ export class Wire {
   #listener: Listener | null = null;
   #waiting = 0;
   #end: LinkEnd | null = null;
-  #pingedAt: number | null = null;
+  /** `sure`: no other ping is under way, so that what answers answers this one. */
+  #ping: { at: number; sure: boolean } | null = null;
   #closed = false;
 
   constructor(
@@ -79,7 +80,7 @@ export class Wire {
 
   /** What answers measures the round trip. */
   ping(): void {
-    this.#pingedAt ??= this.clock.elapsed();
+    this.#ping = { at: this.clock.elapsed(), sure: this.#ping === null };
     this.sendDatagram(PING);
   }
 
@@ -105,9 +106,9 @@ export class Wire {
 
   #takeDatagram(bytes: Uint8Array): void {
     if (this.#closed) return;
-    if (bytes.length === 0 && this.#pingedAt !== null) {
-      this.measured(this.clock.elapsed() - this.#pingedAt);
-      this.#pingedAt = null;
+    if (bytes.length === 0) {
+      if (this.#ping?.sure) this.measured(this.clock.elapsed() - this.#ping.at);
+      this.#ping = null;
     }
     this.#hear();
     if (bytes.length > 0) this.#listener?.handleDatagram(bytes);
