@@ -5,7 +5,7 @@ const PORT = 4179;
 
 export default defineConfig({
   testDir: 'app/tests',
-  testMatch: process.env['AHOY_PICTURES'] === 'none' ? /interface\/.*\.spec\.ts/ : /.*\.spec\.ts/,
+  testMatch: process.env['AHOY_PICTURES'] === undefined ? /interface\.spec\.ts/ : /pictures\.spec\.ts/,
   outputDir: 'test-results/interface',
   reporter: 'line',
   workers: 1,

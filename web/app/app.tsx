@@ -59,7 +59,7 @@ function Aboard({ store }: { store: Store }) {
   const isPane = place.at === 'chat' || place.at === 'person' || place.at === 'add' || place.at === 'new-group' || place.at === 'call' || (place.at === 'settings' && place.page !== null);
   return (
     <div class={`aboard${isPane ? ' has-pane' : ''}${place.at === 'chat' && place.about ? ' has-about' : ''}`}>
-      <a class="skip" href="#main" onClick={skip}>
+      <a class="skip" href="#pane" onClick={skip}>
         {t.skip}
       </a>
       <div class="above">
@@ -68,11 +68,13 @@ function Aboard({ store }: { store: Store }) {
         {place.at !== 'call' && <CallBar />}
       </div>
       <Places place={place} />
-      <aside class="list-pane" aria-label={listName(place)}>
-        {place.at === 'settings' ? <SettingsList /> : isContacts(place) ? <Contacts /> : <Chats />}
-      </aside>
-      <main class="pane" id="main" tabIndex={-1}>
-        <Pane place={place} />
+      <main class="both" id="main">
+        <section class="list-pane" aria-label={listName(place)}>
+          {place.at === 'settings' ? <SettingsList /> : isContacts(place) ? <Contacts /> : <Chats />}
+        </section>
+        <section class="pane" id="pane" tabIndex={-1} aria-label={t.nav.pane}>
+          <Pane place={place} />
+        </section>
       </main>
       <Shortcuts />
       <KeyChanged />
@@ -83,7 +85,7 @@ function Aboard({ store }: { store: Store }) {
 
 function skip(event: MouseEvent): void {
   event.preventDefault();
-  document.getElementById('main')?.focus();
+  document.getElementById('pane')?.focus();
 }
 
 function isContacts(place: Route): boolean {

@@ -118,7 +118,7 @@ export const screens = {
     delivered: 'Received',
     read: 'Read',
     failed: 'Not sent',
-    failedText: 'The network did not take this message. Copy it and try again.',
+    failedText: 'The network did not take this message.',
     again: 'Send again',
     today: 'Today',
     yesterday: 'Yesterday',

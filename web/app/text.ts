@@ -70,6 +70,7 @@ export const en = {
 
   nav: {
     label: 'Places',
+    pane: 'What is open',
     chats: 'Chats',
     contacts: 'Contacts',
     settings: 'Settings',

@@ -47,10 +47,10 @@ export function Chats() {
             ]}
           />
         )}
-        <Search id="search" label={t.chats.search} value={query.value} onInput={(value) => (query.value = value)} />
+        <Search id="search" label={t.chats.search} value={query.value} onInput={(value) => (query.value = value)} onEnter={openFirst} />
       </header>
       <div class="list-body" onScroll={(event) => grow(event.currentTarget, shown)}>
-        <RequestsRow />
+        {wanted === '' && <RequestsRow />}
         {!store.isLoaded.value && <Waiting />}
         {store.isLoaded.value && store.order.value.length === 0 && wanted === '' && <FirstDay />}
         <ul aria-label={t.chats.conversations}>
@@ -72,6 +72,11 @@ export function Chats() {
       </div>
     </>
   );
+}
+
+/** Enter in the search takes what was found first. */
+function openFirst(): void {
+  document.querySelector<HTMLElement>('.list-body ul a')?.click();
 }
 
 function grow(list: HTMLElement, shown: Signal<number>): void {

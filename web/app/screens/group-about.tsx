@@ -94,7 +94,7 @@ function Member({ member, canRemove, onRemove }: { member: MemberOf; canRemove: 
   const name = store.nameOf(account);
   const inside = (
     <>
-      <Avatar name={person?.name ?? account} shown={name} availability={store.presenceOf(account)?.availability ?? null} />
+      <Avatar name={person?.name ?? account} shown={isOwn ? (person?.name ?? name) : name} availability={store.presenceOf(account)?.availability ?? null} />
       <span class="middle">
         <span class="first one-line">
           <bdi>{name}</bdi>

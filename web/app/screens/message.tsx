@@ -96,7 +96,14 @@ export const Message = memo((props: MessageProps) => {
           </span>
         </div>
         <Reactions line={line} store={store} onReact={react} />
-        {line.failed && <p class="wrong">{t.chat.failedText}</p>}
+        {line.failed && (
+          <p class="wrong">
+            {t.chat.failedText}{' '}
+            <button type="button" class="link" onClick={actions[0]?.onPick}>
+              {t.chat.again}
+            </button>
+          </p>
+        )}
       </div>
       {actions.length > 0 && (
         <span class="message-tools">

@@ -62,7 +62,7 @@ export function Shortcuts() {
   }, [store, host]);
   if (!shortcutsOpen.value) return null;
   return (
-    <Dialog title={t.keys.title} onClose={() => (shortcutsOpen.value = false)}>
+    <Dialog title={t.keys.title} reads onClose={() => (shortcutsOpen.value = false)}>
       {groups.map((group) => (
         <section key={group.title} class="keys">
           <h3>{group.title}</h3>

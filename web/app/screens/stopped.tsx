@@ -15,7 +15,7 @@ export function Stopped({ stop }: { stop: Stop }) {
   };
   return (
     <main class="stopped" id="main">
-      <Empty title={said.title} text={said.text}>
+      <Empty main title={said.title} text={said.text}>
         {stop.text !== '' && <p class="note">{stop.text}</p>}
         <Button look="main" onClick={leave} autoFocus>
           {said.way}

@@ -50,11 +50,12 @@ export function Meter({ level, label }: { level: number; label: string }) {
   );
 }
 
-export function Empty({ title, text, children }: { title: string; text?: string; children?: ComponentChildren }) {
+/** `main`: nothing else is on the page. */
+export function Empty({ title, text, main, children }: { title: string; text?: string; main?: boolean; children?: ComponentChildren }) {
   return (
     <div class="empty">
       <Scene />
-      <h2>{title}</h2>
+      {main ? <h1>{title}</h1> : <h2>{title}</h2>}
       {text && <p>{text}</p>}
       {children}
     </div>

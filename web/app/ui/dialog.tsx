@@ -8,10 +8,12 @@ import { Button, IconButton } from './button.tsx';
 interface DialogProps {
   title: string;
   onClose: () => void;
+  /** It is only read: then the keyboard has to be able to scroll it. */
+  reads?: boolean;
   children: ComponentChildren;
 }
 
-export function Dialog({ title, onClose, children }: DialogProps) {
+export function Dialog({ title, onClose, reads, children }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {
@@ -40,7 +42,9 @@ export function Dialog({ title, onClose, children }: DialogProps) {
         <h2 id={id}>{title}</h2>
         <IconButton icon="close" label={t.close} tip="none" onClick={onClose} />
       </header>
-      <div class="inside">{children}</div>
+      <div class="inside" tabIndex={reads ? 0 : undefined}>
+        {children}
+      </div>
     </dialog>
   );
 }

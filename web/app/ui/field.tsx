@@ -69,7 +69,7 @@ export function Field({ label, value, onInput, hint, wrong = null, type = 'text'
   );
 }
 
-export function Search({ label, value, onInput, id }: { label: string; value: string; onInput: (value: string) => void; id?: string }) {
+export function Search({ label, value, onInput, onEnter, id }: { label: string; value: string; onInput: (value: string) => void; onEnter?: () => void; id?: string }) {
   return (
     <label class="search">
       <span class="unseen">{label}</span>
@@ -85,6 +85,7 @@ export function Search({ label, value, onInput, id }: { label: string; value: st
         aria-keyshortcuts="Control+K"
         onInput={(event) => onInput(event.currentTarget.value)}
         onKeyDown={(event) => {
+          if (event.key === 'Enter' && value !== '') onEnter?.();
           if (event.key === 'Escape' && value !== '') {
             event.stopPropagation();
             onInput('');
