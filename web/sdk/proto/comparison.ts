@@ -16,7 +16,7 @@ export interface ComparedKey {
   accountKey: Uint8Array;
 }
 
-/** 12 groups of 5 digits, the same on both sides. Takes some 20 ms. */
+/** 12 groups of 5 digits, the same on both sides. Takes a tenth of a second. */
 export function comparisonCode(a: ComparedKey, b: ComparedKey): string {
   // Groups have one length, so the order of the texts is that of the lists.
   return [side(a), side(b)].sort().join(' ');
