@@ -211,7 +211,9 @@ export class MemberClient implements Client {
   conversationWith(name: string): Promise<ConversationId> {
     return refusing(async () => {
       const { account } = await this.member.people.resolve(name);
-      return (await this.member.making.pair(account)).id;
+      // One that is there can be written in, whether it is up to date or not.
+      const known = this.member.conversations.pairWith(account);
+      return (known ?? (await this.member.making.pair(account))).id;
     });
   }
 

@@ -183,6 +183,7 @@ export class Conversations implements LogTold {
 
   /** Waits until a conversation can be used; rejects with a refusal where it can't. */
   usable(conversation: Conversation): Promise<void> {
+    if (this.scope.session === null) return Promise.reject(offline());
     return new Promise((resolve, reject) => {
       conversation.awaiting.push((why) => (why === null ? resolve() : reject(why)));
       this.wake(conversation);

@@ -104,6 +104,7 @@ export class Member implements Upper {
     const member: Member = new Member(scope, contacts, people, devices, conversations, making, beside, calls, lists, keyPackages, signalling, voice);
     await conversations.load(vault);
     await calls.load();
+    await signalling.load();
     return member;
   }
 

@@ -15,8 +15,11 @@ const PAUSE_MAX_MS = 30_000;
 /** Asks of a command before whoever waits is told: with pauses of 1 and 2 s, and half of that on top, 3 to 5 s. */
 const COMMAND_ASKS = 3;
 
-/** Left for the session itself, and for what was asked before a Resync and may yet be answered. */
-const RESERVED = 8;
+/** Requests at once that nobody waits for by ear: the others find room beside them. */
+const AT_ONCE_MAX = REQUESTS_IN_FLIGHT_MAX / 2;
+
+/** What moves a call on goes before all else. */
+const URGENT: ReadonlySet<RequestBody['case']> = new Set<RequestBody['case']>(['startCall', 'answerCall', 'declineCall', 'hangUp', 'attachLeg', 'findAccount']);
 
 type Cases = ReplyBody['case'];
 
@@ -27,6 +30,7 @@ export class MemberSession {
   #asked = 0;
   readonly #waiting: (() => void)[] = [];
   readonly #pauses = new Set<() => void>();
+  readonly #unanswered = new Set<() => void>();
 
   constructor(
     private readonly uplink: Uplink,
@@ -40,12 +44,12 @@ export class MemberSession {
 
   /** Asks once. */
   async ask<C extends Cases>(body: RequestBody, expected: C): Promise<ReplyOf<C>> {
-    while (this.#alive && this.#asked >= REQUESTS_IN_FLIGHT_MAX - RESERVED) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    const isUrgent = URGENT.has(body.case);
+    while (this.#alive && !isUrgent && this.#asked >= AT_ONCE_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.check();
     this.#asked += 1;
     try {
-      const reply = await this.uplink.request(body);
-      this.check();
+      const reply = await this.#request(body);
       if (reply.case !== expected) throw new Refused(ErrorCode.MALFORMED, 'the supernode does not keep to the protocol', 0);
       // `expected` is C, so the value is that of C.
       return reply.value as ReplyOf<C>;
@@ -53,6 +57,16 @@ export class MemberSession {
       this.#asked -= 1;
       this.#waiting.shift()?.();
     }
+  }
+
+  /** What has ended is waited for no longer, whatever its link still does. */
+  #request(body: RequestBody): Promise<ReplyBody> {
+    return new Promise((resolve, reject) => {
+      const lose = (): void => reject(new SessionLost('the session is lost'));
+      this.#unanswered.add(lose);
+      const answered = (): void => void this.#unanswered.delete(lose);
+      this.uplink.request(body).then(resolve, reject).finally(answered);
+    });
   }
 
   /** Asks again after what passes, until the session ends. */
@@ -104,6 +118,7 @@ export class MemberSession {
 
   end(): void {
     this.#alive = false;
+    for (const lose of [...this.#unanswered]) lose();
     for (const wake of [...this.#pauses]) wake();
     for (const wake of this.#waiting.splice(0)) wake();
   }

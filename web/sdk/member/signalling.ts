@@ -7,13 +7,14 @@
 import { create } from '@bufbuild/protobuf';
 
 import type { CallId } from '../client.ts';
-import { equalBytes, hex } from '../proto/bytes.ts';
+import { equalBytes, hex, unhex } from '../proto/bytes.ts';
 import { idOf } from '../proto/ids.ts';
 import { Cause as WireCause, FindAccountSchema, type IncomingCall, type LegUp } from '../proto/messages.ts';
 import { SessionLost, type ReplyBody } from '../session/uplink.ts';
 import type { VoiceEngine } from '../voice.ts';
 import { causeOf, CallState } from './call-state.ts';
 import type { Calls } from './calls.ts';
+import { readJson } from './changes.ts';
 import type { Contacts } from './contacts.ts';
 import type { Conversation } from './conversation.ts';
 import type { Conversations } from './conversations.ts';
@@ -29,6 +30,11 @@ const HELD_MAX = 64;
 
 /** Offers of calls that are remembered after they were opened: the supernode may bring a call again, and an offer opens once only. */
 const OPENED_MAX = 64;
+
+/** How long a call may ring: an offer that was opened longer ago is of no use. */
+const OPENED_FOR_MS = 60_000;
+
+const OPENED_KEY = 'offers';
 
 /** A flow id is below this. */
 const FLOW_END = 1n << 62n;
@@ -49,9 +55,21 @@ export interface SignallingParts {
 export class Signalling {
   readonly #serial = new Serial();
   #held: { conversation: string; body: Held }[] = [];
-  #opened: { call: CallId; opened: Opened }[] = [];
+  #opened: { call: CallId; opened: Opened; atMs: number }[] = [];
 
   constructor(private readonly parts: SignallingParts) {}
+
+  /** Takes over what was opened by the process before this one: a call that rings is brought again. */
+  async load(): Promise<void> {
+    const { scope } = this.parts;
+    const isList = (value: unknown): value is KeptOffer[] => Array.isArray(value);
+    const kept = readJson(await scope.vault.read('state', OPENED_KEY), isList) ?? [];
+    this.#opened = kept.flatMap(({ call, leg, account, device, key, accountKey, name, atMs }) => {
+      const [bytes, accountBytes] = [unhex(key), unhex(accountKey)];
+      if (bytes === null || accountBytes === null || atMs < scope.now() - OPENED_FOR_MS) return [];
+      return [{ call, opened: { offer: { leg, account, device, key: bytes }, accountKey: accountBytes, name }, atMs }];
+    });
+  }
 
   /** The session is lost, and what waited with it. */
   end(): void {
@@ -226,6 +244,22 @@ export class Signalling {
 
   #remember(call: CallId, opened: Opened): void {
     const others = this.#opened.filter((other) => other.call !== call || other.opened.offer.leg !== opened.offer.leg);
-    this.#opened = [...others, { call, opened }].slice(-OPENED_MAX);
+    this.#opened = [...others, { call, opened, atMs: this.parts.scope.now() }].slice(-OPENED_MAX);
+    const kept = this.#opened.map(({ call: of, opened: { offer, accountKey, name }, atMs }): KeptOffer => {
+      return { call: of, leg: offer.leg, account: offer.account, device: offer.device, key: hex(offer.key), accountKey: hex(accountKey), name, atMs };
+    });
+    this.parts.scope.change((changes) => changes.putJson('state', OPENED_KEY, kept)).catch(passOver);
   }
+}
+
+/** An opened offer, as it is kept; keys are hexadecimal. */
+interface KeptOffer {
+  call: CallId;
+  leg: string;
+  account: string;
+  device: string;
+  key: string;
+  accountKey: string;
+  name: string | null;
+  atMs: number;
 }

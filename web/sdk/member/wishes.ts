@@ -73,8 +73,13 @@ export class Wishes {
   /** Claims an account's key packages: those that are good. A device under another account key than the pinned one spoils them all. */
   async claim(account: AccountId, session: MemberSession): Promise<Offered[]> {
     const request = create(ClaimKeyPackagesSchema, { account: idBytes(account) });
-    const { packages } = await session.command({ case: 'claimKeyPackages', value: request }, 'keyPackages');
-    return this.check(account, packages);
+    try {
+      const { packages } = await session.command({ case: 'claimKeyPackages', value: request }, 'keyPackages');
+      return await this.check(account, packages);
+    } catch (error) {
+      if (!isCode(error, ErrorCode.NOT_FOUND)) throw error;
+      throw new Refusal('no-key', 'They have no device yet that can be brought into a group.');
+    }
   }
 
   async check(account: AccountId, packages: readonly DeviceKeyPackage[]): Promise<Offered[]> {
@@ -102,7 +107,10 @@ export class Wishes {
     try {
       prepared = await this.#prepare(conversation, wish, strangers);
     } catch (error) {
-      if (!(error instanceof MlsError) || wish === null || error.fault === 'no-group') throw error;
+      if (!(error instanceof MlsError) || wish === null || error.fault === 'no-group') {
+        if (wish !== null) conversation.wishes.unshift(wish);
+        throw error;
+      }
       // A wish that can't be fulfilled says nothing of the group.
       wish.done(conversationRefused());
       return 'again';

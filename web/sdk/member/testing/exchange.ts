@@ -70,6 +70,9 @@ export class Exchange {
   /** Carries requests out and loses their answers. */
   losing: ((body: RequestBody, device: string) => boolean) | null = null;
 
+  /** Holds an answer back, after the request was carried out, until what it gives has come about. */
+  holding: ((body: RequestBody, device: string) => Promise<void> | null) | null = null;
+
   constructor(readonly now: () => number) {
     this.conversations = new ExchangeConversations(this);
     this.calls = new ExchangeCalls(this);
@@ -122,6 +125,7 @@ export class Exchange {
     if (code !== null) refuse(code);
     this.counted.set(body.case, (this.counted.get(body.case) ?? 0) + 1);
     const reply = this.#answer(link, body);
+    await this.holding?.(body, link.identity.device);
     if (this.losing?.(body, link.identity.device)) throw new SessionLost('lost');
     return reply;
   }

@@ -1,0 +1,223 @@
+/**
+ * The client against the real daemon, over WebSocket, together with the Rust client: two independent implementations of
+ * docs/protocol.md. Runs where `AHOYD_BIN` and `AHOY_BIN` name the programs; Node 20 has a WebSocket with
+ * `NODE_OPTIONS=--experimental-websocket`.
+ */
+
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import type { Client, Event } from './client.ts';
+import { dialler } from './link/dial.ts';
+import type { SocketConstructor } from './link/websocket.ts';
+import { StubVoice } from './member/testing/world.ts';
+import { aboard, type Aboard } from './open.ts';
+import { concat } from './proto/bytes.ts';
+import { memoryProfile, type Profile } from './vault/profile.ts';
+import { Opener } from '../voice/seal.ts';
+
+const { AHOYD_BIN, AHOY_BIN } = process.env;
+const PASSWORD = 'correct horse battery staple';
+const PATIENCE_MS = 30_000;
+
+interface Said {
+  [field: string]: unknown;
+}
+
+/** The Rust client in a pipe. */
+class Pipe {
+  readonly said: Said[] = [];
+  #asked = 0;
+
+  private constructor(private readonly child: ChildProcess) {
+    createInterface({ input: child.stdout ?? process.stdin }).on('line', (line) => this.said.push(JSON.parse(line) as Said));
+  }
+
+  static async open(args: string[]): Promise<Pipe> {
+    const pipe = new Pipe(spawn(AHOY_BIN ?? '', [...args, 'pipe'], { stdio: ['pipe', 'pipe', 'inherit'] }));
+    await pipe.hears((said) => said['event'] === 'ready');
+    return pipe;
+  }
+
+  /** What is answered to a command. */
+  async ask(command: Said): Promise<Said> {
+    this.#asked += 1;
+    const id = this.#asked;
+    this.child.stdin?.write(`${JSON.stringify({ ...command, id })}\n`);
+    return this.hears((said) => said['answer'] === id);
+  }
+
+  async hears(is: (said: Said) => boolean): Promise<Said> {
+    await until(() => this.said.some(is), `the Rust client says so; it said ${JSON.stringify(this.said.slice(-5))}`);
+    return this.said.find(is) ?? {};
+  }
+
+  async close(): Promise<void> {
+    this.child.stdin?.end();
+    if (this.child.exitCode === null) await once(this.child, 'exit');
+  }
+}
+
+async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  for (const start = performance.now(); performance.now() - start < PATIENCE_MS; ) {
+    if (await condition()) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`it did not come about that ${what}`);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+/** One of ours: a device in this process. */
+class Ours {
+  readonly events: Event[] = [];
+  readonly voice = new StubVoice();
+  readonly profile: Profile = memoryProfile();
+  readonly aboard: Aboard;
+
+  constructor(url: string) {
+    // Node's own, where it has one: its events are those of the browser's.
+    const { WebSocket } = globalThis as unknown as { WebSocket: SocketConstructor };
+    this.aboard = aboard(url, { dialler: dialler({ WebTransport: null, WebSocket }), voice: this.voice }, () => Promise.resolve(this.profile));
+  }
+
+  async enter(): Promise<Client> {
+    await this.aboard.look();
+    this.client.subscribe((event) => this.events.push(event));
+    await until(() => this.events.some(({ kind }) => kind === 'ready'), 'ours is ready');
+    return this.client;
+  }
+
+  get client(): Client {
+    if (this.aboard.client === null) throw new Error('nobody is signed in');
+    return this.aboard.client;
+  }
+
+  async texts(conversation: string): Promise<string[]> {
+    return (await this.client.history(conversation, null, 100)).flatMap(({ body }) => (body.kind === 'text' ? [body.text] : []));
+  }
+}
+
+describe.skipIf(AHOYD_BIN === undefined || AHOY_BIN === undefined)('with the Rust client on a real network', { timeout: 120_000 }, () => {
+  let folder = '';
+  let daemon: ChildProcess;
+  let url = '';
+  let ours: Ours;
+  let rust: Pipe;
+  let args: string[] = [];
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'ahoy-live-'));
+    const port = await freePort();
+    url = `http://127.0.0.1:${port}`;
+    daemon = spawn(AHOYD_BIN ?? '', ['dev', '--data', join(folder, 'data'), '--port', String(port)], { stdio: 'ignore' });
+    await until(async () => (await fetch(`${url}/.well-known/ahoy`).catch(() => null))?.ok === true, 'the network is up');
+    await writeFile(join(folder, 'password'), `${PASSWORD}\n`);
+    args = ['--network', url, '--profile', join(folder, 'bob'), '--password-file', join(folder, 'password'), '--json'];
+    const [code] = (await once(spawn(AHOY_BIN ?? '', [...args, 'sign-up', 'bob'], { stdio: 'ignore' }), 'exit')) as [number];
+    expect(code).toBe(0);
+    rust = await Pipe.open(args);
+    ours = new Ours(url);
+    expect(await ours.aboard.signUp({ name: 'alice', password: PASSWORD, invite: null, device: 'browser' })).toMatch(/^[0-9A-Z-]{39}$/);
+    await ours.enter();
+  }, 90_000);
+
+  afterAll(async () => {
+    await ours.aboard.close();
+    await rust.close();
+    daemon.kill();
+    await once(daemon, 'exit');
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it('they become contacts, and messages go both ways', async () => {
+    await ours.client.requestContact('bob', 'ahoy from a browser');
+    const asked = await rust.hears(({ event, name, state }) => event === 'contact' && name === 'alice' && state === 'asks');
+    expect(asked['note']).toBe('ahoy from a browser');
+    await rust.ask({ do: 'contacts-accept', name: 'alice' });
+    await until(async () => (await ours.client.contacts())[0]?.state === 'accepted', 'bob has accepted');
+
+    const conversation = await ours.client.conversationWith('bob');
+    await ours.client.post(conversation, { text: 'hello from TypeScript' });
+    await rust.hears(({ event, text }) => event === 'message' && text === 'hello from TypeScript');
+    expect(await rust.ask({ do: 'send', to: 'alice', text: 'hello from Rust' })).toMatchObject({ event: 'sent', conversation });
+    await until(async () => (await ours.texts(conversation)).includes('hello from Rust'), 'ours reads it');
+    for (let count = 1; count <= 5; count += 1) {
+      await Promise.all([ours.client.post(conversation, { text: `a${count}` }), rust.ask({ do: 'post', to: 'alice', text: `b${count}` })]);
+    }
+    await until(async () => (await ours.texts(conversation)).length === 12, 'ours has all');
+    await rust.hears(({ event, text }) => event === 'message' && text === 'a5');
+    expect((await ours.texts(conversation)).filter((text) => /^b\d$/.test(text))).toEqual(['b1', 'b2', 'b3', 'b4', 'b5']);
+  });
+
+  it('edits, deletions and reactions mean the same to both', async () => {
+    const conversation = await ours.client.conversationWith('bob');
+    const [first, second] = [await ours.client.post(conversation, { text: 'mistake' }), await ours.client.post(conversation, { text: 'secret' })];
+    await rust.hears(({ event, text }) => event === 'message' && text === 'secret');
+    await ours.client.edit(conversation, first, 'mended');
+    await ours.client.delete(conversation, second);
+    await ours.client.react(conversation, first, '⚓', true);
+    await rust.hears(({ event, text, reactions }) => event === 'changed' && text === 'mended' && JSON.stringify(reactions).includes('⚓'));
+    await rust.hears(({ event, deleted }) => event === 'changed' && deleted === true);
+  });
+
+  it('groups made by either are used by both, and a second device of ours enters', async () => {
+    const conversation = await ours.client.createGroup('Crew', ['bob']);
+    await rust.hears(({ event, standing, group }) => event === 'conversation' && standing === 'inside' && group === 'Crew');
+    expect(await rust.ask({ do: 'send', to: conversation, text: 'in the crew' })).toMatchObject({ event: 'sent' });
+    await until(async () => (await ours.texts(conversation)).includes('in the crew'), 'ours reads it');
+
+    const made = await rust.ask({ do: 'group-create', title: 'Harbour', names: ['alice'] });
+    const harbour = String(made['conversation']);
+    await until(async () => (await ours.client.conversations()).some((other) => other.conversation === harbour && other.title === 'Harbour'), 'ours is in');
+    await ours.client.post(harbour, { text: 'here' });
+    await rust.hears(({ event, text }) => event === 'message' && text === 'here');
+
+    const tablet = new Ours(url);
+    await tablet.aboard.signIn({ name: 'alice', password: PASSWORD, device: 'tablet' });
+    await tablet.enter();
+    await until(async () => (await tablet.client.conversations()).filter(({ standing }) => standing === 'inside').length === 3, 'the tablet is in');
+    await until(async () => (await tablet.client.conversations()).some(({ title }) => title === 'Harbour'), 'the tablet knows the title');
+    expect(await rust.ask({ do: 'send', to: harbour, text: 'to both' })).toMatchObject({ event: 'sent' });
+    await until(async () => (await tablet.texts(harbour)).includes('to both'), 'the tablet reads it');
+    await tablet.client.post(harbour, { text: 'from the tablet' });
+    await rust.hears(({ event, text }) => event === 'message' && text === 'from the tablet');
+    await until(async () => (await ours.texts(harbour)).includes('from the tablet'), 'ours reads its own account’s');
+    await tablet.client.signOut();
+
+    // The leaf of the device that is gone is taken out, and both go on.
+    await rust.ask({ do: 'leave', group: conversation });
+    await until(async () => (await ours.client.members(conversation)).length === 1, 'bob has left');
+    await ours.client.post(harbour, { text: 'still here' });
+    await rust.hears(({ event, text }) => event === 'message' && text === 'still here');
+  });
+
+  it('a call to echo gets legs up and datagrams back', async () => {
+    const call = await ours.client.call('echo');
+    await until(() => ours.voice.running.has(call), 'the call stands');
+    const running = ours.voice.running.get(call);
+    if (running === undefined) throw new Error('no voice');
+    await until(() => ours.voice.received.length > 10, 'echo speaks');
+    const [echo] = running.peers;
+    const opener = new Opener(echo?.key ?? new Uint8Array(16), echo?.flow ?? 0n);
+    const opened = await Promise.all(ours.voice.received.slice(0, 10).map((datagram) => opener.open(concat(datagram))));
+    expect(opened.every((payload) => payload !== null)).toBe(true);
+    expect((await ours.client.calls())[0]?.state).toBe('connected');
+    await ours.client.hangUp(call);
+    expect(ours.voice.stopped).toBe(1);
+    expect(await ours.client.calls()).toEqual([]);
+  });
+});
