@@ -140,7 +140,7 @@ describe('without a microphone', () => {
   test('silence is said at the pace of voice, and stops when one speaks', async () => {
     const alice = new Side().start(1, [2]);
     now += 100;
-    vi.advanceTimersByTime(FRAME_MS);
+    vi.advanceTimersByTime(2 * FRAME_MS);
     await until(() => alice.sent.length === 5);
     alice.attach();
     await alice.speak(0.1);
@@ -153,12 +153,24 @@ describe('without a microphone', () => {
   test('after a long sleep time jumps, and nothing is made up for', async () => {
     const alice = new Side().start(1, [2]);
     now += 60_000;
-    vi.advanceTimersByTime(FRAME_MS);
+    vi.advanceTimersByTime(2 * FRAME_MS);
     now += FRAME_MS;
     vi.advanceTimersByTime(FRAME_MS);
     await until(() => alice.sent.length > 0);
     expect(alice.encoders[0]?.packets.length).toBe(1);
   });
+});
+
+test('what the microphone said while the worker stood still is said once, and no silence besides', async () => {
+  const alice = new Side().start(1, [2]).attach();
+  await alice.speak(0.1);
+  now += 100;
+  vi.advanceTimersByTime(FRAME_MS);
+  for (let frame = 0; frame < 5; frame += 1) await alice.speak(0.1);
+  now += FRAME_MS;
+  vi.advanceTimersByTime(FRAME_MS);
+  expect((await alice.speak(0.1)).length).toBeGreaterThan(0);
+  expect(alice.sent.length).toBe(7);
 });
 
 describe('what comes', () => {

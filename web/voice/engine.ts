@@ -18,8 +18,12 @@ import type { AudioPorts, Captured, Wanted } from './ports.ts';
 
 const FRAME_MS = 20;
 
-/** A microphone that gave nothing for so long is taken for none: three frames, beyond what its thread may gather at once. */
+/**
+ * A microphone that gave nothing for so long, at so many looks in a row, is taken for none: three frames are beyond what its thread may
+ * gather at once, and what waited while this worker stood still comes before the second look.
+ */
 const CAPTURE_LATE_MS = 60;
+const CAPTURE_LATE_LOOKS = 2;
 
 /** Frames made up for after a delay; behind by more (a machine that slept), time jumps. */
 const BEHIND_MAX = 10;
@@ -32,7 +36,7 @@ const PULLS_MAX = 4;
 
 /** How the engine is set up; all may be left out. */
 export interface EngineOptions {
-  /** Which Opus; only the first call asks. */
+  /** Which Opus. */
   codec?: CodecChoice | Codec;
   /** Milliseconds since a moment that never changes. */
   now?: () => number;
@@ -56,6 +60,7 @@ export class WorkerVoiceEngine implements VoiceEngine {
   /** The end of what was said, by the clock. */
   #saidUntil = 0;
   #capturedAt = Number.NEGATIVE_INFINITY;
+  #lateLooks = 0;
   #ticks: ReturnType<typeof setInterval> | undefined;
   #pulls = 0;
   #pulled: Promise<void> = Promise.resolve();
@@ -65,10 +70,14 @@ export class WorkerVoiceEngine implements VoiceEngine {
     this.#now = now;
   }
 
+  /** Finds out which Opus serves, ahead of {@link start}: it takes some 100 ms, well spent while a call rings. */
+  prepare(): void {
+    this.#opus();
+  }
+
   start(call: CallId, own: OwnLeg, peers: PeerLeg[], send: Send): void {
-    this.#codec ??= typeof this.#choice === 'string' ? deferred(openCodec(this.#choice)) : this.#choice;
     this.#calls.get(call)?.stop();
-    const voice = new CallVoice(this.#codec, own, send, this.#now());
+    const voice = new CallVoice(this.#opus(), own, send, this.#now());
     this.#calls.set(call, voice);
     for (const leg of peers) voice.setPeerLeg(leg);
     this.#claim();
@@ -130,6 +139,15 @@ export class WorkerVoiceEngine implements VoiceEngine {
     ports.playback.onmessage = ({ data }: MessageEvent<Wanted>) => this.#handleWanted(data, ports.playback);
   }
 
+  #opus(): Codec {
+    if (this.#codec !== null) return this.#codec;
+    if (typeof this.#choice !== 'string') return (this.#codec = this.#choice);
+    const opening = openCodec(this.#choice);
+    // What could not be loaded may be there at the next call.
+    opening.catch(() => (this.#codec = null));
+    return (this.#codec = deferred(opening));
+  }
+
   #deliver({ flow, datagram, at }: Unclaimed): boolean {
     for (const voice of this.#calls.values()) {
       if (!voice.hasFlow(flow)) continue;
@@ -149,6 +167,7 @@ export class WorkerVoiceEngine implements VoiceEngine {
     port.postMessage(block, [block.buffer]);
     const now = this.#now();
     this.#capturedAt = now;
+    this.#lateLooks = 0;
     this.#saidUntil = now;
     for (const voice of this.#calls.values()) voice.say(frame, now);
   }
@@ -157,6 +176,8 @@ export class WorkerVoiceEngine implements VoiceEngine {
   #tick(): void {
     const now = this.#now();
     if (now - this.#capturedAt < CAPTURE_LATE_MS) return;
+    this.#lateLooks += 1;
+    if (this.#lateLooks < CAPTURE_LATE_LOOKS) return;
     const behind = Math.floor((now - this.#saidUntil) / FRAME_MS);
     const skipped = behind > BEHIND_MAX ? behind : 0;
     for (const voice of this.#calls.values()) {

@@ -19,6 +19,10 @@ import { CONDITIONS, median, pcmOf, sourcesOf, startScorer, wavOf } from './scor
 const LEAD = 1.5;
 const TAIL = 1;
 
+/** A worker's timer that is late by so much says that the machine is busy with other things; and how often a call is made again for it. */
+const STALLED_MS = 40;
+const ATTEMPTS = 4;
+
 const [python, seeds = '2', only = '', codec = 'auto', ...wavs] = process.argv.slice(2);
 if (python === undefined) throw new Error('usage: run.mjs PYTHON [SEEDS] [CONDITION] [auto|wasm] [WAV]...');
 const sources = sourcesOf(wavs);
@@ -27,12 +31,12 @@ const folder = await mkdtemp(join(tmpdir(), 'ahoy-bench-'));
 try {
   const server = await servePage(join(folder, 'dist'));
   const scorer = startScorer(python);
-  console.log('| path | PESQ-WB median | lowest | playout delay ms, mean | concealed, last 5 s, % | CPU % of a core | longest task of the page ms |');
-  console.log('|---|---|---|---|---|---|---|');
+  console.log('| path | PESQ-WB median | lowest | playout delay ms, mean | concealed, last 5 s, % | CPU % of a core | longest task of the page ms | stalled ms |');
+  console.log('|---|---|---|---|---|---|---|---|');
   for (const condition of CONDITIONS.filter(({ name }) => name.includes(only))) {
     const results = [];
     for (const source of sources) {
-      for (let seed = 1; seed <= Number(seeds); seed += 1) results.push(await call(server, source, condition, seed, scorer));
+      for (let seed = 1; seed <= Number(seeds); seed += 1) results.push(await calmCall(server, source, condition, seed, scorer));
     }
     printRow(condition, results);
   }
@@ -40,6 +44,17 @@ try {
   server.close();
 } finally {
   await rm(folder, { recursive: true, force: true });
+}
+
+/** A call in which the machine stood still is no measure of the engine: it is made again, a few times. */
+async function calmCall(server, source, condition, seed, scorer) {
+  let best;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const result = await call(server, source, condition, seed, scorer);
+    if (best === undefined || result.told.stalledMs < best.told.stalledMs) best = result;
+    if (best.told.stalledMs < STALLED_MS) break;
+  }
+  return best;
 }
 
 async function call(server, source, condition, seed, scorer) {
@@ -78,6 +93,7 @@ function printRow(condition, results) {
     mean(({ told }) => (told?.heard?.concealed ?? 0) * 100).toFixed(1),
     mean(({ cpu }) => cpu * 100).toFixed(0),
     Math.max(0, ...results.flatMap(({ longTasks }) => longTasks)).toFixed(0),
+    Math.max(...results.map(({ told }) => told.stalledMs)).toFixed(0),
   ];
   console.log(`| ${cells.join(' | ')} |`);
 }

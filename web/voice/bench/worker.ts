@@ -15,7 +15,19 @@ export interface Setup {
 export interface Told {
   said: VoiceQuality | null;
   heard: VoiceQuality | null;
+  /** The most by which a timer came late since the page's microphone was attached: the machine was busy with other things. */
+  stalledMs: number;
 }
+
+const WATCH_MS = 10;
+
+let stalledMs = 0;
+let watchedAt = performance.now();
+setInterval(() => {
+  const now = performance.now();
+  stalledMs = Math.max(stalledMs, now - watchedAt - WATCH_MS);
+  watchedAt = now;
+}, WATCH_MS);
 
 const CALL = '00'.repeat(16);
 
@@ -27,6 +39,7 @@ self.onmessage = ({ data }: MessageEvent<Setup | AudioPorts>) => {
     const unused = new MessageChannel();
     engines.said.attach({ kind: 'audio-ports', capture: data.capture, playback: unused.port1 });
     engines.heard.attach({ kind: 'audio-ports', capture: unused.port2, playback: data.playback });
+    stalledMs = 0;
   }
 };
 
@@ -40,7 +53,7 @@ function connect({ condition, seed, codec }: Setup): { said: WorkerVoiceEngine; 
   said.start(CALL, first, [second], there);
   heard.start(CALL, second, [first], back);
   setInterval(() => {
-    const told: Told = { said: said.quality(CALL), heard: heard.quality(CALL) };
+    const told: Told = { said: said.quality(CALL), heard: heard.quality(CALL), stalledMs };
     self.postMessage(told);
   }, 200);
   return { said, heard };
