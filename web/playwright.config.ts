@@ -1,0 +1,13 @@
+import { defineConfig } from '@playwright/test';
+
+// One at a time: each trial starts a network and browsers of its own, and judges what is heard.
+export default defineConfig({
+  testDir: 'trials',
+  testMatch: '*.trial.ts',
+  workers: 1,
+  retries: 0,
+  timeout: 120_000,
+  expect: { timeout: 15_000 },
+  reporter: [['list']],
+  forbidOnly: true,
+});

@@ -1,0 +1,89 @@
+/** Hears what a page plays: a tap before the loudspeaker of every audio context, in the page itself. */
+
+import type { BrowserContext, Page } from '@playwright/test';
+import type { Sound } from './wav.ts';
+
+const TAP = '/trial-tap.js';
+
+const TAP_SOURCE = `
+registerProcessor('trial-tap', class extends AudioWorkletProcessor {
+  #block = new Float32Array(4800);
+  #used = 0;
+  process([input]) {
+    const samples = input[0] ?? new Float32Array(128);
+    if (this.#used + samples.length > this.#block.length) {
+      this.port.postMessage(this.#block.slice(0, this.#used));
+      this.#used = 0;
+    }
+    this.#block.set(samples, this.#used);
+    this.#used += samples.length;
+    return true;
+  }
+});`;
+
+interface Heard {
+  /** Blocks of samples, and the longest task of the main thread while the tap ran. */
+  blocks: Float32Array[];
+  rate: number;
+}
+
+declare global {
+  var trialHeard: Heard | undefined;
+  var trialTasks: number[] | undefined;
+}
+
+/** To be called before the first page opens. `processing`: whether the browser may work on the microphone's sound. */
+export async function listen(context: BrowserContext, processing: boolean): Promise<void> {
+  await context.route(`**${TAP}`, (route) => route.fulfill({ contentType: 'text/javascript', body: TAP_SOURCE }));
+  await context.addInitScript(
+    ({ tap, processing }) => {
+      const connect = AudioNode.prototype.connect as (this: AudioNode, ...args: unknown[]) => unknown;
+      AudioNode.prototype.connect = function (this: AudioNode, ...args: unknown[]) {
+        const [target] = args;
+        // Ring tones are oscillators; voice comes out of a worklet.
+        if (target instanceof AudioDestinationNode && this instanceof AudioWorkletNode) void tapped(this);
+        return connect.apply(this, args);
+      } as typeof AudioNode.prototype.connect;
+      const tapped = async (source: AudioWorkletNode) => {
+        await source.context.audioWorklet.addModule(tap);
+        const node = new AudioWorkletNode(source.context, 'trial-tap', { numberOfOutputs: 0 });
+        const heard: Heard = { blocks: [], rate: source.context.sampleRate };
+        globalThis.trialHeard = heard;
+        node.port.onmessage = (event: MessageEvent<Float32Array>) => heard.blocks.push(event.data);
+        connect.call(source, node);
+      };
+      globalThis.trialTasks = [];
+      new PerformanceObserver((list) => {
+        for (const task of list.getEntries()) globalThis.trialTasks?.push(task.duration);
+      }).observe({ type: 'longtask' });
+      if (processing || navigator.mediaDevices === undefined) return;
+      const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = (asked) => {
+        const audio = typeof asked?.audio === 'object' ? asked.audio : {};
+        return open({ ...asked, audio: { ...audio, echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
+      };
+    },
+    { tap: TAP, processing },
+  );
+}
+
+/** All that the newest audio context of the page has played. */
+export async function heard(page: Page): Promise<Sound> {
+  const [rate, text] = await page.evaluate(() => {
+    const heard = globalThis.trialHeard;
+    if (heard === undefined) return [48_000, ''] as const;
+    const pieces: string[] = [];
+    for (const block of heard.blocks) {
+      const samples = Int16Array.from(block, (sample) => Math.round(Math.max(-1, Math.min(1, sample)) * 32_767));
+      pieces.push(String.fromCharCode(...new Uint8Array(samples.buffer)));
+    }
+    return [heard.rate, btoa(pieces.join(''))] as const;
+  });
+  const bytes = Buffer.from(text, 'base64');
+  return { rate, samples: new Int16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2).slice() };
+}
+
+/** Tasks that held the main thread for more than 50 ms since the page was loaded, in milliseconds. */
+export async function longTasks(page: Page): Promise<number[]> {
+  return page.evaluate(() => globalThis.trialTasks ?? []);
+}

@@ -1,0 +1,135 @@
+/** A network of its own for each trial: a real `ahoyd`, perhaps behind a bad wire, with nothing but what ships. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+
+/** Ports of the browser's trials; those of the Rust tests begin at 20,000. */
+const PORTS = { first: 15_000, last: 19_998 };
+
+let nextPort = PORTS.first + (process.pid % 1_000) * 4;
+
+/** A program of the workspace, as `cargo xtask test` names it. */
+export function program(name: 'AHOYD_BIN' | 'AHOY_BIN' | 'AHOY_PYTHON'): string {
+  const path = process.env[name];
+  if (path === undefined) throw new Error(`${name} is not set: run the trials by \`cargo xtask test\``);
+  return path;
+}
+
+/** `n` ports in a row that nobody has, UDP and TCP. */
+async function freePorts(n: number): Promise<number> {
+  for (; nextPort + n <= PORTS.last; nextPort += n) {
+    const ports = Array.from({ length: n }, (_, index) => nextPort + index);
+    if ((await Promise.all(ports.map(isFree))).every(Boolean)) {
+      nextPort += n;
+      return ports[0]!;
+    }
+  }
+  throw new Error('no free port is left');
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const udp = createSocket('udp4');
+  const tcp = createServer();
+  try {
+    udp.bind(port, '127.0.0.1');
+    tcp.listen(port, '127.0.0.1');
+    await Promise.all([once(udp, 'listening'), once(tcp, 'listening')]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await Promise.allSettled([new Promise<void>((done) => udp.close(() => done())), new Promise<void>((done) => tcp.close(() => done()))]);
+  }
+}
+
+export interface Wire {
+  delayMs: number;
+  jitterMs: number;
+  /** Share of packets lost, 0 to 0.99. */
+  loss: number;
+}
+
+/** `ahoyd dev` in a folder that goes with it. */
+export class Network {
+  readonly #folder: string;
+  readonly #port: number;
+  readonly #settings: string[];
+  readonly #wire: ChildProcess | null;
+  #daemon: ChildProcess | null = null;
+  #said = '';
+
+  private constructor(folder: string, port: number, settings: string[], wire: ChildProcess | null) {
+    this.#folder = folder;
+    this.#port = port;
+    this.#settings = settings;
+    this.#wire = wire;
+  }
+
+  /** Starts a network. With a wire, supernode links pass through it, and the page itself does not. */
+  static async start(options: { wire?: Wire; udp?: 'blocked' } = {}): Promise<Network> {
+    const folder = await mkdtemp(join(tmpdir(), 'ahoy-trial-'));
+    const port = await freePorts(3);
+    const settings: string[] = [];
+    let wire: ChildProcess | null = null;
+    if (options.wire !== undefined) {
+      const { delayMs, jitterMs, loss } = options.wire;
+      const args = ['--listen', `127.0.0.1:${port + 2}`, '--to', `127.0.0.1:${port}`, '--delay-ms', `${delayMs}`, '--jitter-ms', `${jitterMs}`, '--loss', `${loss}`];
+      wire = spawn(join(dirname(program('AHOYD_BIN')), 'impair'), args, { stdio: ['ignore', 'ignore', 'pipe'] });
+      await once(wire.stderr!, 'data');
+      settings.push(`public=["127.0.0.1:${port + 2}"]`);
+    }
+    const network = new Network(folder, port, settings, wire);
+    await network.begin();
+    return network;
+  }
+
+  /** Where the page is. */
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** What the daemon has printed, for a trial that failed. */
+  get said(): string {
+    return this.#said;
+  }
+
+  /** Starts the daemon, on the data that is there, and waits until it answers. */
+  async begin(): Promise<void> {
+    const settings = this.#settings.flatMap((setting) => ['--set', setting]);
+    const daemon = spawn(program('AHOYD_BIN'), ['dev', '--data', join(this.#folder, 'data'), '--port', `${this.#port}`, ...settings]);
+    this.#daemon = daemon;
+    for (const stream of [daemon.stdout, daemon.stderr]) stream.on('data', (text) => (this.#said = (this.#said + text).slice(-20_000)));
+    for (let attempt = 0; attempt < 200; attempt++) {
+      if (daemon.exitCode !== null) throw new Error(`ahoyd ended: ${this.#said}`);
+      const answer = await fetch(`http://127.0.0.1:${this.#port + 1}/ready`).catch(() => null);
+      if (answer?.ok) return;
+      await new Promise((done) => setTimeout(done, 50));
+    }
+    throw new Error(`ahoyd does not get ready: ${this.#said}`);
+  }
+
+  /** Ends the daemon's process at once, as a power cut does. */
+  async kill(signal: 'SIGKILL' | 'SIGINT' = 'SIGKILL'): Promise<void> {
+    const daemon = this.#daemon;
+    this.#daemon = null;
+    if (daemon === null || daemon.exitCode !== null) return;
+    daemon.kill(signal);
+    await once(daemon, 'exit');
+  }
+
+  /** Gives every client another address towards the supernode. */
+  rebind(): void {
+    this.#wire?.kill('SIGUSR1');
+  }
+
+  async stop(): Promise<void> {
+    await this.kill('SIGINT');
+    this.#wire?.kill('SIGINT');
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
