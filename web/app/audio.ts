@@ -76,19 +76,18 @@ export class PageAudio {
   /** Opens microphone and speaker; rejects with a {@link Refusal}, and nothing is then open. To be called on a gesture. */
   static async open(choice: AudioChoice): Promise<PageAudio> {
     const context = new AudioContext({ sampleRate: SAMPLE_RATE, latencyHint: 'interactive' });
+    // Asked for within the gesture, though nothing is connected yet: later the browser may not allow it.
+    void context.resume();
+    let stream: MediaStream | null = null;
     try {
-      // Asked for within the gesture, though nothing is connected yet: later the browser may not allow it.
-      void context.resume();
-      const [stream] = await Promise.all([
-        openMicrophone(choice.microphone, choice.processing),
-        context.audioWorklet.addModule(captureUrl),
-        context.audioWorklet.addModule(playbackUrl),
-      ]);
+      stream = await openMicrophone(choice.microphone, choice.processing);
+      await Promise.all([captureUrl, playbackUrl].map((url) => context.audioWorklet.addModule(url)));
       const audio = new PageAudio(context, choice);
       audio.#connect(stream);
       await audio.#applySpeaker();
       return audio;
     } catch (error) {
+      if (stream !== null) stopTracks(stream);
       await context.close();
       throw error instanceof Refusal ? error : new Refusal('no-microphone', 'The sound of this browser could not be started.');
     }
