@@ -39,6 +39,10 @@ export function App({ host }: { host: Host }) {
       store.close();
     };
   }, [store]);
+  const moved = host.moved.value;
+  useEffect(() => {
+    if (moved > 0) store?.reload().catch(() => undefined);
+  }, [moved]);
   return (
     <HostContext.Provider value={host}>
       {store === null ? (

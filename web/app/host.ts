@@ -46,6 +46,8 @@ export interface Sound {
 
 export interface Host {
   readonly seat: ReadonlySignal<Seat>;
+  /** Counts how often the client has moved to another tab or back: what was read of it is then to be read again. */
+  readonly moved: ReadonlySignal<number>;
   readonly sound: Sound;
   /** Looks for the network again. */
   retry(): void;
@@ -56,8 +58,11 @@ export interface Host {
   recover(form: { name: string; code: string; password: string; device: string }): Promise<string | null>;
   /** Goes on after the recovery code was written down. */
   enter(): void;
-  /** Before a call is placed or answered: this page's worker takes the session, because this page has the microphone. */
-  takeLead(): Promise<void>;
+  /**
+   * Before a call is placed or answered: opens microphone and speaker, and this page's worker takes the session, because this page
+   * has them. Rejects with a refusal. To be called on a gesture.
+   */
+  prepareCall(): Promise<void>;
   /** Forgets a device that can't be used any more. */
   startAnew(): Promise<void>;
 }

@@ -6,7 +6,11 @@ import { openHost } from './aboard.ts';
 import { followAddress } from './route.ts';
 import './styles/all.css';
 import { followTheme } from './theme.ts';
+import { trustedScript } from './trusted.ts';
 
 followTheme();
 followAddress();
 render(<App host={openHost()} />, document.getElementById('app') ?? document.body);
+
+// Opens the page without a network, and makes it installable; where the browser has none, or it is not allowed, nothing is lost.
+if (import.meta.env.PROD) void navigator.serviceWorker?.register(trustedScript('/sw.js')).catch(() => undefined);

@@ -43,7 +43,8 @@ export const screens = {
       fair: 'Fair: holds for a while. Two more words make it strong.',
       strong: 'Strong: nobody guesses this.',
     },
-    saved: 'Kept only in this browser',
+    wrong: 'Name or password is not right.',
+    wrongCode: 'Name or recovery code is not right.',
   },
 
   code: {

@@ -38,6 +38,7 @@ const refuse = (password: string) => {
 
 const host: Host = {
   seat,
+  moved: signal(0),
   sound: {
     microphones: signal([{ id: 'one', label: 'Built-in microphone' }, { id: 'two', label: 'Headset' }]),
     speakers: signal([{ id: 'one', label: 'Built-in speakers' }, { id: 'two', label: 'Headset' }]),
@@ -59,7 +60,7 @@ const host: Host = {
   },
   recover: async () => code,
   enter,
-  takeLead: async () => undefined,
+  prepareCall: async () => undefined,
   startAnew: async () => {
     seat.value = { kind: 'signed-out', network: { name: 'harbour.example', signUp: 'open' } };
   },

@@ -1,11 +1,10 @@
 /** Placing and answering calls: first this page takes the session, because it has the microphone. */
 
 import type { Call } from '../../sdk/client.ts';
-import { attempt, say } from '../act.ts';
+import { attempt } from '../act.ts';
 import type { Host } from '../host.ts';
 import { go } from '../route.ts';
 import type { Store } from '../store/store.ts';
-import { t } from '../text.ts';
 
 export async function placeCall(host: Host, store: Store, name: string): Promise<void> {
   if (store.activeCall.peek() !== null) {
@@ -13,7 +12,7 @@ export async function placeCall(host: Host, store: Store, name: string): Promise
     return;
   }
   await attempt(async () => {
-    await ready(host);
+    await host.prepareCall();
     await store.client.call(name);
     go({ at: 'call' });
   });
@@ -23,14 +22,8 @@ export async function answerCall(host: Host, store: Store, call: Call): Promise<
   await attempt(async () => {
     const other = store.activeCall.peek();
     if (other !== null) await store.client.hangUp(other.call);
-    await ready(host);
+    await host.prepareCall();
     await store.client.answer(call.call);
     go({ at: 'call' });
   });
-}
-
-async function ready(host: Host): Promise<void> {
-  await host.takeLead();
-  // One may still listen without a microphone: the call itself says whether it goes on.
-  await host.sound.allow().catch(() => say(t.refusal['no-microphone']));
 }

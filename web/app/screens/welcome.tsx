@@ -1,6 +1,7 @@
 /** The first visit: what this is, and the ways in. */
 
 import { useSignal } from '@preact/signals';
+import { Refusal } from '../../sdk/client.ts';
 import { reasonOf } from '../act.ts';
 import { useHost, type NetworkAbout } from '../host.ts';
 import { t } from '../text.ts';
@@ -115,7 +116,8 @@ function WayForm({ way, network, onCode }: { way: Way; network: NetworkAbout; on
         else onCode(fresh);
       }
     } catch (error) {
-      wrong.value = reasonOf(error);
+      const isRefused = error instanceof Refusal && error.reason === 'wrong-password';
+      wrong.value = isRefused ? (way === 'recover' ? t.welcome.wrongCode : t.welcome.wrong) : reasonOf(error);
     } finally {
       busy.value = false;
     }

@@ -79,6 +79,20 @@ export class Timeline {
     }
   }
 
+  /** Reads the newest page again, over what is there. */
+  async reload(): Promise<void> {
+    const lines = await this.#client.history(this.conversation, null, PAGE);
+    const first = lines[0];
+    const last = this.lines.peek().at(-1);
+    // More was missed than a page: what is shown would have a hole.
+    if (first !== undefined && last !== undefined && first.position > last.position) {
+      this.lines.value = [];
+      return this.load();
+    }
+    this.lines.value = lines.reduce<readonly Line[]>(put, this.lines.peek());
+    this.receipts.value = await this.#client.receipts(this.conversation);
+  }
+
   /** Back to the newest page, where it is not here any more. */
   async toEnd(): Promise<void> {
     if (this.atEnd.peek()) return;

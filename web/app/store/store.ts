@@ -86,6 +86,25 @@ export class Store {
     });
   }
 
+  /** Reads everything again, after the client has moved: what was told meanwhile may have been missed. */
+  async reload(): Promise<void> {
+    batch(() => {
+      this.link.value = 'connecting';
+      this.contacts.value = new Map();
+      this.calls.value = new Map([...this.calls.peek()].filter(([, call]) => call.state === 'ended'));
+      this.settings.value = null;
+      this.typing.value = new Map();
+    });
+    const conversations = await this.client.conversations();
+    batch(() => {
+      const ids = new Set(conversations.map((conversation) => conversation.conversation));
+      for (const id of this.conversations.peek().keys()) if (!ids.has(id)) this.#forget(id);
+      for (const conversation of conversations) this.#takeConversation(conversation);
+    });
+    await this.load();
+    await this.timeline.peek()?.reload();
+  }
+
   /** Stops listening. */
   close(): void {
     this.#unsubscribe();
