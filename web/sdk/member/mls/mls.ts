@@ -4,12 +4,12 @@
  * Bytes of others never throw anything but an {@link MlsError}.
  */
 
+import { createGroupInfoWithRatchetTree } from 'ts-mls/createCommit.js';
 import { decryptSenderData } from 'ts-mls/privateMessage.js';
 import {
   createApplicationMessage,
   createCommit,
   createGroup,
-  createGroupInfoWithExternalPubAndRatchetTree,
   emptyPskIndex,
   joinGroup,
   joinGroupExternal,
@@ -31,7 +31,7 @@ import type { DeviceKey } from '../../proto/device-key.ts';
 import { SUITE_KEY_PACKAGES, type KeyPackageSecrets, type MadeKeyPackage } from './key-package.ts';
 import { epochOfGroup, leafAt, leafNodes, leavesOf, present, readLeaf, restore, type Change, type Group, type KeptGroup } from './group.ts';
 import { guarded, MlsError, parse, write } from './message.ts';
-import { Bindings, configOf, PADDING, SUITE, suiteOf, type Leaf } from './suite.ts';
+import { Bindings, configOf, externalPub, PADDING, SUITE, suiteOf, withExternalPub, type Leaf } from './suite.ts';
 
 /** A commit of this device, which counts once the supernode has accepted it. */
 export interface Committed {
@@ -136,7 +136,7 @@ export class Mls {
       const own = await this.makeKeyPackage(false);
       const { keyPackage, secrets } = own;
       const resync = this.#standsIn(message);
-      const { publicMessage, newState } = await joinGroupExternal(message.groupInfo, keyPackage, secrets.privatePackage, resync, this.suite, undefined, this.#config);
+      const { publicMessage, newState } = await joinGroupExternal(message.groupInfo, keyPackage, secrets.privatePackage, resync, withExternalPub(this.suite), undefined, this.#config);
       const commit = write({ version: 'mls10', wireformat: 'mls_public_message', publicMessage });
       return { group: present(newState), commit, groupInfo: await this.#groupInfo(newState) };
     });
@@ -205,8 +205,11 @@ export class Mls {
     return mlsExporter(state.keySchedule.exporterSecret, VOICE_LABEL, new Uint8Array(0), VOICE_SECRET_LENGTH, this.suite);
   }
 
-  #groupInfo(state: ClientState): Promise<Uint8Array> {
-    return createGroupInfoWithExternalPubAndRatchetTree(state, [], this.suite).then((groupInfo) => write({ version: 'mls10', wireformat: 'mls_group_info', groupInfo }));
+  /** GroupInfo with ratchet tree and external public key, for devices that come later. */
+  async #groupInfo(state: ClientState): Promise<Uint8Array> {
+    const extensions = [await externalPub(state.keySchedule.externalSecret, this.suite)];
+    const groupInfo = await createGroupInfoWithRatchetTree(state.groupContext, state.confirmationTag, state, state.ratchetTree, extensions, this.suite);
+    return write({ version: 'mls10', wireformat: 'mls_group_info', groupInfo });
   }
 
   /** ts-mls pads to one length: the one that this message comes to. */

@@ -11,9 +11,10 @@ import {
   type CiphersuiteImpl,
   type ClientConfig,
   type Credential,
+  type Extension,
 } from 'ts-mls';
 
-import { equalBytes, hex } from '../../proto/bytes.ts';
+import { concat, equalBytes, hex } from '../../proto/bytes.ts';
 import { verifyBinding, type VerifiedBinding } from '../../proto/binding.ts';
 import type { DeviceKey } from '../../proto/device-key.ts';
 import { verifySignature } from '../../proto/ed25519.ts';
@@ -81,4 +82,23 @@ export function configOf(bindings: Bindings): ClientConfig {
     paddingConfig: { kind: 'padUntilLength', padUntilLength: PADDING },
     authService: { validateCredential: (credential, key) => Promise.resolve(bindings.read(credential, key) !== null) },
   };
+}
+
+/** Bytes of an X25519 key, and of the length in front of it. */
+const KEY_LENGTH = 32;
+const FIELD_LENGTH = 1 + KEY_LENGTH;
+
+/** The `external_pub` extension (RFC 9420, section 12.4.3.2): the key with its length in front, which ts-mls leaves out. */
+export async function externalPub(externalSecret: Uint8Array, { hpke }: CiphersuiteImpl): Promise<Extension> {
+  const { publicKey } = await hpke.deriveKeyPair(externalSecret);
+  return { extensionType: 'external_pub', extensionData: concat(Uint8Array.of(KEY_LENGTH), await hpke.exportPublicKey(publicKey)) };
+}
+
+/** The same suite, for reading that extension: ts-mls takes what stands in it for the key. */
+export function withExternalPub(suite: CiphersuiteImpl): CiphersuiteImpl {
+  const importPublicKey: CiphersuiteImpl['hpke']['importPublicKey'] = (key) => {
+    const isField = key.length === FIELD_LENGTH && key[0] === KEY_LENGTH;
+    return suite.hpke.importPublicKey(isField ? key.subarray(1) : key);
+  };
+  return { ...suite, hpke: { ...suite.hpke, importPublicKey } };
 }
