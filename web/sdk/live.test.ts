@@ -19,8 +19,10 @@ import { dialler } from './link/dial.ts';
 import type { SocketConstructor } from './link/websocket.ts';
 import { StubVoice } from './member/testing/world.ts';
 import { aboard, type Aboard } from './open.ts';
-import { concat } from './proto/bytes.ts';
+import { concat, utf8 } from './proto/bytes.ts';
+import { decodeFlow } from './proto/flow.ts';
 import { memoryProfile, type Profile } from './vault/profile.ts';
+import type { PeerLeg } from './voice.ts';
 import { encodePayload } from '../voice/payload.ts';
 import { Opener, Sealer } from '../voice/seal.ts';
 
@@ -35,19 +37,23 @@ interface Said {
   [field: string]: unknown;
 }
 
-/** The Rust client in a pipe. */
-class Pipe {
+/** A run of the Rust client, and what it says. */
+class Run {
   readonly said: Said[] = [];
   #asked = 0;
 
-  private constructor(private readonly child: ChildProcess) {
+  constructor(
+    args: string[],
+    private readonly child: ChildProcess = spawn(AHOY_BIN ?? '', args, { stdio: ['pipe', 'pipe', 'inherit'] }),
+  ) {
     createInterface({ input: child.stdout ?? process.stdin }).on('line', (line) => this.said.push(JSON.parse(line) as Said));
   }
 
-  static async open(args: string[]): Promise<Pipe> {
-    const pipe = new Pipe(spawn(AHOY_BIN ?? '', [...args, 'pipe'], { stdio: ['pipe', 'pipe', 'inherit'] }));
-    await pipe.hears((said) => said['event'] === 'ready');
-    return pipe;
+  /** One that takes commands. */
+  static async pipe(args: string[]): Promise<Run> {
+    const run = new Run([...args, 'pipe']);
+    await run.hears((said) => said['event'] === 'ready');
+    return run;
   }
 
   /** What is answered to a command. */
@@ -63,9 +69,11 @@ class Pipe {
     return this.said.find(is) ?? {};
   }
 
-  async close(): Promise<void> {
+  /** Its exit code. */
+  async end(): Promise<number | null> {
     this.child.stdin?.end();
     if (this.child.exitCode === null) await once(this.child, 'exit');
+    return this.child.exitCode;
   }
 }
 
@@ -89,10 +97,12 @@ async function freePort(): Promise<number> {
 class Ours {
   readonly events: Event[] = [];
   readonly voice = new StubVoice();
-  readonly profile: Profile = memoryProfile();
   readonly aboard: Aboard;
 
-  constructor(url: string) {
+  constructor(
+    url: string,
+    readonly profile: Profile = memoryProfile(),
+  ) {
     // Node's own, where it has one: its events are those of the browser's.
     const { WebSocket } = globalThis as unknown as { WebSocket: SocketConstructor };
     this.aboard = aboard(url, { dialler: dialler({ WebTransport: null, WebSocket }), voice: this.voice }, () => Promise.resolve(this.profile));
@@ -120,8 +130,9 @@ describe.skipIf(AHOYD_BIN === undefined || AHOY_BIN === undefined)('with the Rus
   let daemon: ChildProcess;
   let url = '';
   let ours: Ours;
-  let rust: Pipe;
+  let rust: Run;
   let args: string[] = [];
+  const as = (profile: string): string[] => ['--network', url, '--profile', join(folder, profile), '--password-file', join(folder, 'password'), '--json'];
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'ahoy-live-'));
@@ -130,10 +141,9 @@ describe.skipIf(AHOYD_BIN === undefined || AHOY_BIN === undefined)('with the Rus
     daemon = spawn(AHOYD_BIN ?? '', ['dev', '--data', join(folder, 'data'), '--port', String(port)], { stdio: 'ignore' });
     await until(async () => (await fetch(`${url}/.well-known/ahoy`).catch(() => null))?.ok === true, 'the network is up');
     await writeFile(join(folder, 'password'), `${PASSWORD}\n`);
-    args = ['--network', url, '--profile', join(folder, 'bob'), '--password-file', join(folder, 'password'), '--json'];
-    const [code] = (await once(spawn(AHOY_BIN ?? '', [...args, 'sign-up', 'bob'], { stdio: 'ignore' }), 'exit')) as [number];
-    expect(code).toBe(0);
-    rust = await Pipe.open(args);
+    args = as('bob');
+    expect(await new Run([...args, 'sign-up', 'bob']).end()).toBe(0);
+    rust = await Run.pipe(args);
     ours = new Ours(url);
     expect(await ours.aboard.signUp({ name: 'alice', password: PASSWORD, invite: null, device: 'browser' })).toMatch(/^[0-9A-Z-]{39}$/);
     await ours.enter();
@@ -141,7 +151,7 @@ describe.skipIf(AHOYD_BIN === undefined || AHOY_BIN === undefined)('with the Rus
 
   afterAll(async () => {
     await ours.aboard.close();
-    await rust.close();
+    await rust.end();
     daemon.kill();
     await once(daemon, 'exit');
     await rm(folder, { recursive: true, force: true });
@@ -203,13 +213,13 @@ describe.skipIf(AHOYD_BIN === undefined || AHOY_BIN === undefined)('with the Rus
     await tablet.client.signOut();
 
     // And a second one of theirs enters a group whose last commit is ours.
-    const other = ['--network', url, '--profile', join(folder, 'bob-2'), '--password-file', join(folder, 'password'), '--json'];
-    await once(spawn(AHOY_BIN ?? '', [...other, 'sign-in', 'bob'], { stdio: 'ignore' }), 'exit');
-    const second = await Pipe.open(other);
+    const other = as('bob-2');
+    expect(await new Run([...other, 'sign-in', 'bob']).end()).toBe(0);
+    const second = await Run.pipe(other);
     await second.hears(({ event, standing, group }) => event === 'conversation' && standing === 'inside' && group === 'Harbour');
     await ours.client.post(harbour, { text: 'welcome' });
     await second.hears(({ event, text }) => event === 'message' && text === 'welcome');
-    await second.close();
+    await second.end();
 
     // The leaf of the device that is gone is taken out, and both go on.
     await rust.ask({ do: 'leave', group: conversation });
@@ -231,13 +241,67 @@ describe.skipIf(AHOYD_BIN === undefined || AHOY_BIN === undefined)('with the Rus
       if (datagram !== null) running.send(datagram);
       return ours.voice.received.length > 10;
     }, 'echo speaks');
-    const [echo] = running.peers;
-    const opener = new Opener(echo?.key ?? new Uint8Array(16), echo?.flow ?? 0n);
-    const opened = await Promise.all(ours.voice.received.slice(0, 10).map((datagram) => opener.open(concat(datagram))));
-    expect(opened.every((payload) => payload !== null)).toBe(true);
+    await hearsVoice(ours, call);
     expect((await ours.client.calls())[0]?.state).toBe('connected');
     await ours.client.hangUp(call);
     expect(ours.voice.stopped).toBe(1);
     expect(await ours.client.calls()).toEqual([]);
   });
+
+  it('a call that Rust places is answered here, survives a reload, and is hung up there', async () => {
+    const carol = as('carol');
+    expect(await new Run([...carol, 'sign-up', 'carol']).end()).toBe(0);
+    await ours.client.requestContact('carol', '');
+    expect(await new Run([...carol, 'contacts', 'accept', 'alice']).end()).toBe(0);
+    await writeFile(join(folder, 'silence.wav'), wav(48_000));
+    const sound = ['--play', join(folder, 'silence.wav'), '--record', join(folder, 'heard.wav')];
+    const call = new Run([...carol, 'call', 'alice', '--for', '8s', ...sound]);
+    await until(async () => (await ours.client.calls())[0]?.state === 'ringing', 'it rings');
+    const [ringing] = await ours.client.calls();
+    expect(ringing).toMatchObject({ direction: 'incoming', peer: { name: 'carol' } });
+    await ours.client.answer(ringing?.call ?? '');
+    await call.hears(({ event }) => event === 'connected');
+    await hearsVoice(ours, ringing?.call ?? '');
+
+    // The page is reloaded: another process goes on from what was kept.
+    await ours.client.close();
+    ours = new Ours(url, ours.profile);
+    await ours.aboard.look();
+    expect((await ours.client.calls())[0]?.call).toBe(ringing?.call);
+    await until(async () => (await ours.client.calls())[0]?.state === 'connected', 'it goes on');
+    await hearsVoice(ours, ringing?.call ?? '');
+    await until(async () => (await ours.client.calls()).length === 0, 'it is hung up');
+    expect(await call.end()).toBe(0);
+    expect(call.said.at(-1)).toMatchObject({ event: 'ended', cause: 'hung-up', refused: 0 });
+  });
 });
+
+/** Ten packets of the other leg open under the key that its offer led to. */
+async function hearsVoice({ voice }: Ours, call: string): Promise<void> {
+  await until(() => voice.running.has(call), 'the call stands');
+  const leg = (): PeerLeg | undefined => voice.running.get(call)?.peers[0];
+  const ofLeg = (): Uint8Array[] => voice.received.filter((datagram) => decodeFlow(datagram)?.flow === leg()?.flow);
+  await until(() => ofLeg().length > 10, 'voice comes');
+  const opener = new Opener(leg()?.key ?? new Uint8Array(16), leg()?.flow ?? 0n);
+  const opened = await Promise.all(ofLeg().slice(0, 10).map((datagram) => opener.open(concat(datagram))));
+  expect(opened.every((payload) => payload !== null)).toBe(true);
+}
+
+/** So many samples of silence, mono at 48 kHz. */
+function wav(samples: number): Uint8Array {
+  const bytes = new Uint8Array(44 + 2 * samples);
+  const view = new DataView(bytes.buffer);
+  bytes.set(utf8('RIFF'), 0);
+  view.setUint32(4, 36 + 2 * samples, true);
+  bytes.set(utf8('WAVEfmt '), 8);
+  view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true);
+  view.setUint16(22, 1, true);
+  view.setUint32(24, 48_000, true);
+  view.setUint32(28, 96_000, true);
+  view.setUint16(32, 2, true);
+  view.setUint16(34, 16, true);
+  bytes.set(utf8('data'), 36);
+  view.setUint32(40, 2 * samples, true);
+  return bytes;
+}
