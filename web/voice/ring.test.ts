@@ -59,20 +59,24 @@ test('an engine that needs 30 ms now and then is waited for, once it was noticed
 
 test('no more than three frames are asked for at a time, and what has no room is dropped', () => {
   const ring = new Ring();
+  for (let gap = 0; gap < 20; gap += 1) {
+    ring.push(new Float32Array(FRAME_SAMPLES));
+    ring.pull(new Float32Array(2 * FRAME_SAMPLES));
+  }
   let asked = 0;
   while (ring.ask()) asked += 1;
-  expect(asked).toBe(1);
+  expect(asked).toBe(3);
   for (let frame = 0; frame < 100; frame += 1) ring.push(new Float32Array(FRAME_SAMPLES));
   expect(ring.length).toBeLessThanOrEqual(8 * FRAME_SAMPLES);
 });
 
 test('an answer that never comes is asked for anew after a second', () => {
   const ring = new Ring();
-  expect(ring.ask()).toBe(true);
+  while (ring.ask());
   const asks: number[] = [];
   for (let quantum = 0; quantum < 400; quantum += 1) {
     ring.pull(new Float32Array(QUANTUM));
     if (ring.ask()) asks.push(quantum);
   }
-  expect(asks).toEqual([375]);
+  expect(asks[0]).toBe(375);
 });

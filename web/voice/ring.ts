@@ -5,13 +5,13 @@
 
 import { FRAME_SAMPLES } from './codec.ts';
 
-/** Samples waiting at which the next frame is asked for: at the start, at least and at most. 15, 5 and 80 ms. */
-const MARK_AT_START = 720;
+/** Samples waiting at which the next frame is asked for: at the start, at least and at most. 25, 5 and 80 ms. A gap costs more than 10 ms do. */
+const MARK_AT_START = 1_200;
 const MARK_MIN = 240;
 const MARK_MAX = 3_840;
 
-/** 5 ms more for each gap. */
-const GROW = 240;
+/** 10 ms more for each gap. */
+const GROW = 480;
 
 /** 2.5 ms less for each 5 s in which never less than 10 ms waited. */
 const SHRINK = 120;
