@@ -175,6 +175,7 @@ describe.skipIf(AHOYD_BIN === undefined || AHOY_BIN === undefined)('with the Rus
     await until(async () => (await ours.texts(conversation)).length === 12, 'ours has all');
     await rust.hears(({ event, text }) => event === 'message' && text === 'a5');
     expect((await ours.texts(conversation)).filter((text) => /^b\d$/.test(text))).toEqual(['b1', 'b2', 'b3', 'b4', 'b5']);
+    await until(async () => (await ours.client.receipts(conversation)).some(({ delivered }) => delivered > 0), 'ours opens a receipt of theirs');
   });
 
   it('edits, deletions and reactions mean the same to both', async () => {
@@ -253,6 +254,12 @@ describe.skipIf(AHOYD_BIN === undefined || AHOY_BIN === undefined)('with the Rus
     expect(await new Run([...carol, 'sign-up', 'carol']).end()).toBe(0);
     await ours.client.requestContact('carol', '');
     expect(await new Run([...carol, 'contacts', 'accept', 'alice']).end()).toBe(0);
+    await until(async () => (await ours.client.contacts()).some(({ person, state }) => person.name === 'carol' && state === 'accepted'), 'carol has accepted');
+    const verified = new Run([...carol, 'verify', 'alice']);
+    await verified.end();
+    const { account } = await ours.client.find('carol');
+    expect(verified.said.at(-1)?.['code']).toBe(await ours.client.comparisonCode(account));
+
     await writeFile(join(folder, 'silence.wav'), wav(48_000));
     const sound = ['--play', join(folder, 'silence.wav'), '--record', join(folder, 'heard.wav')];
     const call = new Run([...carol, 'call', 'alice', '--for', '8s', ...sound]);

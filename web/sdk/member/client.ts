@@ -32,6 +32,7 @@ import { Changes } from './changes.ts';
 import { fitsReaction, fitsText, fitsTitle, type Said } from './content.ts';
 import type { Conversation } from './conversation.ts';
 import { Lines, readHistory } from './lines.ts';
+import { summaryOf } from './listed.ts';
 import type { Member } from './member.ts';
 import type { Offered } from './mls/mls.ts';
 import { isCode, noSuchContact, noSuchConversation, passOver, refusalOf, tooLong } from './refusals.ts';
@@ -203,8 +204,8 @@ export class MemberClient implements Client {
   }
 
   conversations(): Promise<Summary[]> {
-    const { conversations } = this.member;
-    const summaries = conversations.all.flatMap((conversation) => conversations.summary(conversation) ?? []);
+    const { conversations, scope } = this.member;
+    const summaries = conversations.all.flatMap((conversation) => summaryOf(conversation, scope) ?? []);
     return Promise.resolve(summaries.sort((a, b) => (b.last?.atMs ?? 0) - (a.last?.atMs ?? 0)));
   }
 

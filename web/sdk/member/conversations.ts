@@ -8,7 +8,7 @@
 
 import { create } from '@bufbuild/protobuf';
 
-import type { AccountId, Conversation as Summary, ConversationId } from '../client.ts';
+import type { AccountId, ConversationId } from '../client.ts';
 import { idBytes, idOf } from '../proto/ids.ts';
 import { CONVERSATIONS_MAX, GROUP_MEMBERS_MAX } from '../proto/limits.ts';
 import { FetchLogSchema, FetchMembersSchema, ErrorCode, type Conversation as Listed, type LogEntry, type Members } from '../proto/messages.ts';
@@ -20,11 +20,12 @@ import { Timers } from './clock.ts';
 import { Conversation } from './conversation.ts';
 import type { OwnDevices } from './devices.ts';
 import type { Entering } from './entering.ts';
+import { summaryOf, takeListed } from './listed.ts';
 import { Distrusted, Log, placeOf, type LogTold } from './log.ts';
 import { MlsError } from './mls/message.ts';
 import { toNumber } from './numbers.ts';
 import { Queue } from './queue.ts';
-import { newRoll, RECORD_PREFIX, ROLL_PREFIX, type ConversationRecord, type Kind, type Roll } from './record.ts';
+import { newRoll, RECORD_PREFIX, ROLL_PREFIX, type ConversationRecord, type Roll } from './record.ts';
 import { conversationRefused, isCode, keyChanged, noSuchConversation, offline, passes, passOver } from './refusals.ts';
 import type { Scope } from './scope.ts';
 import { Sending } from './sending.ts';
@@ -100,7 +101,7 @@ export class Conversations implements LogTold {
       if (record === null) continue;
       const id = key.slice(RECORD_PREFIX.length);
       const conversation = new Conversation(id, vault, { record, roll: rolls.get(id) ?? newRoll(), queue: queues.get(id) ?? new Queue(id) });
-      conversation.told = JSON.stringify(this.summary(conversation));
+      conversation.told = JSON.stringify(summaryOf(conversation, this.scope));
       this.#all.set(id, conversation);
     }
   }
@@ -226,39 +227,11 @@ export class Conversations implements LogTold {
   /** What the supernode's list says of a conversation. `false`: it knows of messages that this device has not sent. */
   async takeListed(listed: Listed): Promise<boolean> {
     const id = idOf(listed.conversation);
-    const kind = kindOf(listed);
-    const conversation = id === null || kind === null ? null : this.know(id, listed.generation);
-    if (conversation === null || kind === null) return true;
-    conversation.listed = true;
-    const sent = toNumber(listed.sent);
-    const isNew = await this.scope.exclusive(conversation, async (changes) => {
-      const { record } = conversation;
-      if (record.kind === null) {
-        conversation.change({ kind, last: Math.max(record.last, sent) });
-        conversation.changeRoll({ due: kind === 'group' || this.scope.people.key(kind.pair) === null });
-      } else if (sent > record.last) {
-        return false;
-      } else if (JSON.stringify(record.kind) !== JSON.stringify(kind)) {
-        return true;
-      }
-      await this.#compare(conversation, listed, Math.max(sent, conversation.inLog), changes);
-      return true;
-    });
+    const conversation = id === null ? null : this.know(id, listed.generation);
+    if (conversation === null) return true;
+    const isOurs = await takeListed(conversation, listed, this.scope, this.sending);
     if (conversation.record.head > toNumber(listed.acknowledged)) this.told.taken(conversation);
-    return isNew;
-  }
-
-  async #compare(conversation: Conversation, listed: Listed, sent: number, changes: Changes): Promise<void> {
-    const first = conversation.queue.entries[0]?.number ?? conversation.record.last + 1;
-    if (first > sent + 1) {
-      // The log lacks messages that this device does not have any more: they are in nobody's, and given up.
-      await this.sending.fail(conversation, changes);
-      conversation.change({ last: sent });
-    }
-    conversation.queue.markSent(sent);
-    conversation.receiptsKnown = Math.max(conversation.receiptsKnown, toNumber(listed.receiptsSerial));
-    if (listed.generation > conversation.record.generation) conversation.fallOut(listed.generation, changes);
-    if (listed.generation === conversation.record.generation) conversation.knownHead = Math.max(conversation.knownHead, toNumber(listed.head));
+    return isOurs;
   }
 
   /** This account is not in a conversation any more. */
@@ -310,25 +283,8 @@ export class Conversations implements LogTold {
     if (title !== '') void this.sending.say(conversation, { kind: 'title', title }).then(() => this.wake(conversation), passOver);
   }
 
-  summary(conversation: Conversation): Summary | null {
-    const { record, roll, peer } = conversation;
-    if (record.kind === null) return null;
-    const refused = conversation.refused !== null;
-    return {
-      conversation: conversation.id,
-      pair: peer === null ? null : { account: peer, person: this.scope.people.person(peer) },
-      title: roll.title,
-      standing: refused ? 'refused' : conversation.isInside ? 'inside' : 'joining',
-      members: conversation.members(this.scope.identity.account).length,
-      head: record.head,
-      read: record.read,
-      unread: record.unread,
-      last: record.lastLine,
-    };
-  }
-
   #tellSummary(conversation: Conversation, changes: Changes): void {
-    const summary = conversation.isGone ? null : this.summary(conversation);
+    const summary = conversation.isGone ? null : summaryOf(conversation, this.scope);
     if (summary === null) return;
     const text = JSON.stringify(summary);
     if (text !== conversation.told) changes.tell({ kind: 'conversation', conversation: summary });
@@ -514,10 +470,4 @@ export class Conversations implements LogTold {
     conversation.losses += 1;
     await this.scope.exclusive(conversation, (changes) => conversation.fallOut(conversation.record.generation, changes));
   }
-}
-
-function kindOf(listed: Listed): Kind | null {
-  if (listed.peer.length === 0) return 'group';
-  const pair = idOf(listed.peer);
-  return pair === null ? null : { pair };
 }
