@@ -124,7 +124,7 @@ export class Calls {
     try {
       call.peer = await this.#findAgain(call);
     } catch (error) {
-      this.#calls.delete(call.id);
+      this.end(call, null);
       throw refusalOf(error);
     }
     if (this.isCurrent(call)) void this.#prepare(call);
@@ -165,7 +165,7 @@ export class Calls {
 
   /** A session is up: says what the supernode may not have heard, and takes up what an earlier session left. */
   begin(session: MemberSession): void {
-    for (const { call, body } of this.#farewells.splice(0)) this.#sayFarewell(call, body, session);
+    this.#sayFarewells(session);
     for (const call of this.all) {
       if (!this.#timers.isSet(`give-up/${call.id}`)) continue;
       if (call.phase === 'calling' || call.phase === 'answering' || call.phase === 'attached') void this.#ask(call, session);
@@ -412,7 +412,11 @@ export class Calls {
 
   #owe(call: CallId, body: RequestBody): void {
     this.#farewells = [...this.#farewells, { call, body }].slice(-FAREWELLS_MAX);
-    if (this.scope.session !== null) this.begin(this.scope.session);
+    if (this.scope.session !== null) this.#sayFarewells(this.scope.session);
+  }
+
+  #sayFarewells(session: MemberSession): void {
+    for (const { call, body } of this.#farewells.splice(0)) this.#sayFarewell(call, body, session);
   }
 
   #tellQuality(call: CallState): void {

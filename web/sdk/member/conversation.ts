@@ -267,6 +267,14 @@ export class Conversation {
     this.#dirtyPast.clear();
   }
 
+  /** Lets go of what the vault has: it is read again when it is used. */
+  cool(): void {
+    if (this.#dirty.size > 0 || this.#dirtyPast.size > 0) return;
+    this.#group = null;
+    this.#pending = null;
+    this.#past.clear();
+  }
+
   /** Keeps how far a device of an account has come; gives how far the furthest has. */
   receive(account: AccountId, delivered: number, read: number): { account: AccountId; delivered: number; read: number } {
     const before = this.record.receipts.find((receipt) => receipt.account === account);

@@ -143,6 +143,19 @@ describe('messages', () => {
     await world.until(async () => (await bob.client.contacts())[0]?.state === 'asks', 'bob is asked');
   });
 
+  it('go on in more conversations than are kept in memory', async () => {
+    const world = new World();
+    const [alice, tablet] = await world.online('alice', 'alice');
+    const conversations: string[] = [];
+    for (let count = 0; count < 36; count += 1) conversations.push(await alice.client.createGroup(`Group ${count}`, []));
+    await world.until(async () => (await tablet.client.conversations()).filter(({ standing, title }) => standing === 'inside' && title !== '').length === 36, 'the tablet is in all');
+    const [first] = conversations;
+    for (const [device, text] of [[alice, 'from here'], [tablet, 'from there'], [alice, 'and back']] as const) {
+      await device.client.post(first ?? '', { text });
+      await world.until(async () => (await alice.texts(first ?? '')).includes(text) && (await tablet.texts(first ?? '')).includes(text), text);
+    }
+  }, 20_000);
+
   it('that are too long or empty are refused', async () => {
     const world = new World();
     const { alice, conversation } = await world.pair();

@@ -1,6 +1,6 @@
 /** What the parts of a member share: who this device is, and where what it knows is kept. */
 
-import type { AccountId, ConversationId, DeviceId, Event } from '../client.ts';
+import type { AccountId, Event } from '../client.ts';
 import type { Vault } from '../vault/vault.ts';
 import { Changes } from './changes.ts';
 import type { Chance, Clock } from './clock.ts';
@@ -13,6 +13,9 @@ import type { MemberSession } from './session.ts';
 
 /** Longest pause before a device does what others may do too: remove leaves, tell a title. */
 export const COURTESY_MS = 5_000;
+
+/** Conversations whose groups are in memory; those of 512 devices take a megabyte each. */
+const WARM_MAX = 32;
 
 export interface ScopeParts {
   identity: Identity;
@@ -37,10 +40,11 @@ export class Scope {
   session: MemberSession | null = null;
   /** Whether this account has blocked another. */
   isBlocked: (account: AccountId) => boolean = () => false;
-  /** Devices of this account that are gone. */
-  goneDevices: ReadonlySet<DeviceId> = new Set();
   /** Tells what became of a conversation at the end of a set of changes. */
   onChanged: (conversation: Conversation, changes: Changes) => void = () => undefined;
+
+  /** Used last is last. */
+  readonly #warmed = new Set<Conversation>();
 
   constructor(private readonly parts: ScopeParts) {
     this.identity = parts.identity;
@@ -72,9 +76,20 @@ export class Scope {
         const result = await task(changes);
         conversation.flush(changes);
         this.onChanged(conversation, changes);
+        this.#warm(conversation);
         return result;
       }),
     );
+  }
+
+  /** The one that was not used for longest lets go of its groups, after whatever it is at. */
+  #warm(conversation: Conversation): void {
+    this.#warmed.delete(conversation);
+    this.#warmed.add(conversation);
+    const [oldest] = this.#warmed;
+    if (this.#warmed.size <= WARM_MAX || oldest === undefined) return;
+    this.#warmed.delete(oldest);
+    void oldest.serial.run(() => Promise.resolve(oldest.cool()));
   }
 
   emit(event: Event): void {
@@ -100,9 +115,4 @@ export class Scope {
     }
     for (const event of changes.events) this.parts.emit(event);
   }
-}
-
-/** A timer's name. */
-export function timerName(kind: string, conversation: ConversationId): string {
-  return `${kind}/${conversation}`;
 }
