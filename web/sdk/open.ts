@@ -107,9 +107,9 @@ class SessionDesk implements Desk {
   }
 
   async close(): Promise<void> {
-    this.parts.member.close();
+    const closed = this.parts.member.close();
     this.parts.session.close();
-    await Promise.resolve();
+    await closed;
   }
 
   async #forget(): Promise<void> {
@@ -155,6 +155,7 @@ class Boarding implements Aboard {
   client: Client | null = null;
   #profile: Promise<Profile> | null = null;
   #opening: Promise<Client> | null = null;
+  #isClosed = false;
   readonly #listeners = new Set<(client: Client | null) => void>();
 
   constructor(
@@ -169,12 +170,14 @@ class Boarding implements Aboard {
   }
 
   async look(): Promise<Seat> {
+    if (this.#isClosed) throw new Refusal('offline', 'This way in is closed.');
     if (this.client !== null) return { kind: 'signed-in' };
     const profile = await this.#opened();
     const identity = await profile.identity();
     if (identity !== null) {
       this.#opening ??= openClient({ ...this.parts, profile }, identity, () => this.#forgotten());
-      this.#put(await this.#opening);
+      const client = await this.#opening;
+      if (!this.#isClosed) this.#put(client);
       return { kind: 'signed-in' };
     }
     try {
@@ -219,10 +222,13 @@ class Boarding implements Aboard {
     this.#forgotten();
   }
 
+  /** Nothing is written any more once this has resolved. */
   async close(): Promise<void> {
-    await this.client?.close();
+    this.#isClosed = true;
+    const client = (await this.#opening?.catch(() => null)) ?? null;
+    await client?.close();
     this.#put(null);
-    (await this.#profile)?.close();
+    (await this.#profile?.catch(() => null))?.close();
     this.#profile = null;
     this.#opening = null;
   }

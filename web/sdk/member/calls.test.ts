@@ -128,6 +128,20 @@ describe('a call', () => {
   });
 });
 
+describe('a call that rings', () => {
+  it('is answered by the process that comes after the one that it rang in', async () => {
+    const world = new World();
+    const { alice, bob } = await world.pair();
+    const call = await alice.client.call('bob');
+    await world.until(() => bob.lastCall?.state === 'ringing', 'it rings');
+    const again = await bob.restart();
+    const answered = again.client.answer(call);
+    await again.ready();
+    await answered;
+    await world.until(() => alice.lastCall?.state === 'connected' && again.lastCall?.state === 'connected', 'it stands');
+  });
+});
+
 describe('a call that stands', () => {
   it('outlives its session, by a fresh leg', async () => {
     const { world, alice, bob, call } = await connected();
@@ -180,7 +194,7 @@ describe('a call that stands', () => {
   it('is over after a longer one', async () => {
     const { world, alice } = await connected();
     await world.clock.pass(2_000);
-    alice.member.close();
+    await alice.member.close();
     await world.clock.pass(11_000);
     const again = await alice.restart();
     expect(again.member.isInCall()).toBe(false);

@@ -36,6 +36,9 @@ const RINGS_AFTER_RESYNC_MS = 45_000;
 /** A call that stood longer ago than this when its process ended is over: nobody waits for a leg longer. */
 const KEPT_FOR_MS = 10_000;
 
+/** How long after a beginning a call that rang before may take to be brought again: a session comes up within some seconds. */
+const BROUGHT_WITHIN_MS = 8_000;
+
 /** How often a call that stands is written down. */
 const KEEP_EVERY_MS = 2_000;
 
@@ -62,6 +65,9 @@ export class Calls {
   readonly #calls = new Map<CallId, CallState>();
   readonly #timers: Timers<TimerName>;
   #farewells: { call: CallId; body: RequestBody }[] = [];
+  /** Calls that are to be answered as soon as they ring here. */
+  readonly #awaited = new Map<CallId, () => void>();
+  readonly #openedAt: number;
 
   constructor(
     private readonly scope: Scope,
@@ -72,6 +78,7 @@ export class Calls {
     private readonly told: CallsTold,
   ) {
     this.#timers = new Timers(scope.clock);
+    this.#openedAt = scope.now();
   }
 
   /** Takes up a call that stood when the process before this one ended, if that was a moment ago. */
@@ -131,7 +138,9 @@ export class Calls {
     return call.id;
   }
 
-  answer(id: CallId): void {
+  /** A call that rang when the process before this one ended is waited for: it is brought again. */
+  async answer(id: CallId): Promise<void> {
+    if (this.get(id) === null && this.scope.now() - this.#openedAt < BROUGHT_WITHIN_MS) await this.#brought(id);
     const call = this.#ringing(id);
     const session = this.scope.requireSession();
     call.phase = 'answering';
@@ -201,10 +210,14 @@ export class Calls {
   }
 
   /** Lets a call be for the process that comes after this one. */
-  close(): void {
+  async close(): Promise<void> {
+    const standing = this.all.find(({ isConnected, conversation }) => isConnected && conversation !== null);
     for (const call of this.all) this.voice.stop(call.id);
     this.#timers.cancelAll();
     this.#calls.clear();
+    if (standing?.conversation == null) return;
+    const kept = keepCall(standing, standing.conversation, this.scope.now());
+    await this.scope.change((changes) => changes.putJson('state', KEPT_KEY, kept)).catch(passOver);
   }
 
   emit(call: CallState): void {
@@ -215,6 +228,7 @@ export class Calls {
   ring(call: CallState): void {
     call.phase = 'incoming';
     this.emit(call);
+    this.#awaited.get(call.id)?.();
   }
 
   /** It may ring for so long from now on; it has been told of, again. */
@@ -283,6 +297,18 @@ export class Calls {
 
   sendHangUp(call: CallId, cause: WireCause): void {
     this.#farewell(call, { case: 'hangUp', value: create(HangUpSchema, { call: idBytes(call), cause }) });
+  }
+
+  #brought(id: CallId): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        cancel();
+        this.#awaited.delete(id);
+        resolve();
+      };
+      const cancel = this.scope.clock.after(BROUGHT_WITHIN_MS, done);
+      this.#awaited.set(id, done);
+    });
   }
 
   #ringing(id: CallId): CallState {

@@ -157,12 +157,14 @@ export class Member implements Upper {
     this.#emit({ kind: 'stopped', reason, text });
   }
 
-  /** Lets go of what runs; what is kept stays, a call that stands included. */
-  close(): void {
+  /** Lets go of what runs; what is kept stays, a call that stands included. Nothing is written once this has resolved. */
+  async close(): Promise<void> {
     this.#isStopped = true;
-    this.calls.close();
-    this.#end(false);
     this.#listeners.clear();
+    const kept = this.calls.close();
+    this.#end(false);
+    await kept;
+    await this.scope.close();
   }
 
   /** This state is a copy, or comes from one. */

@@ -43,6 +43,8 @@ export class Scope {
   /** Tells what became of a conversation at the end of a set of changes. */
   onChanged: (conversation: Conversation, changes: Changes) => void = () => undefined;
 
+  readonly #commits = new Set<Promise<void>>();
+  #isClosed = false;
   /** Used last is last. */
   readonly #warmed = new Set<Conversation>();
 
@@ -106,12 +108,23 @@ export class Scope {
     return Math.floor(this.chance.share() * COURTESY_MS);
   }
 
+  /** Nothing is written any more once this has resolved. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.allSettled(this.#commits);
+  }
+
   async #finish(changes: Changes): Promise<void> {
+    if (this.#isClosed) throw new StorageFailed('this device is closed');
+    const commit = changes.commit();
+    this.#commits.add(commit);
     try {
-      await changes.commit();
+      await commit;
     } catch (error) {
       this.parts.fail(error);
       throw new StorageFailed('the vault has failed', { cause: error });
+    } finally {
+      this.#commits.delete(commit);
     }
     for (const event of changes.events) this.parts.emit(event);
   }

@@ -135,7 +135,7 @@ export class TestDevice {
       (link as { isUp: boolean }).isUp = false;
       this.world.exchange.down(link);
     }
-    this.member.close();
+    await this.member.close();
     return TestDevice.start(this.world, this.identity, this.vault);
   }
 
