@@ -257,12 +257,7 @@ struct Decoder<'a> {
 impl Decoder<'_> {
     fn peer(&self, body: Body) -> Option<Peer> {
         Some(match body {
-            Body::SignedIn(signed_in) => {
-                let party = self.party(signed_in.party)?;
-                // Of a supernode that is not in view here: it speaks for its sessions itself when it is, and by then under its own name.
-                let in_view = party.link.node != Node::NOWHERE;
-                in_view.then_some(Peer::SignedIn { party, at_ms: signed_in.at_ms })?
-            }
+            Body::SignedIn(signed_in) => self.signed_in(signed_in)?,
             Body::SignedOut(signed_out) => Peer::SignedOut { party: self.party(signed_out.party)? },
             Body::Notify(v1::TrunkNotify { accounts, devices, message }) => {
                 let (mut accounts, devices) = (accounts_of(accounts)?, from_which(devices)?);
@@ -328,6 +323,13 @@ impl Decoder<'_> {
             }
             body => return self.of_call(body),
         })
+    }
+
+    fn signed_in(&self, signed_in: v1::TrunkSignedIn) -> Option<Peer> {
+        let party = self.party(signed_in.party)?;
+        // Of a supernode that is not in view here: it speaks for its sessions itself when it is, and by then under its own name.
+        let in_view = party.link.node != Node::NOWHERE;
+        in_view.then_some(Peer::SignedIn { party, at_ms: signed_in.at_ms })
     }
 
     fn of_call(&self, body: Body) -> Option<Peer> {

@@ -42,7 +42,6 @@ pub struct Appended {
 }
 
 /// What became of a message.
-#[expect(clippy::large_enum_variant, reason = "nearly all are appended, and each lives for one reply")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sent {
     /// It stands in the log.
