@@ -7,6 +7,7 @@ mod control;
 mod fleet;
 mod hosted;
 mod machine;
+mod port;
 mod standing;
 
 use std::net::SocketAddr;
@@ -34,7 +35,7 @@ use crate::signals::Stop;
 use control::Asked;
 pub(crate) use fleet::View;
 use fleet::{Fleet, count};
-use hosted::Hosted;
+use port::Port;
 use standing::Standing;
 
 /// When clients may start to come back after a clean end: a restart takes a fraction of it.
@@ -92,6 +93,8 @@ struct Running {
     /// How long its clients have to come back, or to go elsewhere.
     spread: Duration,
     draining: Option<Draining>,
+    /// Whether the authority is elsewhere.
+    alone: bool,
 }
 
 /// The operator wants it empty.
@@ -110,17 +113,19 @@ impl Parts {
     ) -> anyhow::Result<Self> {
         let stop = Stop::new()?;
         let mut tasks = JoinSet::new();
-        let (hosted, standing) = if config.is(Role::Authority) {
+        let (authority, standing) = if config.is(Role::Authority) {
             // On loopback everybody shares one address, and tests sign up many people.
             let rate_limits = if banner.is_some() { generous() } else { RateLimits::default() };
-            let (hosted, own) = Hosted::start(config, folder, store.clone(), rate_limits, &mut tasks).await?;
-            (Some(hosted), own)
+            let (authority, own) = hosted::start(config, folder, store.clone(), rate_limits, &mut tasks).await?;
+            (Some(authority), own)
         } else {
             (None, Some(alone::start(config, folder, store.clone(), &mut tasks).await?))
         };
+        let port = Port::bind(config, &mut tasks).await?;
         let admin = http::bind(&config.admin.listen).context("`admin.listen`")?;
         let supernode = standing.map(|standing| Running::start(config, standing, store)).transpose()?;
-        let (front, authority) = hosted.map(Hosted::open).transpose()?.unzip();
+        let sessions = supernode.as_ref().map(|running| port::sessions(config, &running.supernode));
+        let front = port.open(authority.as_ref(), sessions)?;
         let readiness = Readiness::default();
         serve_admin(&mut tasks, admin, supernode.as_ref(), readiness.clone())?;
         let asked = control::open(folder, &mut tasks)?;
@@ -144,12 +149,11 @@ impl Parts {
                 }
             }
         };
-        let alone = self.front.is_none();
         let mut sound = tokio::time::interval(SOUND_INTERVAL);
         loop {
             tokio::select! {
                 () = &mut stopped => return Ok(()),
-                Ok(()) = running.keys.changed() => running.take_keys(alone)?,
+                Ok(()) = running.keys.changed() => running.take_keys()?,
                 () = running.fleet.changed() => running.fleet.update(&running.supernode),
                 Some(asked) = self.asked.recv() => running.answer(asked, &self.readiness),
                 due = sound.tick() => {
@@ -202,7 +206,8 @@ impl Running {
         let fleet = Fleet::join(config, network, id, &roster)?;
         let spread = Duration::from_secs(config.reconnect_spread_s.into());
         let view = fleet.view(config.network_name(), id, &keys);
-        Ok(Self { supernode, fleet, view, id, keys, spread, draining: None })
+        let alone = !config.is(Role::Authority);
+        Ok(Self { supernode, fleet, view, id, keys, spread, draining: None, alone })
     }
 
     /// Does what the operator asks.
@@ -253,12 +258,12 @@ impl Running {
     }
 
     /// Hands on the newest lists. A supernode alone that is in them no more ends: it has no clients to expect.
-    fn take_keys(&mut self, alone: bool) -> anyhow::Result<()> {
+    fn take_keys(&mut self) -> anyhow::Result<()> {
         let keys = self.keys.borrow_and_update().clone();
         let listed = standing::lists(&keys, self.id);
         self.fleet.set_roster(&keys.roster);
         self.supernode.update_keys(keys);
-        match (listed, alone) {
+        match (listed, self.alone) {
             (true, _) => Ok(()),
             (false, true) => bail!("the operator has revoked this supernode"),
             (false, false) => {

@@ -1,15 +1,16 @@
-//! The TCP side of the port: the authority's HTTP API, over TLS unless we are on loopback.
+//! The TCP side of the port: the authority's HTTP API and links by WebSocket, over TLS unless we are on loopback.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use axum::Router;
+use axum::middleware::AddExtension;
+use axum::{Extension, Router};
 use axum_server::Handle;
 use axum_server::accept::Accept;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
@@ -19,10 +20,15 @@ use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tower_layer::Layer;
 
-/// TCP connections at once. TLS and HTTP/2 state take some 60 KB each, so 4,096 hold 250 MB at worst; sign-in takes
+/// TCP connections at once, those aside that have become links. TLS and HTTP/2 state take some 60 KB each, so 4,096 hold 250 MB at worst; sign-in takes
 /// half a second of one, so they serve some thousands of people a second.
 const CONNECTIONS_MAX: usize = 4_096;
+
+/// Bytes that the kernel takes before the first of them leave: half a second of voice. By default it takes as much as the network carries in
+/// some seconds, and voice on a link would wait behind it.
+const UNSENT_MAX: u32 = 4 * 1024;
 
 /// Connections that the kernel keeps for us until we accept them; the usual limit of `somaxconn`.
 const BACKLOG: i32 = 4_096;
@@ -61,6 +67,9 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
+    // Connections inherit both.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -115,11 +124,11 @@ pub(crate) struct Front {
     handle: Handle<SocketAddr>,
 }
 
-/// Serves the API on every listener.
+/// Serves what the port offers on every listener.
 ///
 /// # Errors
 /// When a listener can't be made asynchronous.
-pub(crate) fn serve(listeners: Vec<TcpListener>, api: &Router, tls: Option<&Certificate>) -> io::Result<Front> {
+pub(crate) fn serve(listeners: Vec<TcpListener>, port: &Router, tls: Option<&Certificate>) -> io::Result<Front> {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let handle = Handle::new();
     let mut tasks = JoinSet::new();
@@ -131,7 +140,7 @@ pub(crate) fn serve(listeners: Vec<TcpListener>, api: &Router, tls: Option<&Cert
             .first_request_timeout(FIRST_REQUEST_TIMEOUT)
             .accept_error_handler(|_, error| tracing::debug!(%error, "a connection was not accepted"))
             .acceptor(Bounded { permits: Arc::clone(&permits) });
-        let service = api.clone().into_make_service_with_connect_info::<SocketAddr>();
+        let service = port.clone().into_make_service_with_connect_info::<SocketAddr>();
         match tls {
             None => _ = tasks.spawn(server.serve(service)),
             Some(Certificate(config)) => {
@@ -159,22 +168,43 @@ struct Bounded {
 
 impl<S: Send + 'static> Accept<TcpStream, S> for Bounded {
     type Stream = Permitted;
-    type Service = S;
-    type Future = std::future::Ready<io::Result<(Permitted, S)>>;
+    type Service = AddExtension<S, Slot>;
+    type Future = std::future::Ready<io::Result<(Permitted, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let permit = Arc::clone(&self.permits).try_acquire_owned();
         std::future::ready(match permit {
-            Ok(permit) => Ok((Permitted { stream, _permit: permit }, service)),
+            Ok(permit) => {
+                let slot = Slot(Arc::new(Mutex::new(Some(permit))));
+                let service = Extension(slot.clone()).layer(service);
+                Ok((Permitted { stream, slot }, service))
+            }
             Err(_) => Err(io::Error::new(io::ErrorKind::ResourceBusy, "too many connections")),
         })
     }
 }
 
-/// A connection that gives its permit back when it ends.
+/// A connection's place among so many.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Slot {
+    /// Leaves it to somebody else.
+    pub(crate) fn free(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// A connection that gives its place back when it ends.
 struct Permitted {
     stream: TcpStream,
-    _permit: OwnedSemaphorePermit,
+    slot: Slot,
+}
+
+impl Drop for Permitted {
+    fn drop(&mut self) {
+        self.slot.free();
+    }
 }
 
 impl AsyncRead for Permitted {

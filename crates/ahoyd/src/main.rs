@@ -19,6 +19,7 @@ mod operator;
 mod reports;
 mod restore;
 mod retention;
+mod session;
 mod signals;
 mod store;
 mod supernodes;

@@ -8,6 +8,7 @@ mod connection_id;
 mod floor;
 pub mod limits;
 pub mod listen;
+mod origin;
 pub mod shard;
 mod timers;
 pub mod tls;
@@ -15,5 +16,6 @@ mod transport;
 
 pub use client::{ClientLink, DialError, DialOptions, LinkEnd, SharedSockets, dial};
 pub use listen::ListenAddress;
+pub use origin::Origins;
 pub use shard::{ForeignPacket, LinkEvent, LinkId, LostCause, QuicShard, ShardConfig};
 pub use tls::ServerTls;

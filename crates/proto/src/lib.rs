@@ -26,6 +26,7 @@ pub mod report;
 pub mod request_key;
 pub mod sealing;
 pub mod time;
+pub mod websocket;
 
 /// The messages of `schema/ahoy/v1`, generated.
 #[allow(missing_docs, clippy::use_self, unreachable_pub)]

@@ -1,7 +1,8 @@
-//! The ways into a shard from other threads: four queues and one waker.
+//! The ways into a shard from other threads: five queues and one waker.
 //!
 //! Signalling, messages of trunks and packets have a bound each, so that a flood of voice can't push out signalling; what exceeds
 //! it is dropped and counted by whoever sends. Replies need none: each answers a question of the shard itself or comes from the operator.
+//! Nor do links by WebSocket: each has as many bytes there as its window allows.
 
 use std::{
     sync::{
@@ -18,7 +19,10 @@ use ahoy_proto::v1::{self, ErrorCode};
 use bytes::Bytes;
 use mio::Waker;
 
-use crate::view::{Dial, Routes};
+use crate::{
+    sockets::SocketEvent,
+    view::{Dial, Routes},
+};
 
 /// Messages of other shards that wait. Starting a call takes about ten, so this is the start of 6,000 calls in one
 /// moment; at about 200 bytes each, 13 MB a shard. One that names all contacts or members of somebody holds some KB more, and
@@ -56,6 +60,8 @@ pub(crate) enum Trunked {
 pub(crate) enum Packet {
     /// Voice for a link of this shard, or, wrapped, for a trunk.
     Voice { link: LinkId, datagram: Bytes },
+    /// A datagram of a client whose link is a WebSocket.
+    Datagram { link: ahoy_core::LinkId, bytes: Bytes },
     /// A packet of a connection of this shard.
     Foreign(ForeignPacket),
 }
@@ -158,6 +164,7 @@ pub(crate) struct Post {
     signalling: Queue<Signal>,
     trunks: Queue<Trunked>,
     packets: Queue<Packet>,
+    sockets: Queue<SocketEvent>,
     replies: mpsc::Sender<Reply>,
     called: Arc<AtomicBool>,
     waker: Arc<Waker>,
@@ -190,6 +197,13 @@ impl Post {
     }
 
     /// Does nothing when the shard is gone.
+    pub(crate) fn socket(&self, event: SocketEvent) {
+        if self.sockets.push(event).is_ok() {
+            self.call();
+        }
+    }
+
+    /// Does nothing when the shard is gone.
     pub(crate) fn reply(&self, reply: Reply) {
         if self.replies.send(reply).is_ok() {
             self.call();
@@ -218,6 +232,7 @@ pub(crate) struct Inbox {
     signalling: Receiver<Signal>,
     trunks: Receiver<Trunked>,
     packets: Receiver<Packet>,
+    sockets: Receiver<SocketEvent>,
     replies: mpsc::Receiver<Reply>,
     called: Arc<AtomicBool>,
 }
@@ -227,10 +242,19 @@ impl Inbox {
         let (signalling, signalling_in) = queue(SIGNALLING_MAX);
         let (trunks, trunks_in) = queue(TRUNKS_MAX);
         let (packets, packets_in) = queue(PACKETS_MAX);
+        let (sockets, sockets_in) = queue(usize::MAX);
         let (replies, replies_in) = mpsc::channel();
         let called = Arc::new(AtomicBool::new(false));
-        let post = Post { signalling, trunks, packets, replies, called: Arc::clone(&called), waker };
-        (post, Self { signalling: signalling_in, trunks: trunks_in, packets: packets_in, replies: replies_in, called })
+        let post = Post { signalling, trunks, packets, sockets, replies, called: Arc::clone(&called), waker };
+        let inbox = Self {
+            signalling: signalling_in,
+            trunks: trunks_in,
+            packets: packets_in,
+            sockets: sockets_in,
+            replies: replies_in,
+            called,
+        };
+        (post, inbox)
     }
 
     /// To be called before looking into the queues: whoever puts something in after this wakes the shard.
@@ -241,7 +265,10 @@ impl Inbox {
     /// Whether something waits that was left behind.
     pub(crate) fn has_more(&self) -> bool {
         let some = |depth: &AtomicUsize| depth.load(Ordering::Relaxed) > 0;
-        some(&self.signalling.depth) || some(&self.trunks.depth) || some(&self.packets.depth)
+        some(&self.signalling.depth)
+            || some(&self.trunks.depth)
+            || some(&self.packets.depth)
+            || some(&self.sockets.depth)
     }
 
     pub(crate) fn signal(&self) -> Option<Signal> {
@@ -254,6 +281,10 @@ impl Inbox {
 
     pub(crate) fn packet(&self) -> Option<Packet> {
         self.packets.pop()
+    }
+
+    pub(crate) fn socket(&self) -> Option<SocketEvent> {
+        self.sockets.pop()
     }
 
     pub(crate) fn reply(&self) -> Option<Reply> {

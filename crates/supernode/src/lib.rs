@@ -9,11 +9,13 @@ mod inbox;
 mod metrics;
 mod questions;
 mod shard;
+mod sockets;
 mod supernode;
 #[cfg(test)]
 mod tests;
 mod trunks;
 mod view;
 
+pub use sockets::{Outgoing, SocketAcceptor, SocketReceiver, SocketSender};
 pub use supernode::{CredentialKeys, Figures, StartError, Supernode, SupernodeConfig};
 pub use view::Member;

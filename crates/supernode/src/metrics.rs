@@ -19,7 +19,11 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
-use crate::{inbox::Post, shard};
+use crate::{
+    inbox::Post,
+    shard,
+    sockets::{self, Sockets},
+};
 
 /// The newest numbers of one shard.
 #[derive(Debug, Default)]
@@ -30,6 +34,8 @@ pub(crate) struct Numbers {
     net: ahoy_net::shard::Counters,
     core: ahoy_core::Counters,
     shell: shard::Counters,
+    sockets: sockets::Counters,
+    sockets_open: usize,
     gauges: Gauges,
     connections: usize,
     handshakes: usize,
@@ -37,11 +43,20 @@ pub(crate) struct Numbers {
 }
 
 impl Published {
-    pub(crate) fn set(&self, quic: &QuicShard, exchange: &Exchange, shell: &shard::Counters, trunks: usize) {
+    pub(crate) fn set(
+        &self,
+        quic: &QuicShard,
+        exchange: &Exchange,
+        shell: &shard::Counters,
+        sockets: &Sockets,
+        trunks: usize,
+    ) {
         let mut numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         numbers.net = *quic.counters();
         numbers.core.clone_from(exchange.counters());
         numbers.shell.clone_from(shell);
+        numbers.sockets = sockets.counters;
+        numbers.sockets_open = sockets.len();
         numbers.gauges = exchange.gauges();
         numbers.connections = quic.connections();
         numbers.handshakes = quic.handshakes();
@@ -104,6 +119,7 @@ const METRICS: &[Metric] = &[
     gauge("timers", "Timers set by exchanges", |n| n.gauges.timers),
     gauge("quic_connections", "QUIC connections of any phase", |n| n.connections),
     gauge("quic_handshakes", "QUIC handshakes under way", |n| n.handshakes),
+    gauge("web_sockets", "Links by WebSocket, closing ones included", |n| n.sockets_open),
     gauge("trunks", "Trunks to other supernodes that are up", |n| n.trunks),
     // Sessions
     counter("handshakes", "QUIC handshakes finished", |n| n.net.handshakes_finished),
@@ -111,6 +127,12 @@ const METRICS: &[Metric] = &[
     counter("handshakes_refused", "QUIC handshakes not begun: too many under way", |n| n.net.handshakes_refused),
     counter("retries", "Clients asked to show that they receive at their address", |n| n.net.retries_sent),
     counter("links_up", "Links that came up", |n| n.core.links),
+    family("links_by_transport", "Links that came up, by what carries them", "transport", |n| {
+        let web_sockets = n.sockets.links;
+        [("quic", n.core.links - web_sockets), ("websocket", web_sockets)]
+            .map(|(transport, count)| (transport.to_owned(), count))
+            .to_vec()
+    }),
     counter("sign_ins_put_off", "Sign-ins put off because too many came at once", |n| n.core.sign_ins_put_off),
     counter("links_overloaded", "Links refused because the supernode was full", |n| n.core.overloaded),
     counter("links_shut_out", "Links refused or closed because the supernode goes down", |n| n.core.shut_out),
@@ -151,16 +173,18 @@ const METRICS: &[Metric] = &[
     // Voice
     counter("voice_packets_forwarded", "Voice packets handed on", |n| n.core.forwarded),
     counter("voice_bytes_forwarded", "Bytes of voice packets handed on", |n| n.core.forwarded_bytes),
-    counter("voice_packets_sent", "Voice packets handed to a recipient's link", |n| n.net.datagrams_sent),
+    counter("voice_packets_sent", "Voice packets handed to a recipient's link", |n| {
+        n.net.datagrams_sent + n.sockets.datagrams_sent
+    }),
     counter("voice_packets_crossed", "Voice packets that went to a recipient on another shard", |n| {
         n.shell.voice_crossed
     }),
     family("voice_packets_dropped", "Voice packets dropped, by cause", "cause", |n| {
         let relay = DropCause::ALL.iter().map(|cause| (cause.name().to_owned(), n.core.drops[cause.index()]));
         let shell = [
-            ("queue_full", n.shell.voice_cross_dropped),
+            ("queue_full", n.shell.voice_cross_dropped + n.sockets.datagrams_refused),
             ("trunk", n.shell.trunk_voice_dropped),
-            ("displaced", n.net.datagrams_displaced),
+            ("displaced", n.net.datagrams_displaced + n.sockets.datagrams_displaced),
             ("unsendable", n.net.datagrams_refused),
         ];
         relay.chain(shell.map(|(cause, count)| (cause.to_owned(), count))).collect()

@@ -21,6 +21,7 @@ use crate::{
     inbox::{Inbox, Packet, Post, Reply, Signal, TAKEN_A_TURN, Trunked},
     metrics::Published,
     questions,
+    sockets::{SocketEvent, Sockets, is_socket},
     trunks::{self, Trunks},
     view::{At, Routes},
 };
@@ -59,6 +60,7 @@ pub(crate) struct Shard {
     pub(crate) quic: QuicShard,
     pub(crate) exchange: Exchange,
     pub(crate) inbox: Inbox,
+    pub(crate) sockets: Sockets,
     pub(crate) trunks: Trunks,
     /// As the exchange has it.
     pub(crate) fleet: Arc<Fleet>,
@@ -91,12 +93,17 @@ impl Shard {
                 self.exchange.handle_timeout(now);
                 self.act();
             }
-            self.published.set(&self.quic, &self.exchange, &self.counters, self.trunks.len());
-            if self.end.is_some_and(|end| end <= now.instant || self.quic.open_links() == 0) {
+            self.published.set(&self.quic, &self.exchange, &self.counters, &self.sockets, self.trunks.len());
+            if self.end.is_some_and(|end| end <= now.instant || self.open_links() == 0) {
                 // The last turn sends the closes.
                 return self.quic.turn(Some(now.instant));
             }
         }
+    }
+
+    /// Links that are up or still deliver what was sent before their close.
+    fn open_links(&self) -> usize {
+        self.quic.open_links() + self.sockets.len()
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -127,10 +134,58 @@ impl Shard {
         }
         for _ in 0..TAKEN_A_TURN {
             match self.inbox.packet() {
-                Some(Packet::Voice { link, datagram }) => self.quic.send_datagram(link, datagram),
+                Some(Packet::Voice { link, datagram }) => self.send_datagram(link, datagram),
+                Some(Packet::Datagram { link, bytes }) => self.forward(link, &bytes, now),
                 Some(Packet::Foreign(packet)) => self.quic.handle_foreign(packet),
                 None => break,
             }
+        }
+        for _ in 0..TAKEN_A_TURN {
+            let Some(event) = self.inbox.socket() else { break };
+            self.take_socket_event(event, now);
+        }
+    }
+
+    fn take_socket_event(&mut self, event: SocketEvent, now: Now) {
+        match event {
+            SocketEvent::Up { link, outbound } => {
+                self.sockets.up(link, outbound);
+                self.exchange.handle_link_up(link, None, now);
+            }
+            SocketEvent::Bytes { link, bytes, .. } => self.exchange.handle_bytes(link, &bytes, now),
+            SocketEvent::Lost { link, cause } => {
+                if !self.sockets.lost(link) {
+                    return;
+                }
+                self.counters.links_lost[cause.index()] += 1;
+                self.exchange.handle_link_lost(link, now);
+            }
+        }
+        self.act();
+    }
+
+    fn send_datagram(&mut self, link: ahoy_net::LinkId, datagram: Bytes) {
+        if is_socket(LinkId(link.0)) {
+            self.sockets.send_datagram(LinkId(link.0), datagram);
+        } else {
+            self.quic.send_datagram(link, datagram);
+        }
+    }
+
+    fn send(&mut self, link: LinkId, bytes: Bytes) {
+        if !is_socket(link) {
+            self.quic.send(ahoy_net::LinkId(link.0), bytes);
+        } else if !self.sockets.send(link, bytes) {
+            self.counters.links_lost[LostCause::SlowReader.index()] += 1;
+            self.exchange.handle_link_lost(link, (self.clock)());
+        }
+    }
+
+    fn close(&mut self, link: LinkId, code: ErrorCode) {
+        if is_socket(link) {
+            self.sockets.close(link, code);
+        } else {
+            self.quic.close(ahoy_net::LinkId(link.0), code);
         }
     }
 
@@ -165,6 +220,7 @@ impl Shard {
                 self.exchange.drain(reconnect_in, spread);
                 self.act();
                 self.quic.close_all(ErrorCode::ShuttingDown);
+                self.sockets.close_all(ErrorCode::ShuttingDown);
                 self.end = Some(now.instant + SHUTDOWN_GRACE);
             }
             Reply::Stop => self.end = Some(now.instant),
@@ -224,7 +280,8 @@ impl Shard {
                 self.counters.trunk_voice_sent += 1;
                 (*at, wrapped)
             };
-            send_voice(at, datagram, self.id, &mut self.quic, &self.posts, &mut self.counters);
+            let way = Way { own: self.id, quic: &mut self.quic, sockets: &mut self.sockets, posts: &self.posts };
+            way.send(at, datagram, &mut self.counters);
         }
     }
 
@@ -236,7 +293,8 @@ impl Shard {
             return;
         };
         self.counters.trunk_voice_received += 1;
-        send_voice(At { shard, link }, datagram, self.id, &mut self.quic, &self.posts, &mut self.counters);
+        let way = Way { own: self.id, quic: &mut self.quic, sockets: &mut self.sockets, posts: &self.posts };
+        way.send(At { shard, link }, datagram, &mut self.counters);
     }
 
     /// Takes what a trunk has brought, to the shards that it is for.
@@ -298,8 +356,8 @@ impl Shard {
     fn act(&mut self) {
         loop {
             match self.exchange.poll_output() {
-                Output::Send { link, bytes } => self.quic.send(ahoy_net::LinkId(link.0), bytes),
-                Output::Close { link, code } => self.quic.close(ahoy_net::LinkId(link.0), code),
+                Output::Send { link, bytes } => self.send(link, bytes),
+                Output::Close { link, code } => self.close(link, code),
                 Output::Ask { query, question } => {
                     let post = self.posts[usize::from(self.id.0)].clone();
                     questions::ask(&self.store, question, move |answer| post.reply(Reply::Answer { query, answer }));
@@ -328,15 +386,27 @@ impl Shard {
     }
 }
 
-/// Hands voice to a link, on whatever shard it is.
-fn send_voice(at: At, datagram: Bytes, own: ShardId, quic: &mut QuicShard, posts: &[Post], counters: &mut Counters) {
-    let At { shard, link } = at;
-    if shard == own {
-        return quic.send_datagram(link, datagram);
-    }
-    match posts[usize::from(shard.0)].packet(Packet::Voice { link, datagram }) {
-        Ok(()) => counters.voice_crossed += 1,
-        Err(_) => counters.voice_cross_dropped += 1,
+/// The ways of voice to a link, on whatever shard it is.
+struct Way<'a> {
+    own: ShardId,
+    quic: &'a mut QuicShard,
+    sockets: &'a mut Sockets,
+    posts: &'a [Post],
+}
+
+impl Way<'_> {
+    fn send(self, at: At, datagram: Bytes, counters: &mut Counters) {
+        let At { shard, link } = at;
+        if shard != self.own {
+            match self.posts[usize::from(shard.0)].packet(Packet::Voice { link, datagram }) {
+                Ok(()) => counters.voice_crossed += 1,
+                Err(_) => counters.voice_cross_dropped += 1,
+            }
+        } else if is_socket(LinkId(link.0)) {
+            self.sockets.send_datagram(LinkId(link.0), datagram);
+        } else {
+            self.quic.send_datagram(link, datagram);
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
     inbox::{Inbox, Post, Reply},
     metrics::{Metrics, Published},
     shard::{self, Clock, Counters, Shard},
+    sockets::{SocketAcceptor, Sockets},
     trunks::{Identity, Trunks},
     view::{self, Event, Member, Routes, Steering},
 };
@@ -132,6 +133,7 @@ pub struct Supernode {
     id: SupernodeId,
     addresses: Vec<SocketAddr>,
     posts: Vec<Post>,
+    acceptor: SocketAcceptor,
     published: Vec<Arc<Published>>,
     /// Who tells the view.
     view: mpsc::Sender<Event>,
@@ -172,6 +174,7 @@ impl Supernode {
         let mut supernode = Self {
             id,
             addresses: addresses.map_err(StartError::Listen)?,
+            acceptor: SocketAcceptor::new(posts.clone()),
             posts,
             published: (0..shards).map(|_| Arc::default()).collect(),
             view,
@@ -198,6 +201,7 @@ impl Supernode {
                 quic,
                 exchange,
                 inbox,
+                sockets: Sockets::default(),
                 trunks: Trunks::new(ShardId(number), Arc::clone(&identity), &lists, supernode.view.clone()),
                 fleet: Arc::new(Fleet::alone(id, identity.incarnation, shards)),
                 routes: Arc::new(Routes::new()),
@@ -257,6 +261,11 @@ impl Supernode {
     /// Where it listens, in the order of the configuration, with the ports that the kernel chose.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Takes links that come by WebSocket.
+    pub fn sockets(&self) -> SocketAcceptor {
+        self.acceptor.clone()
     }
 
     /// Whether all shards run. When one does not, a part of the clients is not served: the process should end.

@@ -72,21 +72,19 @@ impl Config {
         Ok(())
     }
 
-    /// Whether there is a certificate if one is needed, and can be used. `ahoyd dev` does without, and so does a supernode alone,
-    /// whose roster key is all that it proves.
+    /// Whether there is a certificate if one is needed, and can be used. `ahoyd dev` does without, and so may a supernode alone, which
+    /// has its roster key to prove; browsers don't reach it then.
     ///
     /// # Errors
     /// One line: which key, what is wrong, what to do.
     pub(crate) fn check_tls(&self) -> anyhow::Result<()> {
-        if !self.is(Role::Authority) {
-            return Ok(());
-        }
         match (&self.tls.certificate, &self.tls.key) {
             (Some(certificate), Some(key)) => {
                 std::fs::File::open(certificate)
                     .with_context(|| format!("`tls.certificate`: can't read {}", certificate.display()))?;
                 private_key(key).context("`tls.key`")
             }
+            (None, None) if !self.is(Role::Authority) => Ok(()),
             (None, None) => match self.listen.iter().find(|address| !address.ip().is_loopback()) {
                 None => Ok(()),
                 Some(address) => bail!(

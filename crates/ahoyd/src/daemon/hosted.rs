@@ -1,6 +1,5 @@
 //! The authority in this process, and what it gives to a supernode beside it.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use ahoy_authority::{Authority, AuthorityConfig, Keys, Place, RateLimits, Signed, wall_clock};
@@ -9,7 +8,6 @@ use ahoy_proto::document::{Revocations, Roster, SupernodeCertificate};
 use ahoy_store::{Store, StoreError};
 use ahoy_supernode::CredentialKeys;
 use anyhow::Context as _;
-use axum::middleware::from_fn;
 use ed25519_dalek::VerifyingKey;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -17,62 +15,38 @@ use tokio::task::JoinSet;
 use super::standing::Standing;
 use crate::config::{Config, Role};
 use crate::folder::DataFolder;
-use crate::http::{self, Certificate, Front};
 use crate::join::WEIGHT;
 use crate::retention;
-use crate::web::Pages;
 
-/// An authority whose port is bound and not yet open.
-pub(super) struct Hosted {
-    pub(super) authority: Authority,
-    certificate: Option<Certificate>,
-    listeners: Vec<TcpListener>,
-}
-
-impl Hosted {
-    /// Makes or reads the keys, puts the lists into force and binds the port. The standing is that of the own supernode, if this process
-    /// runs one.
-    ///
-    /// # Errors
-    /// When keys, store, certificate or port can't be had, or the own supernode was revoked.
-    pub(super) async fn start(
-        config: &Config,
-        folder: &DataFolder,
-        store: Store,
-        rate_limits: RateLimits,
-        tasks: &mut JoinSet<()>,
-    ) -> anyhow::Result<(Self, Option<Standing>)> {
-        let keys = Keys::load_or_create(&folder.keys(), wall_clock())?;
-        let authority_config = authority_config(config, rate_limits);
-        tasks.spawn(retention::run(store.clone(), authority_config.clock.clone()));
-        let signing_keys = keys.signing_keys();
-        let (network, roster_key) = (keys.network(), keys.roster_key().clone());
-        let (stateless_reset_key, call_token_key) = (*keys.stateless_reset_key(), keys.call_token_key().clone());
-        let authority = match Authority::new(store, keys, authority_config).await {
-            Err(error @ StoreError::Forbidden) => Err(error)
-                .context("the operator has revoked this machine's supernode: set `roles = [\"authority\"]`")?,
-            authority => authority?,
-        };
-        let standing = authority.certificate().map(|certificate| {
-            let number = certificate.borrow().document.number;
-            let keys = follow(&authority, signing_keys, certificate, tasks);
-            Standing { network, roster_key, stateless_reset_key, call_token_key, number, keys }
-        });
-        let certificate = web_certificate(config, tasks).await?;
-        let listeners = http::bind(&config.api_addresses())?;
-        Ok((Self { authority, certificate, listeners }, standing))
-    }
-
-    /// Opens the port.
-    ///
-    /// # Errors
-    /// When a listener can't be made asynchronous.
-    pub(super) fn open(self) -> anyhow::Result<(Front, Authority)> {
-        let pages = Pages { roster: self.authority.roster(), tls: self.certificate.is_some() };
-        let port = self.authority.router().layer(from_fn(move |request, next| pages.clone().serve(request, next)));
-        let front = http::serve(self.listeners, &port, self.certificate.as_ref())?;
-        Ok((front, self.authority))
-    }
+/// Makes or reads the keys and puts the lists into force. The standing is that of the own supernode, if this process runs one.
+///
+/// # Errors
+/// When keys or store can't be had, or the own supernode was revoked.
+pub(super) async fn start(
+    config: &Config,
+    folder: &DataFolder,
+    store: Store,
+    rate_limits: RateLimits,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<(Authority, Option<Standing>)> {
+    let keys = Keys::load_or_create(&folder.keys(), wall_clock())?;
+    let authority_config = authority_config(config, rate_limits);
+    tasks.spawn(retention::run(store.clone(), authority_config.clock.clone()));
+    let signing_keys = keys.signing_keys();
+    let (network, roster_key) = (keys.network(), keys.roster_key().clone());
+    let (stateless_reset_key, call_token_key) = (*keys.stateless_reset_key(), keys.call_token_key().clone());
+    let authority = match Authority::new(store, keys, authority_config).await {
+        Err(error @ StoreError::Forbidden) => {
+            Err(error).context("the operator has revoked this machine's supernode: set `roles = [\"authority\"]`")?
+        }
+        authority => authority?,
+    };
+    let standing = authority.certificate().map(|certificate| {
+        let number = certificate.borrow().document.number;
+        let keys = follow(&authority, signing_keys, certificate, tasks);
+        Standing { network, roster_key, stateless_reset_key, call_token_key, number, keys }
+    });
+    Ok((authority, standing))
 }
 
 /// What the authority is to know.
@@ -122,13 +96,4 @@ fn follow(
         }
     });
     receiver
-}
-
-/// Reads the port's certificate, if there is to be one, and follows it.
-async fn web_certificate(config: &Config, tasks: &mut JoinSet<()>) -> anyhow::Result<Option<Certificate>> {
-    let Some((certificate, key)) = config.certificate_files() else { return Ok(None) };
-    let read = Certificate::read(certificate, key).await?;
-    let (following, certificate, key) = (read.clone(), certificate.to_owned(), key.to_owned());
-    tasks.spawn(async move { following.follow(&certificate, &key).await });
-    Ok(Some(read))
 }

@@ -11,5 +11,6 @@ mod migrate;
 mod refusals;
 mod reports;
 mod restarts;
+mod sessions;
 mod supernodes;
 mod tls;

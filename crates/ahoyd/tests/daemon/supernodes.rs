@@ -147,7 +147,8 @@ fn a_supernode_alone_serves_people_and_holds_no_secret_that_signs() {
         assert!(!held.windows(32).any(|piece| piece == &secret[..32]), "{name}");
     }
     let mut supernode = machine.serve();
-    assert!(std::net::TcpStream::connect(("127.0.0.1", machine.port)).is_err(), "no API here");
+    assert_eq!(supernode.api("/.well-known/ahoy").0, 404, "no API here");
+    assert_eq!(supernode.api("/session").0, 400, "links by WebSocket, to who asks for one");
     assert!(std::net::UdpSocket::bind(("127.0.0.1", daemon.port)).is_ok(), "no links there");
     let list = objects(&["supernodes", "list", "--config", &file]);
     assert_eq!((list[0]["region"].as_str(), list[0]["weight"].as_u64()), (Some("north"), Some(7)));

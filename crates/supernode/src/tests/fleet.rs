@@ -31,7 +31,7 @@ impl Seat {
         self.entry.supernode
     }
 
-    fn supernode(&self) -> &Supernode {
+    pub(super) fn supernode(&self) -> &Supernode {
         self.supernode.as_ref().unwrap()
     }
 
@@ -165,7 +165,7 @@ impl Fleet {
         (from..=u8::MAX).step_by(2).find(|id| self.home(*id) == home).unwrap()
     }
 
-    async fn sign_in(&self, seat: usize, person: &Person) -> Client {
+    pub(super) async fn sign_in(&self, seat: usize, person: &Person) -> Client {
         Client::sign_in(&self.seats[seat].entry, person).await
     }
 
@@ -406,7 +406,7 @@ impl Shown {
 async fn intrude(at: &RosterEntry, shown: &Shown) -> (LinkEnd, Bytes) {
     let mut client = Client::dial(at).await;
     let Some(Say::Challenge(challenge)) = client.next().await.unwrap().body else { panic!("no challenge") };
-    let join = shown.join(&challenge, client.link.exporter());
+    let join = shown.join(&challenge, client.link.quic().exporter());
     let signature = join.signature.clone();
     client.send(Ask::JoinTrunk(join));
     (client.end().await, signature)

@@ -84,6 +84,8 @@ fn every_metric_says_what_it_counts() {
 
 async fn calls_and_sessions(rig: &Rig, alice: &Person, bob: &Person, moved: &mut Moved) {
     let half_open = rig.dial().await;
+    let by_socket = Client::by_socket(&rig.supernode);
+    by_socket.next().await.unwrap();
     for number in 1..=16 {
         let mut call = call(rig, alice, bob, number).await;
         call.callee.link.send_datagram(voice(call.caller_sends, b"forged")).unwrap();

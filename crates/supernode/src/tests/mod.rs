@@ -2,8 +2,10 @@
 
 mod calls;
 mod fleet;
+mod link;
 mod metrics;
 mod sessions;
+mod sockets;
 
 use std::{
     collections::VecDeque,
@@ -16,7 +18,7 @@ use std::{
 };
 
 use ahoy_core::Now;
-use ahoy_net::{ClientLink, DialOptions, LinkEnd, dial};
+use ahoy_net::{DialOptions, LinkEnd, dial};
 use ahoy_proto::{
     AccountId, ConversationId, DeviceId, Name, NetworkId, SupernodeId, UnixTime,
     call_token::CallTokenKey,
@@ -28,6 +30,7 @@ use ahoy_proto::{
 use ahoy_store::{Admission, Device, NewAccount, Recovery, Store};
 use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
+use link::Link;
 use prometheus_client::registry::Registry;
 use prost::Message;
 use tempfile::TempDir;
@@ -264,7 +267,7 @@ async fn in_time<T>(what: &str, comes: impl Future<Output = T>) -> T {
 }
 
 struct Client {
-    link: Arc<ClientLink>,
+    link: Arc<Link>,
     requests: u64,
     events: VecDeque<Say>,
 }
@@ -276,7 +279,7 @@ impl Client {
 
     async fn dial(entry: &RosterEntry) -> Self {
         let link = dial(entry, &DialOptions::default()).await.unwrap();
-        Self { link: Arc::new(link), requests: 0, events: VecDeque::new() }
+        Self { link: Arc::new(Link::Quic(link)), requests: 0, events: VecDeque::new() }
     }
 
     async fn sign_in(entry: &RosterEntry, person: &Person) -> Self {
@@ -302,10 +305,15 @@ impl Client {
 
     /// Answers the challenge.
     async fn prove(&mut self, credential: &Credential, device_key: &SigningKey) {
+        let exporter = self.link.exporter().copied();
+        self.prove_with(credential, device_key, exporter.as_ref()).await;
+    }
+
+    async fn prove_with(&mut self, credential: &Credential, device_key: &SigningKey, exporter: Option<&[u8; 32]>) {
         let Some(Say::Challenge(challenge)) = self.next().await.unwrap().body else { panic!("no challenge") };
         let nonce = challenge.nonce[..].try_into().unwrap();
         let supernode = SupernodeId::try_from(&challenge.supernode[..]).unwrap();
-        let input = proof_input(network(), supernode, nonce, Some(self.link.exporter()));
+        let input = proof_input(network(), supernode, nonce, exporter);
         let prove = v1::Prove {
             credential: document::sign(credential, &authority_key()),
             signature: device_key.sign(&input).to_bytes().to_vec().into(),
