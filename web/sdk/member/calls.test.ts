@@ -191,6 +191,20 @@ describe('a call that stands', () => {
     await hears(world, bob, again, call, 'welcome back');
   });
 
+  it('goes on though the other side has come back by another leg during a reload', async () => {
+    const { world, alice, bob, call } = await connected();
+    const again = await alice.restart();
+    const leg = (): string | undefined => bob.voice.running.get(call)?.own.leg;
+    const before = leg();
+    bob.down();
+    await bob.ready();
+    await world.until(() => leg() !== before, 'bob has a fresh leg');
+    await again.ready();
+    await world.until(() => again.voice.running.get(call)?.peers.some((peer) => peer.leg === leg()) === true, 'it is known');
+    await hears(world, bob, again, call, 'both were away');
+    await hears(world, again, bob, call, 'indeed');
+  });
+
   it('is over after a longer one', async () => {
     const { world, alice } = await connected();
     await world.clock.pass(2_000);

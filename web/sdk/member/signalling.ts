@@ -222,7 +222,10 @@ export class Signalling {
     call.keepOffer(offer);
     const isBack = call.isConnected && call.legs.size === 0;
     const peerLeg = { leg, flow: up.flow, key: offer.key, device };
+    const before = call.legs.get(device);
     call.legs.set(device, peerLeg);
+    // Whoever attaches anew is told of the others again, whose voice goes on.
+    if (call.isConnected && before?.leg === leg && before.flow === up.flow) return;
     if (!call.isConnected) return calls.connect(call);
     voice.handlePeerLeg(call.id, peerLeg);
     calls.renew(call, call.callToken);

@@ -71,7 +71,10 @@ export class ExchangeCalls {
       }
       case 'attachLeg': {
         const call = [...this.all.values()].find(({ id }) => equalBytes(token(id, link.identity.device), body.value.callToken)) ?? refuse(ErrorCode.CALL_TOKEN_REFUSED);
-        return { case: 'legAttached', value: this.#attach(call, link.identity.device, link.identity.account, body.value) };
+        const attached = this.#attach(call, link.identity.device, link.identity.account, body.value);
+        const others = call.legs.filter(({ device, isUp }) => isUp && device !== link.identity.device);
+        queueMicrotask(() => others.forEach((leg) => link.deliver(legUp(call, leg))));
+        return { case: 'legAttached', value: attached };
       }
       default:
         return null;
