@@ -20,22 +20,31 @@ impl Origins {
     pub fn admit(&self, origin: Option<&[u8]>, host: Option<&str>) -> bool {
         let Some(origin) = origin else { return true };
         let Some(page) = std::str::from_utf8(origin).ok().and_then(authority) else { return false };
-        let own = host.map(|host| without_port(&host.to_ascii_lowercase()).to_owned());
-        own.is_some_and(|own| own == page) || self.0.contains(&page)
+        host.is_some_and(|host| canonical(host) == page) || self.0.contains(&page)
     }
 }
 
-/// What stands between the scheme and the path, in lower case and without a port that goes without saying.
+/// What stands between the scheme and the path.
 fn authority(origin: &str) -> Option<String> {
     let origin = origin.to_ascii_lowercase();
     let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"))?;
     let authority = authority.trim_end_matches('/');
-    (!authority.is_empty()).then(|| without_port(authority).to_owned())
+    (!authority.is_empty()).then(|| canonical(authority))
 }
 
-/// Pages come by TLS, but on loopback, where the ports are others.
-fn without_port(authority: &str) -> &str {
-    authority.strip_suffix(":443").unwrap_or(authority)
+/// In lower case, without the port that goes without saying (pages come by TLS, but on loopback), and with one name for all that is this
+/// machine: a page that came from `localhost` finds its supernode at 127.0.0.1.
+fn canonical(authority: &str) -> String {
+    let authority = authority.to_ascii_lowercase();
+    let authority = authority.strip_suffix(":443").unwrap_or(&authority);
+    for loopback in ["127.0.0.1", "[::1]"] {
+        if let Some(port) = authority.strip_prefix(loopback)
+            && (port.is_empty() || port.starts_with(':'))
+        {
+            return format!("localhost{port}");
+        }
+    }
+    authority.to_owned()
 }
 
 #[cfg(test)]
@@ -53,6 +62,9 @@ mod tests {
             admits("https://ahoy.example.org", "voice.example.org:8443"),
             "the network's page, at another supernode"
         );
+        assert!(admits("http://localhost:8080", "127.0.0.1:8080"), "one machine, three names");
+        assert!(!admits("http://localhost:8081", "127.0.0.1:8080"));
+        assert!(!admits("http://127.0.0.1.example:8080", "127.0.0.1:8080"));
         assert!(!admits("https://voice.example.org:8444", "voice.example.org:8443"));
         assert!(!admits("https://elsewhere.example", "voice.example.org"));
         assert!(!admits("null", "null"));

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::middleware::from_fn;
 use tokio::task::JoinSet;
 
+use super::own_url;
 use crate::config::Config;
 use crate::http::{self, Certificate, Front};
 use crate::session::Sessions;
@@ -64,7 +65,7 @@ pub(super) fn sessions(config: &Config, supernode: &Supernode) -> Sessions {
 fn origins(config: &Config) -> Origins {
     let network = match &config.authority {
         Some(authority) => authority.clone(),
-        None => format!("https://{}", config.network_name()),
+        None => own_url(config),
     };
     Origins::new([network])
 }
