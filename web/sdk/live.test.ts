@@ -128,6 +128,7 @@ class Ours {
 describe.skipIf(AHOYD_BIN === undefined || AHOY_BIN === undefined)('with the Rust client on a real network', { timeout: 120_000 }, () => {
   let folder = '';
   let daemon: ChildProcess;
+  let start: () => Promise<void> = () => Promise.resolve();
   let url = '';
   let ours: Ours;
   let rust: Run;
@@ -138,8 +139,11 @@ describe.skipIf(AHOYD_BIN === undefined || AHOY_BIN === undefined)('with the Rus
     folder = await mkdtemp(join(tmpdir(), 'ahoy-live-'));
     const port = await freePort();
     url = `http://127.0.0.1:${port}`;
-    daemon = spawn(AHOYD_BIN ?? '', ['dev', '--data', join(folder, 'data'), '--port', String(port)], { stdio: 'ignore' });
-    await until(async () => (await fetch(`${url}/.well-known/ahoy`).catch(() => null))?.ok === true, 'the network is up');
+    start = async () => {
+      daemon = spawn(AHOYD_BIN ?? '', ['dev', '--data', join(folder, 'data'), '--port', String(port)], { stdio: 'ignore' });
+      await until(async () => (await fetch(`${url}/.well-known/ahoy`).catch(() => null))?.ok === true, 'the network is up');
+    };
+    await start();
     await writeFile(join(folder, 'password'), `${PASSWORD}\n`);
     args = as('bob');
     expect(await new Run([...args, 'sign-up', 'bob']).end()).toBe(0);
@@ -227,6 +231,22 @@ describe.skipIf(AHOYD_BIN === undefined || AHOY_BIN === undefined)('with the Rus
     await until(async () => (await ours.client.members(conversation)).length === 1, 'bob has left');
     await ours.client.post(harbour, { text: 'still here' });
     await rust.hears(({ event, text }) => event === 'message' && text === 'still here');
+  });
+
+  it('a network that dies and comes back loses nothing and doubles nothing', async () => {
+    const conversation = await ours.client.conversationWith('bob');
+    const before = (await ours.texts(conversation)).length;
+    for (let count = 1; count <= 5; count += 1) await ours.client.post(conversation, { text: `before ${count}` });
+    daemon.kill('SIGKILL');
+    await once(daemon, 'exit');
+    for (let count = 1; count <= 5; count += 1) await ours.client.post(conversation, { text: `while it is away ${count}` });
+    await start();
+    const sent = rust.ask({ do: 'send', to: 'alice', text: 'back again' });
+    await rust.hears(({ event, text }) => event === 'message' && text === 'while it is away 5');
+    await sent;
+    await until(async () => (await ours.texts(conversation)).includes('back again'), 'ours reads it');
+    expect(await ours.texts(conversation)).toHaveLength(before + 11);
+    for (const text of ['before 1', 'before 5', 'while it is away 1']) expect(rust.said.filter((said) => said['event'] === 'message' && said['text'] === text)).toHaveLength(1);
   });
 
   it('a call to echo gets legs up and datagrams back', async () => {

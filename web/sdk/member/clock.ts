@@ -26,10 +26,6 @@ export class Timers<Name extends string> {
     return this.#running.has(name);
   }
 
-  names(): Name[] {
-    return [...this.#running.keys()];
-  }
-
   set(name: Name, ms: number, callback: () => void): void {
     this.cancel(name);
     this.#running.set(

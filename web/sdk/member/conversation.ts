@@ -18,13 +18,13 @@ import { epochOf, MlsError } from './mls/message.ts';
 import type { Mls } from './mls/mls.ts';
 import type { Leaf } from './mls/suite.ts';
 import { Queue } from './queue.ts';
-import { groupKey, newRecord, newRoll, RECORD_PREFIX, ROLL_PREFIX, type ConversationRecord, type Kind, type Roll } from './record.ts';
+import { groupKey, newRecord, newRoll, RECORD_PREFIX, ROLL_PREFIX, type ConversationRecord, type Roll } from './record.ts';
 import { Serial } from './serial.ts';
 import type { Standing } from './vet.ts';
 import type { Wish } from './wishes.ts';
 
 /** Epochs whose messages still open after the group has moved on: call signalling is at most seconds behind. */
-export const PAST_EPOCHS = 5;
+const PAST_EPOCHS = 5;
 
 /** A group that takes effect with a log entry. */
 export interface Next {
@@ -242,11 +242,6 @@ export class Conversation {
     changes.remove('state', RECORD_PREFIX + this.id);
     changes.remove('state', ROLL_PREFIX + this.id);
     this.#dirty.clear();
-  }
-
-  /** Says what a conversation is; that does not change. */
-  setKind(kind: Kind): void {
-    this.change({ kind });
   }
 
   /** Writes what has changed. */

@@ -20,7 +20,7 @@ const DIGITS = 16;
 export const HISTORY_MAX = 500;
 
 /** The device of lines that are no messages. */
-export const NO_DEVICE: DeviceId = '0'.repeat(32);
+const NO_DEVICE: DeviceId = '0'.repeat(32);
 
 export function referenceOfEntry(sequence: number): MessageRef {
   return { device: NO_DEVICE, number: sequence };

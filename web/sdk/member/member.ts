@@ -173,7 +173,14 @@ export class Member implements Upper {
   }
 
   #emit(event: Event): void {
-    for (const listener of [...this.#listeners]) listener(event);
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(event);
+      } catch (error) {
+        // Whoever listens is no part of what is told.
+        passOver(error);
+      }
+    }
   }
 
   #end(goesOn: boolean): void {

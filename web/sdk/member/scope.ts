@@ -12,7 +12,7 @@ import { offline, StorageFailed } from './refusals.ts';
 import type { MemberSession } from './session.ts';
 
 /** Longest pause before a device does what others may do too: remove leaves, tell a title. */
-export const COURTESY_MS = 5_000;
+const COURTESY_MS = 5_000;
 
 /** Conversations whose groups are in memory; those of 512 devices take a megabyte each. */
 const WARM_MAX = 32;

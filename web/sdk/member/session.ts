@@ -12,8 +12,8 @@ import { passes } from './refusals.ts';
 const PAUSE_MIN_MS = 1_000;
 const PAUSE_MAX_MS = 30_000;
 
-/** Asks of a command before whoever waits is told: with pauses of 1 and 2 s, and half of that on top, 3 to 5 s. */
-const COMMAND_ASKS = 3;
+/** Asks of a command before whoever waits is told: with pauses of 1, 2 and 4 s, and half of that on top, 7 to 11 s. */
+const COMMAND_ASKS = 4;
 
 /** Requests at once that nobody waits for by ear: the others find room beside them. */
 const AT_ONCE_MAX = REQUESTS_IN_FLIGHT_MAX / 2;
