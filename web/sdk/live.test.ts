@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
+import 'fake-indexeddb/auto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { Client, Event } from './client.ts';
@@ -21,7 +22,8 @@ import { StubVoice } from './member/testing/world.ts';
 import { aboard, type Aboard } from './open.ts';
 import { concat, utf8 } from './proto/bytes.ts';
 import { decodeFlow } from './proto/flow.ts';
-import { memoryProfile, type Profile } from './vault/profile.ts';
+import { randomId } from './proto/ids.ts';
+import { openProfile } from './vault/profile.ts';
 import type { PeerLeg } from './voice.ts';
 import { encodePayload } from '../voice/payload.ts';
 import { Opener, Sealer } from '../voice/seal.ts';
@@ -101,11 +103,11 @@ class Ours {
 
   constructor(
     url: string,
-    readonly profile: Profile = memoryProfile(),
+    readonly profile: string = randomId(),
   ) {
     // Node's own, where it has one: its events are those of the browser's.
     const { WebSocket } = globalThis as unknown as { WebSocket: SocketConstructor };
-    this.aboard = aboard(url, { dialler: dialler({ WebTransport: null, WebSocket }), voice: this.voice }, () => Promise.resolve(this.profile));
+    this.aboard = aboard(url, { dialler: dialler({ WebTransport: null, WebSocket }), voice: this.voice }, () => openProfile(this.profile));
   }
 
   async enter(): Promise<Client> {

@@ -175,7 +175,10 @@ class Boarding implements Aboard {
     const profile = await this.#opened();
     const identity = await profile.identity();
     if (identity !== null) {
-      this.#opening ??= openClient({ ...this.parts, profile }, identity, () => this.#forgotten());
+      this.#opening ??= openClient({ ...this.parts, profile }, identity, () => this.#forgotten()).catch((error: unknown) => {
+        this.#opening = null;
+        throw error;
+      });
       const client = await this.#opening;
       if (!this.#isClosed) this.#put(client);
       return { kind: 'signed-in' };
