@@ -1,10 +1,9 @@
 import { describe, expect, it } from 'vitest';
 
-import { equalBytes, utf8 } from '../proto/bytes.ts';
+import { concat, equalBytes, utf8 } from '../proto/bytes.ts';
 import { encodeFlow } from '../proto/flow.ts';
 import { Cause, ErrorCode } from '../proto/messages.ts';
-import { concat } from '../proto/bytes.ts';
-import { World, type TestDevice } from './testing/world.ts';
+import { TestDevice, World } from './testing/world.ts';
 
 async function connected(): Promise<{ world: World; alice: TestDevice; bob: TestDevice; call: string }> {
   const world = new World();
@@ -79,6 +78,25 @@ describe('a call', () => {
     await world.until(() => alice.lastCall?.cause === 'requested', 'it is a request');
     await world.until(async () => (await bob.client.contacts())[0]?.state === 'asks', 'bob is asked');
     expect(bob.count('call')).toBe(0);
+  });
+
+  it('of a stranger rings where anybody may call, quietly if its owner wishes so, under the name that the network has for them', async () => {
+    const world = new World();
+    const [bob, alice] = await world.online('bob', 'alice');
+    await bob.client.changeSettings({ callsFrom: 'anyone', availability: 'do-not-disturb' });
+    await alice.client.call('bob');
+    await world.until(() => bob.lastCall?.state === 'ringing', 'it rings');
+    expect(bob.lastCall).toMatchObject({ quiet: true, peer: { account: alice.identity.account, name: 'alice' } });
+    await bob.client.decline(bob.lastCall?.call ?? '');
+    await world.until(() => alice.lastCall?.cause === 'declined', 'alice hears of it');
+
+    // Somebody who gives another's name does not ring.
+    const mallory = await world.device('mallory');
+    const liar = await (await TestDevice.start(world, { ...mallory.identity, name: 'alice' })).ready();
+    const told = bob.count('call');
+    await liar.client.call('bob');
+    await world.until(() => liar.lastCall?.cause === 'incompatible', 'it is declined');
+    expect(bob.count('call')).toBe(told);
   });
 
   it('to a device that is in one is busy', async () => {
