@@ -38,7 +38,7 @@ const timers: Timers = {
 };
 
 export class Election {
-  #isLead = false;
+  #isLead: boolean | null = null;
   #queued = false;
   #turn: Promise<void> = Promise.resolve();
   #yieldedTo: (() => void) | null = null;
@@ -54,7 +54,7 @@ export class Election {
   }
 
   get isLead(): boolean {
-    return this.#isLead;
+    return this.#isLead === true;
   }
 
   /** Leads if nobody does; else follows, and leads when the one that does is gone. Resolves once it is settled. */
@@ -69,7 +69,7 @@ export class Election {
 
   /** Leads from now on. */
   async take(): Promise<void> {
-    if (this.#isLead) return this.#turn;
+    if (this.#isLead === true) return this.#turn;
     await this.#askToYield();
     await new Promise<void>((resolve) => {
       void this.#hold({ steal: true }, () => resolve());
@@ -101,9 +101,10 @@ export class Election {
   }
 
   #become(isLead: boolean): Promise<void> {
-    this.#isLead = isLead;
     this.#yieldedTo?.();
     this.#yieldedTo = null;
+    if (isLead === this.#isLead) return this.#turn;
+    this.#isLead = isLead;
     this.#turn = this.#turn.then(() => (isLead ? this.role.lead() : this.role.follow())).catch(() => undefined);
     return this.#turn;
   }
@@ -125,7 +126,7 @@ export class Election {
   }
 
   #hear(data: unknown): void {
-    if (!isTold(data) || data.kind !== 'lead-yield' || !this.#isLead) return;
+    if (!isTold(data) || data.kind !== 'lead-yield' || this.#isLead !== true) return;
     void this.#become(false).then(() => {
       this.#yieldedTo = this.time.after(TAKE_MS, () => void this.#become(true));
       this.#say({ kind: 'lead-yielded', by: data.by });

@@ -39,6 +39,8 @@ class Wherever implements Pick<Aboard, 'client' | 'onClient' | keyof Entrance> {
     this.#local = aboard(location.origin, { dialler: dialler(), voice, agent: 'ahoy-web' }, () => openProfile(NAME));
     this.#local.onClient((client) => this.#put(client));
     this.#endServing = serve(this.#local, air);
+    // Whoever was signed in is so again at once, whether this page asks or not.
+    await this.look();
     this.#tellMoved(true);
   }
 

@@ -72,11 +72,11 @@ export function SettingsList() {
           </li>
         </ul>
         {online && (
-          <p class="note connection">
-            {t.settings.connection}: {t.settings.by(online.transport === 'webtransport' ? 'WebTransport' : 'WebSocket', online.region)}
-            <br />
-            {t.settings.roundTrip(Math.round(online.roundTripMs))}
-          </p>
+          <dl class="note connection">
+            <dt>{t.settings.connection}</dt>
+            <dd>{t.settings.by(online.transport === 'webtransport' ? 'WebTransport' : 'WebSocket', online.region)}</dd>
+            <dd>{t.settings.roundTrip(Math.round(online.roundTripMs))}</dd>
+          </dl>
         )}
       </div>
     </>
@@ -211,6 +211,7 @@ function SoundPage() {
 function LookPage() {
   return (
     <Tabs
+      sets
       label={t.settings.look}
       value={theme.value}
       options={(['system', 'light', 'dark'] as const).map((value) => ({ value, label: t.settings.themes[value] }))}

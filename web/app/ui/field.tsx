@@ -142,16 +142,25 @@ export function Choices<V extends string>({ legend, value, options, onChoose }: 
   );
 }
 
-/** A choice between two or three that stand side by side. */
-export function Tabs<V extends string>({ label, value, options, onChoose }: { label: string; value: V; options: readonly { value: V; label: string }[]; onChoose: (value: V) => void }) {
+interface TabsProps<V extends string> {
+  label: string;
+  value: V;
+  options: readonly { value: V; label: string }[];
+  onChoose: (value: V) => void;
+  /** It sets something, rather than showing another page. */
+  sets?: boolean;
+}
+
+/** Two or three that stand side by side, of which one is chosen. */
+export function Tabs<V extends string>({ label, value, options, onChoose, sets = false }: TabsProps<V>) {
   return (
-    <div class="tabs" role="radiogroup" aria-label={label}>
+    <div class="tabs" role={sets ? 'radiogroup' : 'tablist'} aria-label={label}>
       {options.map((option, index) => (
         <button
           key={option.value}
           type="button"
-          role="radio"
-          aria-checked={option.value === value}
+          role={sets ? 'radio' : 'tab'}
+          {...(sets ? { 'aria-checked': option.value === value } : { 'aria-selected': option.value === value })}
           tabIndex={option.value === value ? 0 : -1}
           onClick={() => onChoose(option.value)}
           onKeyDown={(event) => {
