@@ -14,6 +14,7 @@ export function openHost(): Host {
   const remote = connect(worker);
   const seat = signal<Seat>({ kind: 'starting' });
   const moved = signal(0);
+  const isLead = signal(false);
   const taking = new Map<number, () => void>();
   const tell = (said: PageSays, transfer: Transferable[] = []) => worker.postMessage(said, transfer);
   const sound = new PageSound(
@@ -39,6 +40,7 @@ export function openHost(): Host {
       taking.get(data.number)?.();
       taking.delete(data.number);
     } else if (data.kind === 'moved') {
+      isLead.value = data.isLead;
       if (!data.isLead) sound.end();
       void look();
     }
@@ -50,6 +52,7 @@ export function openHost(): Host {
   return {
     seat,
     moved,
+    isLead,
     sound,
     retry: () => {
       seat.value = { kind: 'starting' };

@@ -4,7 +4,7 @@ import { effect } from '@preact/signals';
 import { useEffect, useMemo } from 'preact/hooks';
 import { HostContext, StoreContext, useStore, type Host } from './host.ts';
 import { watchActivity } from './activity.ts';
-import { showOutside } from './outside.ts';
+import { guardCall, showOutside } from './outside.ts';
 import { href, route, type Route } from './route.ts';
 import { AddContact } from './screens/add-contact.tsx';
 import { Banner } from './screens/banner.tsx';
@@ -33,7 +33,7 @@ export function App({ host }: { host: Host }) {
     if (store === null) return undefined;
     // What can't be read shows as a stopped client, which tells so itself.
     store.load().catch(() => undefined);
-    const ends = [effect(() => showOutside(store)), watchActivity(store)];
+    const ends = [effect(() => showOutside(store, host.isLead.value)), effect(() => guardCall(store, host.isLead.value)), watchActivity(store)];
     return () => {
       for (const end of ends) end();
       store.close();

@@ -13,7 +13,7 @@ let notified: { call: string; shown: Notification } | null = null;
 const lastUnread = new Map<string, number>();
 
 /** Follows the store; an effect. */
-export function showOutside(store: Store): void {
+export function showOutside(store: Store, isLead: boolean): void {
   const incoming = store.incomingCall.value;
   const unread = store.unread.value;
   clearInterval(blink);
@@ -25,8 +25,8 @@ export function showOutside(store: Store): void {
     blink = setInterval(() => (document.title = document.title === plain ? calling : plain), BLINK_MS);
   }
   if ('setAppBadge' in navigator) void navigator.setAppBadge(unread).catch(() => undefined);
-  showCall(store, incoming);
-  showMessages(store);
+  showCall(store, isLead ? incoming : null);
+  showMessages(store, isLead);
 }
 
 function mayNotify(): boolean {
@@ -59,14 +59,22 @@ function showCall(store: Store, call: Call | null): void {
   if (shown !== null) notified = { call: call.call, shown };
 }
 
-function showMessages(store: Store): void {
+function showMessages(store: Store, isLead: boolean): void {
   for (const row of store.order.value) {
     const { conversation, unread, last } = row.value;
     const before = lastUnread.get(conversation);
     lastUnread.set(conversation, unread);
-    if (before === undefined || unread <= before || last?.body.kind !== 'text' || !mayNotify()) continue;
+    if (before === undefined || unread <= before || last?.body.kind !== 'text' || !isLead || !mayNotify()) continue;
     const text = `${store.nameOf(last.account)}: ${cleanLine(last.body.text)}`;
     const quiet = store.settings.peek()?.availability === 'do-not-disturb';
     if (!quiet) notify(store.titleOf(row.value), { body: text, tag: conversation }, () => go({ at: 'chat', conversation, about: false }));
   }
+}
+
+/** Whoever closes the page in a call is asked first; an effect. */
+export function guardCall(store: Store, isLead: boolean): () => void {
+  if (!isLead || store.activeCall.value === null) return () => undefined;
+  const ask = (event: BeforeUnloadEvent) => event.preventDefault();
+  addEventListener('beforeunload', ask);
+  return () => removeEventListener('beforeunload', ask);
 }

@@ -39,6 +39,7 @@ const refuse = (password: string) => {
 const host: Host = {
   seat,
   moved: signal(0),
+  isLead: signal(true),
   sound: {
     microphones: signal([{ id: 'one', label: 'Built-in microphone' }, { id: 'two', label: 'Headset' }]),
     speakers: signal([{ id: 'one', label: 'Built-in speakers' }, { id: 'two', label: 'Headset' }]),
