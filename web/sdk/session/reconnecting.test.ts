@@ -208,24 +208,24 @@ test('a device that can keep nothing stops', async () => {
 
 test('a credential is renewed at half of its life, and the session goes on with it', async () => {
   const world = await World.make();
+  world.clock.unixMs += 3.49 * 86_400_000;
   const supernode = await world.up();
-  await world.clock.pass(3.4 * 86_400_000);
   expect(world.authority.asked).not.toContain('/v1/credentials/renew');
-  await world.clock.pass(0.2 * 86_400_000);
+  await world.clock.pass(0.02 * 86_400_000);
   expect(world.authority.asked).toContain('/v1/credentials/renew');
   const renewals = supernode.requests.filter(({ body }) => body.case === 'renewSession');
   expect(renewals.map(({ body }) => body.value)).toMatchObject([{ credential: world.handle.identity.credential }]);
   expect(world.upper.told).toEqual(['up']);
-}, 60_000);
+});
 
 test('a roster is asked for when it is a day old', async () => {
   const world = await World.make();
+  world.clock.unixMs += 86_000_000;
   await world.up();
-  await world.clock.pass(86_000_000);
   expect(world.authority.asked).toEqual([]);
   await world.clock.pass(1_200_000);
   expect(world.authority.asked).toEqual(['/.well-known/ahoy', '/v1/roster']);
-}, 60_000);
+});
 
 test('a session that is closed is gone, and nothing runs on', async () => {
   const world = await World.make();
