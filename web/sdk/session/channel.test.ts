@@ -1,10 +1,13 @@
 import { create } from '@bufbuild/protobuf';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 
 import { settle } from '../link/virtual-clock.ts';
 import { CommitSchema, ErrorCode, FindAccountSchema, SendMessageSchema } from '../proto/messages.ts';
 import { World, type TestSupernode } from './testing.ts';
 import { Refused, SessionLost, type RequestBody } from './uplink.ts';
+
+// Virtual time passes fast, but signatures are checked in it, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 
 const find = (name: string): RequestBody => ({ case: 'findAccount', value: create(FindAccountSchema, { name }) });
 

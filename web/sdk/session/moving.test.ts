@@ -1,10 +1,13 @@
 import { create } from '@bufbuild/protobuf';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 
 import { settle } from '../link/virtual-clock.ts';
 import { idBytes } from '../proto/ids.ts';
 import { FindAccountSchema, Urgency } from '../proto/messages.ts';
 import { World, type TestSupernode } from './testing.ts';
+
+// Virtual time passes fast, but signatures are checked in it, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 
 async function up(regions: string[] = ['eu', 'eu', 'eu']): Promise<{ world: World; present: TestSupernode; others: TestSupernode[] }> {
   const world = await World.make(regions);

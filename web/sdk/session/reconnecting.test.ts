@@ -4,6 +4,9 @@ import { settle } from '../link/virtual-clock.ts';
 import { ErrorCode, Urgency } from '../proto/messages.ts';
 import { World } from './testing.ts';
 
+// Virtual time passes fast, but signatures are checked in it, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
+
 /** When supernodes were dialled, from a moment on. */
 function waits(world: World, since: number): number[] {
   return world.dialled.splice(0).map(({ at }) => at - since);

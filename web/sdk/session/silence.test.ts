@@ -1,8 +1,11 @@
 import { create } from '@bufbuild/protobuf';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 
 import { ErrorCode, FindAccountSchema, Urgency } from '../proto/messages.ts';
 import { World, type TestSupernode } from './testing.ts';
+
+// Virtual time passes fast, but signatures are checked in it, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 
 async function up(regions: string[] = ['eu', 'eu', 'eu', 'eu']): Promise<{ world: World; present: TestSupernode }> {
   const world = await World.make(regions);
