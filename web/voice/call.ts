@@ -45,8 +45,8 @@ export class CallVoice {
   readonly #send: Send;
   #sealer: Sealer;
   readonly #peers: Peer[] = [];
-  /** Frames at the encoder's rate that wait, oldest first. */
-  readonly #unsaid: Float32Array<ArrayBuffer>[] = [];
+  /** Frames at the encoder's rate that wait, oldest first, and how many before each are lost. */
+  readonly #unsaid: { samples: Float32Array<ArrayBuffer>; lost: number }[] = [];
   #saying = false;
   #stopped = false;
   #opening = 0;
@@ -109,29 +109,29 @@ export class CallVoice {
     this.#sender.handleReport(report);
   }
 
-  /** Says the next frame, at the encoder's rate; `null` is silence. Muted, silence is sent: a stranger can't tell. */
-  say(frame: Float32Array<ArrayBuffer> | null, now: number): void {
+  /**
+   * Says the next frame, at the encoder's rate, after so many that were lost; `null` is silence. Muted, silence is sent: a stranger can't
+   * tell.
+   */
+  say(frame: Float32Array<ArrayBuffer> | null, now: number, lost = 0): void {
     if (this.#stopped) return;
     const said = this.muted || frame === null ? new Float32Array(ENCODER_FRAME_SAMPLES) : frame.slice();
     this.#out.push(rootMeanSquare(said));
-    this.#unsaid.push(said);
+    this.#unsaid.push({ samples: said, lost });
+    const [oldest, next] = this.#unsaid;
+    if (this.#unsaid.length > UNSAID_MAX && oldest !== undefined && next !== undefined) {
+      next.lost += oldest.lost + 1;
+      this.#unsaid.shift();
+    }
     void this.#sayAll(now);
   }
 
-  /** Steps on over frames that can't be said any more. */
-  skip(frames: number): void {
-    this.#sender.skip(frames);
-  }
-
   async #sayAll(now: number): Promise<void> {
-    while (this.#unsaid.length > UNSAID_MAX) {
-      this.#unsaid.shift();
-      this.#sender.skip(1);
-    }
     if (this.#saying) return;
     this.#saying = true;
     for (let frame = this.#unsaid.shift(); frame !== undefined && !this.#stopped; frame = this.#unsaid.shift()) {
-      const payload = await this.#sender.pushFrame(frame, this.#pollReport(now));
+      if (frame.lost > 0) this.#sender.skip(frame.lost);
+      const payload = await this.#sender.pushFrame(frame.samples, this.#pollReport(now));
       const datagram = payload && (await this.#sealer.seal(payload));
       if (datagram && !this.#stopped) this.#send(datagram);
     }

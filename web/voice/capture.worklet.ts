@@ -1,22 +1,23 @@
 /** The microphone's end of the voice engine: gathers the audio thread's short blocks to frames of 20 ms. */
 
 import { FRAME_SAMPLES } from './codec.ts';
-import type { Captured, Plug } from './ports.ts';
+import type { Block, Captured, Plug } from './ports.ts';
 
-/** Blocks that go to and fro: 80 ms. Where the engine is slower, the newest frames are lost, not memory. */
-const BLOCKS = 4;
+/** Blocks that go to and fro: 200 ms, as much as the engine makes up for. Where it is slower, the newest frames are lost. */
+const BLOCKS = 10;
 
 class Capture extends AudioWorkletProcessor {
   #port: MessagePort | null = null;
-  readonly #free: Captured[] = Array.from({ length: BLOCKS }, () => new Float32Array(FRAME_SAMPLES));
-  #block: Captured | undefined = this.#free.pop();
+  readonly #free: Block[] = Array.from({ length: BLOCKS }, () => new Float32Array(FRAME_SAMPLES));
+  #block: Block | undefined = this.#free.pop();
   #filled = 0;
+  #lost = 0;
 
   constructor() {
     super();
     this.port.onmessage = ({ data }: MessageEvent<Plug>) => {
       this.#port = data.port;
-      this.#port.onmessage = ({ data: block }: MessageEvent<Captured>) => {
+      this.#port.onmessage = ({ data: block }: MessageEvent<Block>) => {
         if (block.length === FRAME_SAMPLES && this.#free.length < BLOCKS) this.#free.push(block);
       };
     };
@@ -39,7 +40,12 @@ class Capture extends AudioWorkletProcessor {
   #send(): void {
     this.#filled = 0;
     if (this.#port === null) return;
-    if (this.#block !== undefined) this.#port.postMessage(this.#block, [this.#block.buffer]);
+    if (this.#block === undefined) this.#lost += 1;
+    else {
+      const captured: Captured = { block: this.#block, lost: this.#lost };
+      this.#port.postMessage(captured, [this.#block.buffer]);
+      this.#lost = 0;
+    }
     this.#block = this.#free.pop();
   }
 }

@@ -6,7 +6,7 @@ import { decodeFlow } from '../sdk/proto/flow.ts';
 import { FRAME_SAMPLES } from './codec.ts';
 import { WorkerVoiceEngine } from './engine.ts';
 import { PAYLOAD_BYTES } from './payload.ts';
-import type { Captured } from './ports.ts';
+import type { Block } from './ports.ts';
 import { FakeDecoder, FakeEncoder } from './testing/fake-codec.ts';
 import { FakePort } from './testing/fake-port.ts';
 
@@ -21,8 +21,8 @@ const leg = (number: number, device = `device ${number}`) => ({ leg: `leg ${numb
 let now = 0;
 
 class Side {
-  readonly capture = new FakePort<Captured>();
-  readonly playback = new FakePort<Captured>();
+  readonly capture = new FakePort<Block>();
+  readonly playback = new FakePort<Block>();
   readonly encoders: FakeEncoder[] = [];
   readonly decoders: FakeDecoder[] = [];
   readonly sent: Uint8Array[] = [];
@@ -45,15 +45,15 @@ class Side {
   }
 
   /** The microphone gives a frame; resolves when its packet is sent. */
-  async speak(loudness: number): Promise<Uint8Array> {
+  async speak(loudness: number, lost = 0): Promise<Uint8Array> {
     const before = this.sent.length;
-    this.capture.onmessage?.({ data: new Float32Array(FRAME_SAMPLES).fill(loudness) });
+    this.capture.onmessage?.({ data: { block: new Float32Array(FRAME_SAMPLES).fill(loudness), lost } });
     await until(() => this.sent.length > before);
     return this.sent.at(-1) ?? new Uint8Array();
   }
 
   /** The speaker wants a frame. */
-  async listen(): Promise<Captured> {
+  async listen(): Promise<Block> {
     const before = this.playback.posted.length;
     this.playback.onmessage?.({ data: { spare: null, aheadMs: 15 } });
     await until(() => this.playback.posted.length > before);
@@ -88,7 +88,7 @@ afterEach(() => {
 describe('what is said', () => {
   test('at one end is heard at the other', async () => {
     const [alice, bob] = [new Side().start(1, [2]).attach(), new Side().start(2, [1]).attach()];
-    let heard = new Float32Array();
+    let heard: Block = new Float32Array();
     for (let frame = 0; frame < 40; frame += 1) {
       bob.engine.handleDatagram(await alice.speak(0.25));
       await until(() => opened(bob));
@@ -156,8 +156,8 @@ describe('without a microphone', () => {
     vi.advanceTimersByTime(2 * FRAME_MS);
     now += FRAME_MS;
     vi.advanceTimersByTime(FRAME_MS);
-    await until(() => alice.sent.length > 0);
-    expect(alice.encoders[0]?.packets.length).toBe(1);
+    await until(() => alice.sent.length > 1);
+    expect(alice.encoders[0]?.packets.length).toBe(2);
   });
 });
 
@@ -175,6 +175,16 @@ test('what the microphone said while the worker stood still is said once, and no
   await until(() => packets.filter((packet) => (packet[1] ?? 0) > 200).length > 0);
   expect(packets.findIndex((packet) => (packet[1] ?? 0) > 200)).toBeLessThanOrEqual(8);
   expect(packets.slice(2, 6).every((packet) => (packet[1] ?? 0) > 20)).toBe(true);
+});
+
+test('time goes on over frames that a slow worker lost: the other side hears a gap, and no delay', async () => {
+  const [alice, bob] = [new Side().start(1, [2]).attach(), new Side().start(2, [1]).attach()];
+  for (let frame = 0; frame < 10; frame += 1) bob.engine.handleDatagram(await alice.speak(0.1));
+  bob.engine.handleDatagram(await alice.speak(0.1, 5));
+  for (let frame = 0; frame < 3; frame += 1) bob.engine.handleDatagram(await alice.speak(0.1));
+  await until(() => opened(bob) && (bob.engine.quality(CALL)?.lossIn ?? 0) > 0);
+  // Of 18 frames the last three are not settled.
+  expect(bob.engine.quality(CALL)?.lossIn).toBeCloseTo(5 / 15, 1);
 });
 
 describe('what comes', () => {

@@ -161,7 +161,7 @@ export class WorkerVoiceEngine implements VoiceEngine {
     this.#unclaimed = this.#unclaimed.filter((packet) => !this.#deliver(packet));
   }
 
-  #handleCaptured(block: Captured, port: MessagePort): void {
+  #handleCaptured({ block, lost }: Captured, port: MessagePort): void {
     if (block.length !== FRAME_SAMPLES) return;
     const frame = this.#decimator.push(block);
     port.postMessage(block, [block.buffer]);
@@ -169,7 +169,7 @@ export class WorkerVoiceEngine implements VoiceEngine {
     this.#capturedAt = now;
     this.#lateLooks = 0;
     this.#saidUntil = now;
-    for (const voice of this.#calls.values()) voice.say(frame, now);
+    for (const voice of this.#calls.values()) voice.say(frame, now, lost);
   }
 
   /** Says silence where no microphone speaks, so that time goes on, and reports with it. */
@@ -179,11 +179,9 @@ export class WorkerVoiceEngine implements VoiceEngine {
     this.#lateLooks += 1;
     if (this.#lateLooks < CAPTURE_LATE_LOOKS) return;
     const behind = Math.floor((now - this.#saidUntil) / FRAME_MS);
-    const skipped = behind > BEHIND_MAX ? behind : 0;
-    for (const voice of this.#calls.values()) {
-      if (skipped > 0) voice.skip(skipped);
-      else for (let frame = 0; frame < behind; frame += 1) voice.say(null, now);
-    }
+    // After a long sleep one frame stands for all: time has gone on, and nothing is made up for.
+    const [frames, lost] = behind > BEHIND_MAX ? [1, behind - 1] : [behind, 0];
+    for (const voice of this.#calls.values()) for (let frame = 0; frame < frames; frame += 1) voice.say(null, now, lost);
     this.#saidUntil += behind * FRAME_MS;
   }
 

@@ -1,7 +1,7 @@
 /** The speaker's end of the voice engine: plays what it is given, and asks for more in time. */
 
 import { FRAME_SAMPLES } from './codec.ts';
-import type { Plug, Wanted } from './ports.ts';
+import type { Block, Plug, Wanted } from './ports.ts';
 import { Ring } from './ring.ts';
 
 const SAMPLES_PER_MS = 48;
@@ -12,13 +12,13 @@ const SPARES_MAX = 4;
 class Playback extends AudioWorkletProcessor {
   #port: MessagePort | null = null;
   readonly #ring = new Ring();
-  readonly #spares: Float32Array<ArrayBuffer>[] = [];
+  readonly #spares: Block[] = [];
 
   constructor() {
     super();
     this.port.onmessage = ({ data }: MessageEvent<Plug>) => {
       this.#port = data.port;
-      this.#port.onmessage = ({ data: block }: MessageEvent<Float32Array<ArrayBuffer>>) => {
+      this.#port.onmessage = ({ data: block }: MessageEvent<Block>) => {
         if (block.length !== FRAME_SAMPLES) return;
         this.#ring.push(block);
         if (this.#spares.length < SPARES_MAX) this.#spares.push(block);

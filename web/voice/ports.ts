@@ -11,12 +11,19 @@ export interface AudioPorts {
 }
 
 /** From the microphone: one frame. The engine sends the block back when it has read it. */
-export type Captured = Float32Array<ArrayBuffer>;
+export interface Captured {
+  block: Block;
+  /** Frames before it that were lost because the engine had all blocks: time went on over them. */
+  lost: number;
+}
+
+/** One frame of samples. */
+export type Block = Float32Array<ArrayBuffer>;
 
 /** From the speaker: the next 20 ms, please. The engine answers with a block. */
 export interface Wanted {
   /** A block that was played and is free. */
-  spare: Float32Array<ArrayBuffer> | null;
+  spare: Block | null;
   /** Milliseconds of sound that will be played before it. */
   aheadMs: number;
 }

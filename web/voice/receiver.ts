@@ -111,8 +111,9 @@ export class Receiver {
 
   /** The report to send, when one is due. */
   pollReport(at: number): Report | null {
+    if (at < this.#reportAt) return null;
     const report = this.#losses.report();
-    if (at < this.#reportAt || report.expected === 0) return null;
+    if (report.expected === 0) return null;
     this.#reportAt = at + REPORT_INTERVAL_MS;
     return { ...report, jitterMs: Math.min(this.#arrivals.quantile(0.95), 255) };
   }
