@@ -3,6 +3,7 @@
 import { signal } from '@preact/signals';
 import type { Client } from '../sdk/client.ts';
 import { connect } from '../sdk/remote.ts';
+import { reasonOf, say } from './act.ts';
 import { PageSound } from './page-sound.ts';
 import type { PageSays, WorkerSays } from './control.ts';
 import type { Host, Seat } from './host.ts';
@@ -42,9 +43,16 @@ export function openHost(): Host {
     } else if (data.kind === 'moved') {
       isLead.value = data.isLead;
       if (!data.isLead) sound.end();
-      void look();
+      void look().then(() => (data.isLead ? takeUpCalls() : undefined));
     }
   });
+  /** A call goes on in the tab that leads next: it has to sound there. */
+  const takeUpCalls = async () => {
+    if (seat.peek().kind !== 'signed-in') return;
+    const calls = await remote.client.calls().catch(() => []);
+    for (const call of calls) sound.follow(call);
+    if (calls.some((call) => call.state === 'connected' || call.state === 'lost')) await sound.begin().catch((error: unknown) => say(reasonOf(error)));
+  };
   remote.client.subscribe((event) => {
     if (event.kind === 'call') sound.follow(event.call);
   });

@@ -68,6 +68,7 @@ function Aboard({ store }: { store: Store }) {
       </a>
       <div class="above">
         <Banner />
+        <NewDevice />
         <IncomingCall />
         {place.at !== 'call' && <CallBar />}
       </div>
@@ -82,7 +83,6 @@ function Aboard({ store }: { store: Store }) {
       </main>
       <Shortcuts />
       <KeyChanged />
-      <NewDevice />
     </div>
   );
 }

@@ -79,6 +79,7 @@ export class PageSound implements Sound {
     const { FULL_PROCESSING, PageAudio } = await import('./audio.ts');
     const audio = await PageAudio.open({ microphone: this.microphone.peek(), speaker: this.speaker.peek(), processing: FULL_PROCESSING });
     this.handOver(audio.ports);
+    if (audio.isSuspended) resumeOnTouch(audio);
     void this.#refresh();
     return audio;
   }
@@ -90,6 +91,18 @@ export class PageSound implements Sound {
     this.speakers.value = speakers;
     this.isAllowed.value = microphones.some((device) => device.label !== '');
   }
+}
+
+/** A call that came here by itself, after a reload or from a tab that was closed, sounds with the next touch of the page. */
+function resumeOnTouch(audio: PageAudio): void {
+  const resume = () => {
+    removeEventListener('pointerdown', resume);
+    removeEventListener('keydown', resume);
+    // One that was closed meanwhile can't be resumed, and need not be.
+    audio.resume().catch(() => undefined);
+  };
+  addEventListener('pointerdown', resume);
+  addEventListener('keydown', resume);
 }
 
 function kept(which: keyof typeof KEYS): string {

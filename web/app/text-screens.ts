@@ -314,8 +314,8 @@ export const screens = {
     connection: 'Connection',
     by: (transport: string, region: string) => `${transport}, ${region}`,
     roundTrip: (ms: number) => `${ms} ms there and back`,
-    newDevice: 'A new device of yours was added. If that was not you, sign it out.',
-    look1: 'See devices',
+    newDevice: (name: string) => `“${name}” was added to your devices. If that was not you, sign it out.`,
+    seeDevices: 'See devices',
     install: 'Install as an app',
   },
 } as const;

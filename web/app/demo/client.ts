@@ -38,6 +38,7 @@ export class DemoClient implements Client {
     { device: OWN, name: 'Chrome on Linux', own: true, madeAt: NOW / 1000 - 3_000_000, lastSeen: 'today' },
     { device: idOf('bob'), name: 'Terminal in the wheelhouse', own: false, madeAt: NOW / 1000 - 9_000_000, lastSeen: 'today' },
     { device: idOf('carol'), name: 'Old phone', own: false, madeAt: NOW / 1000 - 30_000_000, lastSeen: 'earlier' },
+    { device: idOf('piet'), name: 'Tablet in the galley', own: false, madeAt: NOW / 1000 - 4_000, lastSeen: 'today' },
   ];
   #number = 5_000;
   #timers = new Set<ReturnType<typeof setInterval>>();

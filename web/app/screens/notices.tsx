@@ -1,10 +1,13 @@
 /** News about keys and devices that must not be missed. */
 
+import { useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
 import { attempt } from '../act.ts';
+import { cleanLine } from '../clean.ts';
 import { useStore } from '../host.ts';
 import { go } from '../route.ts';
 import { t } from '../text.ts';
-import { Button } from '../ui/button.tsx';
+import { Button, IconButton } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 
 export function KeyChanged() {
@@ -28,25 +31,39 @@ export function KeyChanged() {
   );
 }
 
+/** A device that came to the account after this one: it stands among the conversations, and stays until somebody has seen it. */
 export function NewDevice() {
   const store = useStore();
-  if (store.newDevice.value === null) return null;
+  const device = store.newDevice.value;
+  const name = useSignal<string | null>(null);
+  useEffect(() => {
+    name.value = null;
+    if (device === null) return;
+    store.client.devices().then(
+      (devices) => {
+        const own = devices.find((other) => other.own);
+        const fresh = devices.find((other) => other.device === device);
+        // To a device that has just come, those that were there before are news too, but to nobody else.
+        if (own !== undefined && fresh !== undefined && fresh.madeAt >= own.madeAt) name.value = cleanLine(fresh.name);
+      },
+      () => undefined,
+    );
+  }, [device]);
+  if (device === null || name.value === null) return null;
   const close = () => (store.newDevice.value = null);
   return (
-    <Dialog title={t.settings.devices} onClose={close}>
-      <p class="soft">{t.settings.newDevice}</p>
-      <div class="actions">
-        <Button onClick={close}>{t.close}</Button>
-        <Button
-          look="main"
-          onClick={() => {
-            close();
-            go({ at: 'settings', page: 'devices' });
-          }}
-        >
-          {t.settings.look1}
-        </Button>
-      </div>
-    </Dialog>
+    <section class="notice-bar" role="status">
+      <span>{t.settings.newDevice(name.value)}</span>
+      <Button
+        look="plain"
+        onClick={() => {
+          close();
+          go({ at: 'settings', page: 'devices' });
+        }}
+      >
+        {t.settings.seeDevices}
+      </Button>
+      <IconButton icon="close" label={t.dismiss} tip="none" onClick={close} />
+    </section>
   );
 }

@@ -80,6 +80,7 @@ function PasswordForm({ name }: { name: string }) {
       }}
     >
       <h2>{t.settings.password}</h2>
+      <input type="text" autocomplete="username" value={name} readOnly hidden />
       <Field label={t.settings.passwordOld} type="password" autocomplete="current-password" value={old.value} onInput={(value) => (old.value = value)} wrong={wrong.value} />
       <Field label={t.settings.passwordFresh} type="password" autocomplete="new-password" value={fresh.value} onInput={(value) => (fresh.value = value)}>
         <StrengthLine password={fresh.value} name={name} />

@@ -48,6 +48,7 @@ export const scenes: readonly Scene[] = [
   { name: 'shortcuts', hash: '#/settings', press: ['Keyboard shortcuts'] },
   { name: 'offline', scene: 'offline', hash: `#/c/${c(1)}` },
   { name: 'key-changed', scene: 'key-changed', hash: '#/' },
+  { name: 'new-device', scene: 'new-device', hash: '#/' },
   { name: 'stopped', scene: 'revoked', hash: '#/' },
 ];
 
