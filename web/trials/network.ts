@@ -71,7 +71,7 @@ export class Network {
   }
 
   /** Starts a network. With a wire, supernode links pass through it, and the page itself does not. */
-  static async start(options: { wire?: Wire; udp?: 'blocked' } = {}): Promise<Network> {
+  static async start(options: { wire?: Wire } = {}): Promise<Network> {
     const folder = await mkdtemp(join(tmpdir(), 'ahoy-trial-'));
     const port = await freePorts(3);
     const settings: string[] = [];

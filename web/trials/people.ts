@@ -9,7 +9,7 @@ import { type BrowserContext, chromium, expect, type Page } from '@playwright/te
 import { t } from '../app/text.ts';
 import { heard, listen } from './ear.ts';
 import { type Network, program } from './network.ts';
-import { delayed, readWav, type Sound, writeWav } from './wav.ts';
+import { delayed, hum, readWav, type Sound, writeWav } from './wav.ts';
 
 export const PASSWORD = 'a harbour of quiet boats';
 
@@ -25,7 +25,8 @@ export const LEAD_SECONDS = 6;
 
 export interface PersonOptions {
   name: string;
-  says?: 'it-male' | 'ru-female';
+  /** Speech of the repository, or a voice that never pauses. */
+  says?: 'it-male' | 'ru-female' | 'hum';
   /** Whether the browser may work on the microphone's sound; without, scores are of the call alone. */
   processing?: boolean;
   /** No WebTransport: only TCP gets through. */
@@ -47,9 +48,9 @@ export class Person {
   /** Opens a browser at the network's page. */
   static async open(network: Network, options: PersonOptions): Promise<Person> {
     const folder = await mkdtemp(join(tmpdir(), 'ahoy-person-'));
-    const says = speech(options.says ?? 'it-male');
     const microphone = join(folder, 'microphone.wav');
-    await writeWav(microphone, delayed(await readWav(says), LEAD_SECONDS));
+    const says = options.says === 'hum' ? microphone : speech(options.says ?? 'it-male');
+    await writeWav(microphone, options.says === 'hum' ? hum(90) : delayed(await readWav(says), LEAD_SECONDS));
     const context = await chromium.launchPersistentContext(join(folder, 'profile'), {
       executablePath: '/usr/bin/chromium',
       headless: true,
@@ -138,7 +139,7 @@ export class Person {
   }
 
   async isInCall(): Promise<void> {
-    await expect(this.page.getByText(t.call.encrypted)).toBeVisible();
+    await expect(this.page.getByRole('timer').first()).toBeVisible();
   }
 
   async hangUp(): Promise<void> {

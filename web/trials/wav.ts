@@ -46,6 +46,35 @@ export async function writeWav(path: string, { rate, samples }: Sound): Promise<
   await writeFile(path, bytes);
 }
 
+/** A voice that never pauses, so that every silence is the network's: a vowel at 140 Hz that sways. */
+export function hum(seconds: number): Sound {
+  const rate = 48_000;
+  const partials = [1, 0.7, 0.9, 0.5, 0.3, 0.2, 0.1];
+  const samples = Int16Array.from({ length: seconds * rate }, (_, index) => {
+    const at = index / rate;
+    const phase = 2 * Math.PI * (140 * at + 2 * Math.sin(2 * Math.PI * 0.7 * at));
+    return 2_500 * partials.reduce((sum, part, order) => sum + part * Math.sin((order + 1) * phase), 0);
+  });
+  return { rate, samples };
+}
+
+/** Seconds of the longest silence after the first sound and before the last. */
+export function longestSilence({ rate, samples }: Sound): number {
+  const frame = rate / 100;
+  const levels = Array.from({ length: Math.floor(samples.length / frame) }, (_, index) => {
+    const piece = samples.subarray(index * frame, (index + 1) * frame);
+    return Math.sqrt(piece.reduce((sum, sample) => sum + sample ** 2, 0) / frame);
+  });
+  const heard = levels.map((level) => level > 200);
+  const [first, last] = [heard.indexOf(true), heard.lastIndexOf(true)];
+  let [longest, run] = [0, 0];
+  for (let index = first; index >= 0 && index <= last; index++) {
+    run = heard[index] ? 0 : run + 1;
+    longest = Math.max(longest, run);
+  }
+  return longest / 100;
+}
+
 /** The same, `seconds` later. */
 export function delayed({ rate, samples }: Sound, seconds: number): Sound {
   const later = new Int16Array(samples.length + Math.round(seconds * rate));

@@ -8,7 +8,7 @@ import type { Batch, Table, Vault } from '../vault/vault.ts';
 
 export class Changes {
   readonly #writes = new Map<string, Batch['writes'][number]>();
-  readonly #events: Event[] = [];
+  readonly #events: (() => Event)[] = [];
 
   constructor(private readonly vault: Vault) {}
 
@@ -32,11 +32,17 @@ export class Changes {
   }
 
   tell(event: Event): void {
+    this.#events.push(() => event);
+  }
+
+  /** Tells how a thing is once the changes are durable: meanwhile more may have come to be known of it. */
+  tellLate(event: () => Event): void {
     this.#events.push(event);
   }
 
-  get events(): readonly Event[] {
-    return this.#events;
+  /** As things are now. */
+  get events(): Event[] {
+    return this.#events.map((event) => event());
   }
 
   /** Makes it durable. */

@@ -207,7 +207,7 @@ export class Contacts {
     if (row.state !== 'accepted' && old?.state === 'accepted') this.#presences.delete(account);
     this.#rows.set(account, row);
     changes.putJson('state', key, row);
-    changes.tell({ kind: 'contact', contact: contactOf(account, row, row.state, this.#presence(account)) });
+    changes.tellLate(() => ({ kind: 'contact', contact: contactOf(account, row, row.state, this.#presence(account)) }));
   }
 
   #putSettings(settings: Settings, changes: Changes): void {
