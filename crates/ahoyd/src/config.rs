@@ -82,7 +82,19 @@ pub(crate) enum Role {
     Supernode,
 }
 
+/// In place of what is not to be seen over somebody's shoulder, or in a support request.
+const HIDDEN: &str = "***";
+
 impl Config {
+    /// The same with passwords and tokens hidden, to be shown.
+    pub(crate) fn without_secrets(mut self) -> Self {
+        for address in [&mut self.store, &mut self.fabric] {
+            *address = address.take().map(|address| without_password(&address));
+        }
+        self.enrolment_token = self.enrolment_token.map(|_| HIDDEN.to_owned());
+        self
+    }
+
     /// Whether this process is that.
     pub(crate) fn is(&self, role: Role) -> bool {
         self.roles.contains(&role)
@@ -119,3 +131,13 @@ impl Config {
 
 /// The shard stands as one byte in connection ids.
 pub(crate) const SHARDS_MAX: u16 = 255;
+
+/// An address whose password, if it has one (`scheme://USER:PASSWORD@…`), is hidden.
+fn without_password(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    // A password may hold an `@` that nobody has escaped.
+    let Some((user, _)) = authority.rsplit_once('@') else { return address.to_owned() };
+    let Some((name, _)) = user.split_once(':') else { return address.to_owned() };
+    format!("{scheme}://{name}:{HIDDEN}{}", &rest[user.len()..])
+}

@@ -62,6 +62,25 @@ fn what_is_shown_reads_back() {
 }
 
 #[test]
+fn what_is_shown_holds_no_password_and_no_token() {
+    for (address, shown) in [
+        ("postgres://ahoy:s@cret@10.0.0.1/ahoy", "postgres://ahoy:***@10.0.0.1/ahoy"),
+        ("postgres:///ahoy?host=/run/postgresql", "postgres:///ahoy?host=/run/postgresql"),
+        ("redis://valkey.internal:6379", "redis://valkey.internal:6379"),
+    ] {
+        assert_eq!(without_password(address), shown);
+    }
+    let shown = toml::to_string(
+        &settings(&["fabric=redis://:s3cr3t@valkey:6379", "enrolment_token=t0ken"]).unwrap().without_secrets(),
+    )
+    .unwrap();
+    assert!(
+        !shown.contains("s3cr3t") && !shown.contains("t0ken") && shown.contains("redis://:***@valkey:6379"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_its_place() {
     let text = "name = \"example.org\"\n\n[log]\nlevel = \"info\"\n  colour = true\n";
     let error = from_file(text).unwrap_err().to_string();
