@@ -33,7 +33,11 @@ export function openHost(): Host {
     if (mine !== looks) return;
     if (found.kind !== 'signed-in') seat.value = found;
     else if (seat.peek().kind === 'signed-in') moved.value += 1;
-    else seat.value = { kind: 'signed-in', client: fresh(remote.client) };
+    else {
+      seat.value = { kind: 'signed-in', client: fresh(remote.client) };
+      // Browsers short of space may else throw away what was said.
+      void navigator.storage?.persist?.();
+    }
   };
 
   worker.addEventListener('message', ({ data }: MessageEvent<WorkerSays>) => {

@@ -312,7 +312,7 @@ export const screens = {
     deleteText: 'Your account, contacts and one-to-one conversations are gone, and nobody can bring them back. Type your password to go on.',
     keyboard: 'Keyboard shortcuts',
     connection: 'Connection',
-    by: (transport: string, region: string) => `${transport}, ${region}`,
+    by: (transport: string, region: string) => (region === '' ? transport : `${transport}, ${region}`),
     roundTrip: (ms: number) => `${ms} ms there and back`,
     newDevice: (name: string) => `“${name}” was added to your devices. If that was not you, sign it out.`,
     seeDevices: 'See devices',

@@ -202,7 +202,7 @@ function LastLine({ store, conversation }: { store: Store; conversation: Convers
   if (standing !== 'inside') return <i>{standing === 'joining' ? t.chats.joining : t.chats.refused}</i>;
   if (last === null) return null;
   const isOwn = last.account === store.own.value?.account;
-  const author = isOwn ? `${t.you}: ` : pair === null && last.body.kind === 'text' ? `${store.nameOf(last.account)}: ` : '';
+  const author = last.body.kind === 'text' && (isOwn || pair === null) ? `${store.nameOf(last.account)}: ` : '';
   if (isOwn && markOf(last, []) === 'failed') return <span class="wrong">{t.chats.failed}</span>;
   return <bdi>{author + summaryOf(store, conversation)}</bdi>;
 }

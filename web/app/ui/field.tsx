@@ -131,7 +131,7 @@ export function Choices<V extends string>({ legend, value, options, onChoose }: 
       {options.map((option) => (
         <label key={option.value} class="choice">
           <input type="radio" name={name} checked={option.value === value} onChange={() => onChoose(option.value)} />
-          {option.mark}
+          {option.mark && <span aria-hidden="true">{option.mark}</span>}
           <span>
             {option.label}
             {option.hint && <small>{option.hint}</small>}
