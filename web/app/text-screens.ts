@@ -33,8 +33,6 @@ export const screens = {
     inviteHint: 'This network is for people who were invited.',
     code: 'Recovery code',
     codeHint: 'The code that you wrote down when you signed up.',
-    device: 'Name of this device',
-    deviceHint: 'Only you see it, in your list of devices.',
     working: 'This takes a second or two: the password is stretched so that it is hard to guess.',
     secure: 'The password never leaves this browser.',
     strength: {
@@ -53,7 +51,6 @@ export const screens = {
     label: 'Recovery code',
     written: 'I have written it down',
     go: 'Come aboard',
-    print: 'Save as a file',
   },
 
   chats: {
@@ -162,7 +159,7 @@ export const screens = {
     directoryNone: 'Nobody who wishes to be found has a name like that.',
     accept: 'Accept',
     decline: 'Decline',
-    declineHint: 'They are not told.',
+    declineHint: 'Whoever you decline or block is not told.',
     block: 'Block',
     unblock: 'Unblock',
     blockTitle: (name: string) => `Block ${name}?`,
@@ -256,7 +253,6 @@ export const screens = {
     lasted: (time: string) => `Lasted ${time}`,
     failed: 'The call did not come about',
     another: 'You are in a call. Answering ends it.',
-    noSound: 'Sound could not start:',
   },
 
   settings: {
@@ -291,7 +287,6 @@ export const screens = {
     standard: 'As the browser chooses',
     soundHint: 'The browser shows the names of devices after you allowed the microphone once.',
     allow: 'Allow the microphone',
-    noSound: 'This browser has no sound devices that it would show.',
     notify: 'Notifications',
     notifyOn: 'Calls and messages show while this page is hidden.',
     notifyAsk: 'Allow notifications',
@@ -316,6 +311,5 @@ export const screens = {
     roundTrip: (ms: number) => `${ms} ms there and back`,
     newDevice: (name: string) => `“${name}” was added to your devices. If that was not you, sign it out.`,
     seeDevices: 'See devices',
-    install: 'Install as an app',
   },
 } as const;

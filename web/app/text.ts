@@ -54,8 +54,6 @@ export const en = {
   back: 'Back',
   cancel: 'Cancel',
   save: 'Save',
-  done: 'Done',
-  more: 'More',
   copy: 'Copy',
   copied: 'Copied',
   retry: 'Try again',
@@ -84,7 +82,6 @@ export const en = {
     offline: 'No connection. What you write is kept and sent later.',
     reconnecting: 'Connection lost, reconnecting …',
     restored: 'Connected again',
-    follower: 'Another tab of yours holds the connection.',
   },
 
   refusal: {

@@ -35,6 +35,7 @@ function OneCall({ call }: { call: Call }) {
   const store = useStore();
   const name = store.nameOf(call.peer.account);
   const isOver = call.state === 'ended';
+  const isMuted = useMuted(call).value;
   return (
     <section class={`call ${call.state}`} aria-label={t.call.label(name)}>
       <PaneHead title={t.call.voice} backAlways />
@@ -50,6 +51,7 @@ function OneCall({ call }: { call: Call }) {
         <p class="call-state" role="status">
           {stateOf(call)}
         </p>
+        {!isOver && isMuted && <p class="call-muted">{t.call.muted}</p>}
         {call.connectedAtMs !== null && !isOver && <Timer since={call.connectedAtMs} />}
         {isOver && <Ended call={call} />}
         {call.state === 'connected' && <Quality quality={store.quality.value.get(call.call) ?? null} />}

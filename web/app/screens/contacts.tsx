@@ -130,6 +130,7 @@ export function Request({ contact }: { contact: Contact }) {
           {t.contacts.accept}
         </Button>
       </div>
+      <p class="note">{t.contacts.declineHint}</p>
       {blocks.value && (
         <Ask
           title={t.contacts.blockTitle(name)}
