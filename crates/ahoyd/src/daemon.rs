@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahoy_authority::{Authority, Rate, RateLimits};
+use ahoy_net::Web;
 use ahoy_proto::SupernodeId;
 use ahoy_proto::control::{Reply, Request, State};
 use ahoy_store::Store;
@@ -113,19 +114,20 @@ impl Parts {
     ) -> anyhow::Result<Self> {
         let stop = Stop::new()?;
         let mut tasks = JoinSet::new();
+        let (hashes, published) = watch::channel(Vec::new());
         let (authority, standing) = if config.is(Role::Authority) {
             // On loopback everybody shares one address, and tests sign up many people.
             let rate_limits = if banner.is_some() { generous() } else { RateLimits::default() };
-            let (authority, own) = hosted::start(config, folder, store.clone(), rate_limits, &mut tasks).await?;
+            let (authority, own) =
+                hosted::start(config, folder, store.clone(), rate_limits, published, &mut tasks).await?;
             (Some(authority), own)
         } else {
             (None, Some(alone::start(config, folder, store.clone(), &mut tasks).await?))
         };
-        let port = Port::bind(config, &mut tasks).await?;
+        let port = Port::bind(config, folder, hashes, &mut tasks).await?;
         let admin = http::bind(&config.admin.listen).context("`admin.listen`")?;
-        let supernode = standing.map(|standing| Running::start(config, standing, store)).transpose()?;
-        let sessions = supernode.as_ref().map(|running| port::sessions(config, &running.supernode));
-        let front = port.open(authority.as_ref(), sessions)?;
+        let supernode = standing.map(|standing| Running::start(config, standing, store, port.web())).transpose()?;
+        let front = port.open(authority.as_ref(), supernode.as_ref().map(|running| running.supernode.sockets()))?;
         let readiness = Readiness::default();
         serve_admin(&mut tasks, admin, supernode.as_ref(), readiness.clone())?;
         let asked = control::open(folder, &mut tasks)?;
@@ -197,11 +199,11 @@ impl Parts {
 }
 
 impl Running {
-    fn start(config: &Config, standing: Standing, store: Store) -> anyhow::Result<Self> {
+    fn start(config: &Config, standing: Standing, store: Store, web: Option<Web>) -> anyhow::Result<Self> {
         let (id, keys) = (standing.id(), standing.keys.clone());
         let (newest, network) = (keys.borrow().clone(), standing.network);
         let roster = Arc::clone(&newest.roster);
-        let started = Supernode::start(supernode_config(config, standing, store), newest);
+        let started = Supernode::start(supernode_config(config, standing, store, web), newest);
         let supernode = started.map_err(|error| unstarted(config, error))?;
         let fleet = Fleet::join(config, network, id, &roster)?;
         let spread = Duration::from_secs(config.reconnect_spread_s.into());
@@ -308,7 +310,7 @@ fn generous() -> RateLimits {
     }
 }
 
-fn supernode_config(config: &Config, standing: Standing, store: Store) -> SupernodeConfig {
+fn supernode_config(config: &Config, standing: Standing, store: Store, web: Option<Web>) -> SupernodeConfig {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shards = config.shard_count(cores);
     SupernodeConfig {
@@ -316,6 +318,7 @@ fn supernode_config(config: &Config, standing: Standing, store: Store) -> Supern
         roster_key: standing.roster_key,
         number: standing.number,
         listen: config.listen.iter().copied().map(Into::into).collect(),
+        web,
         shards: Some(shards),
         call_token_key: standing.call_token_key,
         reset_key: standing.stateless_reset_key,

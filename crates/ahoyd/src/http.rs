@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use ahoy_net::WebCertificate;
 use anyhow::Context as _;
 use axum::middleware::AddExtension;
 use axum::{Extension, Router};
@@ -75,19 +76,23 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// The certificate in force; clones share it.
+/// The certificate in force, of this side and of links by WebTransport; clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Certificate(RustlsConfig);
+pub(crate) struct Certificate {
+    https: RustlsConfig,
+    web: WebCertificate,
+}
 
 impl Certificate {
     /// Reads both files.
     ///
     /// # Errors
     /// When they can't be read or don't fit together.
-    pub(crate) async fn read(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
-        let config = RustlsConfig::from_pem_file(certificate, key).await;
+    pub(crate) async fn read(certificate: &Path, key: &Path, web: WebCertificate) -> anyhow::Result<Self> {
         let files = || format!("can't use {} and {}", certificate.display(), key.display());
-        config.map(Self).with_context(files)
+        let https = RustlsConfig::from_pem_file(certificate, key).await.with_context(files)?;
+        web.read(certificate, key).with_context(files)?;
+        Ok(Self { https, web })
     }
 
     /// Reads the files again on SIGHUP and whenever they change. What can't be used is reported and left out.
@@ -104,7 +109,8 @@ impl Certificate {
                 continue;
             }
             seen = now;
-            match self.0.reload_from_pem_file(certificate, key).await {
+            let https = self.https.reload_from_pem_file(certificate, key).await.map_err(anyhow::Error::from);
+            match https.and_then(|()| Ok(self.web.read(certificate, key)?)) {
                 Ok(()) => tracing::info!("the certificate was read again"),
                 Err(error) => tracing::error!(%error, "the new certificate can't be used; the old one stays"),
             }
@@ -143,8 +149,8 @@ pub(crate) fn serve(listeners: Vec<TcpListener>, port: &Router, tls: Option<&Cer
         let service = port.clone().into_make_service_with_connect_info::<SocketAddr>();
         match tls {
             None => _ = tasks.spawn(server.serve(service)),
-            Some(Certificate(config)) => {
-                let acceptor = RustlsAcceptor::new(config.clone()).handshake_timeout(TLS_TIMEOUT);
+            Some(Certificate { https, .. }) => {
+                let acceptor = RustlsAcceptor::new(https.clone()).handshake_timeout(TLS_TIMEOUT);
                 _ = tasks.spawn(server.map(|bounded| acceptor.acceptor(bounded)).serve(service));
             }
         }

@@ -4,6 +4,7 @@ mod account;
 mod admin;
 mod args;
 mod backup;
+mod certificate;
 mod config;
 mod control;
 mod daemon;
@@ -99,7 +100,7 @@ fn configuration(command: &ConfigCommand) -> anyhow::Result<()> {
             layers.checked()?;
             println!("the configuration is good");
         }
-        ConfigCommand::Show(layers) => print!("{}", toml::to_string(&layers.load()?)?),
+        ConfigCommand::Show(layers) => print!("{}", toml::to_string(&layers.load()?.without_secrets())?),
         ConfigCommand::Sample => print!("{}", config::SAMPLE),
     }
     Ok(())

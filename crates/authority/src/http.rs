@@ -71,6 +71,7 @@ async fn well_known(State(authority): State<Authority>) -> Json<WellKnown> {
         echo: config.echo.clone(),
         supernodes: authority.0.roster.borrow().document.supernodes.iter().take(HINTS_MAX).cloned().collect(),
         report_key: Base64Url(keys.report_secret().report_key().to_vec()),
+        certificate_hashes: config.certificate_hashes.borrow().iter().map(|hash| Base64Url(hash.to_vec())).collect(),
     })
 }
 

@@ -69,6 +69,8 @@ pub struct AuthorityConfig {
     pub rate_limits: RateLimits,
     /// Addresses from which it may be asked without limit, but for guesses at one name.
     pub unlimited: Vec<IpAddr>,
+    /// SHA-256 of the certificates by which browsers find the own supernode, where nobody else vouches for them.
+    pub certificate_hashes: watch::Receiver<Vec<[u8; 32]>>,
     /// [`wall_clock`] but for tests.
     pub clock: Clock,
 }

@@ -69,7 +69,9 @@ impl World {
             Arc::new(move || UnixTime(now.load(Ordering::Relaxed)))
         };
         let (name, unlimited) = ("example.org".to_owned(), Vec::new());
-        let config = AuthorityConfig { name, sign_up, echo: None, own: None, rate_limits, unlimited, clock };
+        let certificate_hashes = watch::channel(Vec::new()).1;
+        let config =
+            AuthorityConfig { name, sign_up, echo: None, own: None, rate_limits, unlimited, certificate_hashes, clock };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (authority, listener) = runtime.block_on(async {
             let authority = Authority::new(store, keys, config).await.unwrap();

@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn shard(key: &SigningKey) -> Result<(QuicShard, SocketAddr), Box<dyn Error>> {
     let sockets = listen::bind(&[SocketAddr::from(([127, 0, 0, 1], 0)).into()], 1)?.remove(0);
     let address = sockets[0].local_addr()?;
-    let tls = ServerTls::new(key, false)?;
+    let tls = ServerTls::new(key, None, false)?;
     Ok((QuicShard::new(ShardConfig { shard: 0, shards: 1, sockets, tls, reset_key: [5; 32] })?, address))
 }
 

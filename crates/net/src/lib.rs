@@ -13,9 +13,11 @@ pub mod shard;
 mod timers;
 pub mod tls;
 mod transport;
+mod web;
 
 pub use client::{ClientLink, DialError, DialOptions, LinkEnd, SharedSockets, dial};
 pub use listen::ListenAddress;
 pub use origin::Origins;
 pub use shard::{ForeignPacket, LinkEvent, LinkId, LostCause, QuicShard, ShardConfig};
 pub use tls::ServerTls;
+pub use web::{SelfSigned, Web, WebCertificate};

@@ -26,6 +26,10 @@ pub const RECEIVE_WINDOW: u32 = 32 * 1024;
 /// which `ahoy_proto::limits::OUTBOUND_QUEUE_MAX` bounds.
 pub const SEND_WINDOW: u64 = 64 * 1024;
 
+/// How often something is sent on an idle link of a browser. Chromium gives up one that is silent for 30 s, and a page that sleeps sends no
+/// pings.
+pub const WEB_KEEPALIVE: Duration = Duration::from_secs(12);
+
 /// Round-trip time assumed until one is measured: a lost first packet is sent again after three of these.
 pub const INITIAL_RTT: Duration = Duration::from_millis(100);
 

@@ -1,6 +1,6 @@
 //! TLS 1.3 for links: a supernode proves itself by the Ed25519 key that stands in the roster, nothing else counts.
 //!
-//! The certificate is only a wrapper for that key: self-signed, its names and dates are not looked at.
+//! Browsers, which ask for `h3`, are shown a certificate of the web instead. The other one is only a wrapper for that key: self-signed, its names and dates are not looked at.
 
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ use rustls::{
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+
+use crate::{Origins, Web, WebCertificate, shard::h3};
 
 /// What comes before the 32 bytes of an Ed25519 seed in PKCS #8 (RFC 8410, section 7).
 const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
@@ -37,11 +39,17 @@ pub enum TlsError {
     /// rustls refuses the key or the parameters.
     #[error("cannot configure TLS: {0}")]
     Config(#[from] rustls::Error),
+    /// A certificate or key of the web can't be read.
+    #[error("cannot read the certificate or its key: {0}")]
+    Pem(#[from] rustls_pki_types::pem::Error),
 }
 
 /// The supernode's side of TLS, shared by all shards.
 #[derive(Clone)]
-pub struct ServerTls(Arc<QuicServerConfig>);
+pub struct ServerTls {
+    quic: Arc<QuicServerConfig>,
+    origins: Origins,
+}
 
 impl std::fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,19 +58,22 @@ impl std::fmt::Debug for ServerTls {
 }
 
 impl ServerTls {
-    /// For a supernode whose roster entry holds the public half of this key. `key_log` writes the links' secrets to the
+    /// For a supernode whose roster entry holds the public half of this key, and for browsers where there is a way in for them. `key_log` writes the links' secrets to the
     /// file that `SSLKEYLOGFILE` names: for looking into one's own captures, never in production.
     ///
     /// # Errors
     /// When the TLS library refuses the key.
-    pub fn new(roster_key: &SigningKey, key_log: bool) -> Result<Self, TlsError> {
+    pub fn new(roster_key: &SigningKey, web: Option<Web>, key_log: bool) -> Result<Self, TlsError> {
         let provider = provider();
-        let certificates = Certificates { native: Arc::new(certificate(roster_key, &provider)?) };
+        let (web, origins) = web.map(|web| (web.certificate, web.origins)).unzip();
+        let alpn = [ALPN].into_iter().chain(web.is_some().then_some(h3::ALPN));
+        let alpn = alpn.map(<[u8]>::to_vec).collect();
+        let certificates = Certificates { native: Arc::new(certificate(roster_key, &provider)?), web };
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(certificates));
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = alpn;
         // Resumption saves little and a ticket store costs memory on every handshake.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -71,11 +82,16 @@ impl ServerTls {
         }
         let config =
             QuicServerConfig::try_from(config).expect("the provider has the cipher suite that QUIC starts with");
-        Ok(Self(Arc::new(config)))
+        Ok(Self { quic: Arc::new(config), origins: origins.unwrap_or_default() })
     }
 
     pub(crate) fn quic(&self) -> Arc<QuicServerConfig> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.quic)
+    }
+
+    /// Whose pages may open links.
+    pub(crate) fn origins(&self) -> &Origins {
+        &self.origins
     }
 }
 
@@ -103,7 +119,7 @@ pub(crate) fn is_alert(code: TransportErrorCode) -> bool {
 }
 
 /// ring with AES-128 first, because voice packets are small and the key schedule counts; X25519 before P-256.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     use rustls::crypto::ring::{cipher_suite, default_provider, kx_group};
     Arc::new(CryptoProvider {
         cipher_suites: vec![
@@ -129,13 +145,19 @@ fn certificate(key: &SigningKey, provider: &CryptoProvider) -> Result<CertifiedK
 /// Chooses the certificate by the protocol that the client asks for.
 #[derive(Debug)]
 struct Certificates {
-    /// For `ahoy/1`: the roster key. Browsers (`h3`) can't pin a key and will get a certificate of their own here.
+    /// For `ahoy/1`: the roster key.
     native: Arc<CertifiedKey>,
+    /// For `h3`.
+    web: Option<WebCertificate>,
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        hello.alpn()?.any(|protocol| protocol == ALPN).then(|| Arc::clone(&self.native))
+        if hello.alpn()?.any(|protocol| protocol == ALPN) {
+            return Some(Arc::clone(&self.native));
+        }
+        let asks = hello.alpn()?.any(|protocol| protocol == h3::ALPN);
+        self.web.as_ref().filter(|_| asks)?.get()
     }
 }
 

@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use ahoy_proto::limits::{IDLE_TIMEOUT, KEEPALIVE};
 use quinn_proto::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
 
-use crate::{floor::FloorConfig, limits};
+use crate::{floor::FloorConfig, limits, shard::h3};
 
-/// For the supernode. It opens the one stream that is used; the peer's allowances are what HTTP/3 needs as well.
+/// For the supernode. It opens the one stream that is used; the peer's allowances are what HTTP/3 needs, and each costs memory. A program that
+/// uses one is told that it should not.
 pub(crate) fn server() -> Arc<TransportConfig> {
     let mut config = common();
     server_streams(&mut config);
@@ -37,7 +38,7 @@ pub(crate) fn client(keepalive: Option<Duration>) -> Arc<TransportConfig> {
 }
 
 fn server_streams(config: &mut TransportConfig) {
-    config.max_concurrent_bidi_streams(VarInt::from_u32(4)).max_concurrent_uni_streams(VarInt::from_u32(3));
+    config.max_concurrent_bidi_streams(VarInt::from_u32(1)).max_concurrent_uni_streams(VarInt::from_u32(h3::STREAMS));
 }
 
 fn client_streams(config: &mut TransportConfig) {

@@ -62,6 +62,10 @@ pub struct WellKnown {
     pub supernodes: Vec<RosterEntry>,
     /// X25519, public, 32 bytes: [reports](crate::report) are sealed to it.
     pub report_key: Base64Url,
+    /// SHA-256 of each certificate of the supernode beside this authority that browsers are to take although nobody else vouches for it: the
+    /// present one and the next. None where it has one of the web.
+    #[serde(default)]
+    pub certificate_hashes: Vec<Base64Url>,
 }
 
 /// Who may sign up.

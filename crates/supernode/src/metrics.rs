@@ -128,8 +128,9 @@ const METRICS: &[Metric] = &[
     counter("retries", "Clients asked to show that they receive at their address", |n| n.net.retries_sent),
     counter("links_up", "Links that came up", |n| n.core.links),
     family("links_by_transport", "Links that came up, by what carries them", "transport", |n| {
-        let web_sockets = n.sockets.links;
-        [("quic", n.core.links - web_sockets), ("websocket", web_sockets)]
+        let (transports, sockets) = (n.net.web_transports, n.sockets.links);
+        let quic = n.core.links - transports - sockets;
+        [("quic", quic), ("webtransport", transports), ("websocket", sockets)]
             .map(|(transport, count)| (transport.to_owned(), count))
             .to_vec()
     }),

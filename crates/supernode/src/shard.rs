@@ -244,7 +244,9 @@ impl Shard {
                     self.counters.handover_dropped += u64::from(refused);
                     continue;
                 }
-                LinkEvent::Up { link, exporter } if self.trunks.has(link) => self.trunks.up(link, exporter),
+                LinkEvent::Up { link, exporter: Some(exporter) } if self.trunks.has(link) => {
+                    self.trunks.up(link, exporter)
+                }
                 LinkEvent::Bytes { link, bytes } if self.trunks.has(link) => {
                     self.counters.trunk_bytes_received += bytes.len() as u64;
                     self.trunks.bytes(link, &bytes, UnixTime(now.unix_ms / 1000), &mut self.quic);
@@ -254,7 +256,7 @@ impl Shard {
                     self.counters.trunks_lost += 1;
                     self.trunks.lost(link, cause.name());
                 }
-                LinkEvent::Up { link, exporter } => self.exchange.handle_link_up(LinkId(link.0), Some(exporter), now),
+                LinkEvent::Up { link, exporter } => self.exchange.handle_link_up(LinkId(link.0), exporter, now),
                 LinkEvent::Bytes { link, bytes } => self.exchange.handle_bytes(LinkId(link.0), &bytes, now),
                 LinkEvent::Lost { link, cause } => {
                     self.counters.links_lost[cause.index()] += 1;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use ahoy_core::{Exchange, ExchangeConfig, Fleet, Lists, Now, ShardId};
-use ahoy_net::{ListenAddress, QuicShard, ServerTls, ShardConfig, listen};
+use ahoy_net::{ListenAddress, QuicShard, ServerTls, ShardConfig, Web, listen};
 use ahoy_proto::{
     NetworkId, SupernodeId,
     call_token::CallTokenKey,
@@ -42,6 +42,8 @@ pub struct SupernodeConfig {
     pub number: u32,
     /// Where to listen, in UDP.
     pub listen: Vec<ListenAddress>,
+    /// The way in for browsers by WebTransport, if there is to be one.
+    pub web: Option<Web>,
     /// Threads; one for each core when `None`, at most 256.
     pub shards: Option<u16>,
     /// The fleet's.
@@ -161,7 +163,7 @@ impl Supernode {
             return Err(StartError::Shards);
         }
         let id = SupernodeId::of_roster_key(config.roster_key.verifying_key().as_bytes());
-        let tls = ServerTls::new(&config.roster_key, config.key_log)?;
+        let tls = ServerTls::new(&config.roster_key, config.web.clone(), config.key_log)?;
         let sets = listen::bind(&config.listen, shards).map_err(StartError::Listen)?;
         let addresses: Result<Vec<_>, _> = sets[0].iter().map(std::net::UdpSocket::local_addr).collect();
         let mut quic = Vec::with_capacity(sets.len());

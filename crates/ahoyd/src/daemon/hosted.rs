@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::standing::Standing;
+use crate::certificate::Hashes;
 use crate::config::{Config, Role};
 use crate::folder::DataFolder;
 use crate::join::WEIGHT;
@@ -27,10 +28,11 @@ pub(super) async fn start(
     folder: &DataFolder,
     store: Store,
     rate_limits: RateLimits,
+    certificate_hashes: watch::Receiver<Hashes>,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<(Authority, Option<Standing>)> {
     let keys = Keys::load_or_create(&folder.keys(), wall_clock())?;
-    let authority_config = authority_config(config, rate_limits);
+    let authority_config = authority_config(config, rate_limits, certificate_hashes);
     tasks.spawn(retention::run(store.clone(), authority_config.clock.clone()));
     let signing_keys = keys.signing_keys();
     let (network, roster_key) = (keys.network(), keys.roster_key().clone());
@@ -50,7 +52,11 @@ pub(super) async fn start(
 }
 
 /// What the authority is to know.
-fn authority_config(config: &Config, rate_limits: RateLimits) -> AuthorityConfig {
+fn authority_config(
+    config: &Config,
+    rate_limits: RateLimits,
+    certificate_hashes: watch::Receiver<Hashes>,
+) -> AuthorityConfig {
     let own = Place { addresses: config.public_addresses(), region: config.region.clone(), weight: WEIGHT };
     AuthorityConfig {
         name: config.network_name().to_owned(),
@@ -59,6 +65,7 @@ fn authority_config(config: &Config, rate_limits: RateLimits) -> AuthorityConfig
         own: Some(own).filter(|_| config.is(Role::Supernode)),
         rate_limits,
         unlimited: config.unlimited.clone(),
+        certificate_hashes,
         clock: Arc::new(wall_clock),
     }
 }

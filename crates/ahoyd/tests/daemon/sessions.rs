@@ -83,6 +83,21 @@ async fn a_web_socket_is_challenged_and_its_ping_comes_back() {
     assert!(metrics.contains("ahoy_links_by_transport_total{transport=\"websocket\"} 1"), "{metrics}");
 }
 
+#[test]
+fn a_network_of_one_machine_tells_browsers_what_to_trust_and_keeps_to_it() {
+    let home = tempfile::tempdir().unwrap();
+    let hashes = |daemon: &Daemon| {
+        let known: ahoy_proto::api::WellKnown = serde_json::from_str(&daemon.api("/.well-known/ahoy").1).unwrap();
+        known.certificate_hashes
+    };
+    let mut daemon = Daemon::dev(home.path(), &[]);
+    let before = hashes(&daemon);
+    assert_eq!(before.iter().map(|hash| hash.0.len()).collect::<Vec<_>>(), [32, 32]);
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+    let again = Daemon::dev(home.path(), &[]);
+    assert_eq!(hashes(&again), before, "a page that was loaded before a restart finds the supernode after it");
+}
+
 #[tokio::test]
 async fn pages_of_elsewhere_and_other_subprotocols_are_refused() {
     let home = tempfile::tempdir().unwrap();

@@ -320,7 +320,9 @@ fn the_own_supernode_is_certified_without_a_token_and_again_each_hour() {
         let clock: Clock = Arc::new(move || UnixTime(now.load(Ordering::Relaxed)));
         let (name, rate_limits) = ("example.org".to_owned(), RateLimits::default());
         let (sign_up, unlimited) = (SignUpPolicy::Open, Vec::new());
-        let config = AuthorityConfig { name, sign_up, echo: None, own, rate_limits, unlimited, clock };
+        let certificate_hashes = watch::channel(Vec::new()).1;
+        let config =
+            AuthorityConfig { name, sign_up, echo: None, own, rate_limits, unlimited, certificate_hashes, clock };
         runtime.block_on(Authority::new(store(), keys, config))
     };
     let place = Place { addresses: vec!["192.0.2.1:443".to_owned()], region: String::new(), weight: 100 };

@@ -136,6 +136,7 @@ mod tests {
             expires: UnixTime(NOW.0 + 100),
         };
         WellKnown {
+            certificate_hashes: Vec::new(),
             name: "example.org".to_owned(),
             network,
             root_key: jwk(root),

@@ -217,6 +217,7 @@ fn supernode(store: &Store, roster_key: &SigningKey, health: Health) -> Supernod
         network: network(),
         roster_key: roster_key.clone(),
         number: 1,
+        web: None,
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
         shards: Some(1),
         call_token_key: CallTokenKey::new([3; 32]),

@@ -25,6 +25,8 @@ pub struct Counters {
     pub resets_sent: u64,
     /// Handshakes that were finished.
     pub handshakes_finished: u64,
+    /// Of those, handshakes of browsers that have a session of WebTransport.
+    pub web_transports: u64,
     /// Handshakes that failed or took too long.
     pub handshakes_failed: u64,
     /// Handshakes that were not begun because too many were under way.

@@ -6,11 +6,15 @@ use ahoy_proto::{limits::OUTBOUND_QUEUE_MAX, proof::EXPORTER_LABEL, v1::ErrorCod
 use bytes::Bytes;
 use quinn_proto::{
     Connection, ConnectionError, Dir, Event, ReadError, Side, StreamEvent, StreamId, VarInt, WriteError,
+    crypto::rustls::HandshakeData,
 };
+use web_transport_proto::http::StatusCode;
 
-use super::{LinkEvent, LinkId};
-use crate::limits::TRUNK_OUTBOUND_QUEUE_MAX;
-use crate::tls;
+use super::{
+    LinkEvent, LinkId,
+    h3::{self, Front, Step},
+};
+use crate::{Origins, limits::TRUNK_OUTBOUND_QUEUE_MAX, tls};
 
 /// Why a link that was up is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,6 +103,8 @@ pub(super) struct Link {
     pub(super) connection: Connection,
     /// Whether it stands in the shard's list of links to flush.
     pub(super) dirty: bool,
+    /// What a browser's link has before and beside its stream.
+    front: Option<Box<Front>>,
     queue: VecDeque<Bytes>,
     queued: usize,
 }
@@ -118,21 +124,31 @@ fn stream() -> StreamId {
 impl Link {
     pub(super) fn new(id: LinkId, phase: Phase, bounds: Bounds, socket: usize, connection: Connection) -> Self {
         let (queue, queued) = (VecDeque::new(), 0);
-        Self { id, phase, bounds, socket, connection, dirty: false, queue, queued }
+        Self { id, phase, bounds, socket, connection, dirty: false, front: None, queue, queued }
     }
 
     /// Takes what happened on the connection.
-    pub(super) fn take_events(&mut self, events: &mut VecDeque<LinkEvent>, now: Instant) -> Outcome {
+    pub(super) fn take_events(&mut self, events: &mut VecDeque<LinkEvent>, origins: &Origins, now: Instant) -> Outcome {
         let mut outcome = Outcome::default();
         while let Some(event) = self.connection.poll() {
             match event {
+                Event::Connected if self.phase == Phase::Handshake && self.asks_for_h3() => {
+                    self.front = Some(Box::new(Front::new(origins.clone())));
+                    // Nothing that dials as a trunk is a browser.
+                    if self.bounds != Bounds::Client || !Front::begin(&mut self.connection) {
+                        self.break_off(&mut outcome, now);
+                    }
+                }
                 Event::Connected if self.phase == Phase::Handshake => {
                     // A client that allows no stream never hears the challenge and is dropped for want of a proof.
                     let _ = self.connection.streams().open(Dir::Bi);
-                    self.come_up(events, &mut outcome);
+                    self.come_up(Some(self.exporter()), events, &mut outcome);
                 }
                 Event::ConnectionLost { reason } => {
                     outcome.lost.get_or_insert_with(|| cause_of(&reason, self.phase));
+                }
+                Event::Stream(event) if outcome.lost.is_none() && self.is_web() => {
+                    self.take_web_event(event, events, &mut outcome, now);
                 }
                 Event::Stream(event) if outcome.lost.is_none() => {
                     self.take_stream_event(event, events, &mut outcome, now);
@@ -145,9 +161,11 @@ impl Link {
             }
         }
         while let Some(bytes) = self.connection.datagrams().recv() {
+            let Some(bytes) = self.unwrap(bytes) else { continue };
             if bytes.is_empty() && self.bounds == Bounds::Client {
                 // A ping goes back as it came. Where there is no room for it something else is on its way, which says as much.
-                let _ = self.connection.datagrams().send(bytes, false);
+                let pong = if self.is_web() { Bytes::from_static(h3::PONG) } else { bytes };
+                let _ = self.connection.datagrams().send(pong, false);
             } else if self.phase == Phase::Up {
                 events.push_back(LinkEvent::Datagram { link: self.id, bytes });
             }
@@ -155,12 +173,16 @@ impl Link {
         outcome
     }
 
-    fn come_up(&mut self, events: &mut VecDeque<LinkEvent>, outcome: &mut Outcome) {
+    fn exporter(&self) -> [u8; 32] {
         let mut exporter = [0; 32];
         self.connection
             .crypto_session()
             .export_keying_material(&mut exporter, EXPORTER_LABEL, b"")
             .expect("the handshake is finished and 32 bytes are within the exporter's bounds");
+        exporter
+    }
+
+    fn come_up(&mut self, exporter: Option<[u8; 32]>, events: &mut VecDeque<LinkEvent>, outcome: &mut Outcome) {
         self.phase = Phase::Up;
         outcome.up = true;
         events.push_back(LinkEvent::Up { link: self.id, exporter });
@@ -188,7 +210,7 @@ impl Link {
             }
             StreamEvent::Opened { dir: Dir::Bi } if self.phase == Phase::Dialling => {
                 self.connection.streams().accept(Dir::Bi);
-                self.come_up(events, outcome);
+                self.come_up(Some(self.exporter()), events, outcome);
                 // What came with the opening is announced by nothing else.
                 self.take_readable(events, outcome, now);
             }
@@ -271,7 +293,114 @@ impl Link {
     pub(super) fn close_now(&mut self, code: ErrorCode, now: Instant) {
         self.queue = VecDeque::new();
         self.queued = 0;
-        self.connection.close(now, VarInt::from_u32(code as u32), Bytes::new());
+        let code = if self.is_web() { h3::NO_ERROR } else { VarInt::from_u32(code as u32) };
+        self.connection.close(now, code, Bytes::new());
+    }
+}
+
+/// Links of browsers.
+impl Link {
+    pub(super) fn is_web(&self) -> bool {
+        self.front.is_some()
+    }
+
+    fn asks_for_h3(&self) -> bool {
+        let data = self.connection.crypto_session().handshake_data();
+        let data = data.and_then(|data| data.downcast::<HandshakeData>().ok());
+        data.is_some_and(|data| data.protocol.as_deref() == Some(h3::ALPN))
+    }
+
+    /// A datagram as it travels.
+    pub(super) fn wrap(&self, datagram: Bytes) -> Bytes {
+        if self.is_web() { h3::wrap(&datagram) } else { datagram }
+    }
+
+    fn unwrap(&self, datagram: Bytes) -> Option<Bytes> {
+        if !self.is_web() {
+            return Some(datagram);
+        }
+        h3::unwrap(datagram).filter(|_| self.phase == Phase::Up)
+    }
+
+    fn take_web_event(
+        &mut self,
+        event: StreamEvent,
+        events: &mut VecDeque<LinkEvent>,
+        outcome: &mut Outcome,
+        now: Instant,
+    ) {
+        match event {
+            StreamEvent::Readable { id } if id == stream() => self.take_readable(events, outcome, now),
+            StreamEvent::Writable { id } if id == stream() => self.write(),
+            StreamEvent::Opened { .. } | StreamEvent::Readable { .. } => self.read_front(events, outcome, now),
+            StreamEvent::Available { dir: Dir::Bi } => self.open_session(events, outcome),
+            // All that was sent has arrived: now the code may.
+            StreamEvent::Finished { id } if id == stream() => {
+                if let Phase::Closing(code) = self.phase
+                    && !h3::close(&mut self.connection, code as u32)
+                {
+                    self.leave(LostCause::Closed, outcome, now);
+                }
+            }
+            StreamEvent::Finished { .. } => self.leave(LostCause::Closed, outcome, now),
+            StreamEvent::Stopped { .. } => self.leave(LostCause::ByPeer, outcome, now),
+            StreamEvent::Writable { .. } | StreamEvent::Available { .. } => {}
+        }
+    }
+
+    fn read_front(&mut self, events: &mut VecDeque<LinkEvent>, outcome: &mut Outcome, now: Instant) {
+        let Some(front) = &mut self.front else { return };
+        match front.read(&mut self.connection) {
+            Step::Wait => {}
+            Step::Accept => {
+                if h3::respond(&mut self.connection, StatusCode::OK) {
+                    self.open_session(events, outcome);
+                } else {
+                    self.break_off(outcome, now);
+                }
+            }
+            Step::Refuse(status) => {
+                if !h3::respond(&mut self.connection, status) || !h3::finish(&mut self.connection) {
+                    self.break_off(outcome, now);
+                }
+            }
+            Step::Over => self.leave(LostCause::ByPeer, outcome, now),
+            Step::Broken => self.break_off(outcome, now),
+        }
+    }
+
+    /// Opens the session's stream, once the browser has asked for a session and allows it.
+    fn open_session(&mut self, events: &mut VecDeque<LinkEvent>, outcome: &mut Outcome) {
+        let is_asked = self.front.as_ref().is_some_and(|front| front.is_accepted());
+        if !is_asked || self.phase != Phase::Handshake || self.connection.streams().open(Dir::Bi).is_none() {
+            return;
+        }
+        let header = h3::stream_header();
+        self.queued += header.len();
+        self.queue.push_back(header);
+        self.write();
+        self.come_up(None, events, outcome);
+    }
+
+    /// Tells a browser that is up the code and nothing else. `false` for other links, and where it does not take that.
+    pub(super) fn cut(&mut self, code: ErrorCode) -> bool {
+        if !self.is_web() {
+            return false;
+        }
+        (self.queue, self.queued) = (VecDeque::new(), 0);
+        // Fails where it was reset before, which is as good.
+        let _ = self.connection.send_stream(stream()).reset(VarInt::from_u32(0));
+        h3::close(&mut self.connection, code as u32)
+    }
+
+    fn leave(&mut self, cause: LostCause, outcome: &mut Outcome, now: Instant) {
+        self.close_now(ErrorCode::Unspecified, now);
+        outcome.lost = Some(cause);
+    }
+
+    fn break_off(&mut self, outcome: &mut Outcome, now: Instant) {
+        self.connection.close(now, h3::PROTOCOL_ERROR, Bytes::new());
+        outcome.lost = Some(LostCause::Broken);
     }
 }
 

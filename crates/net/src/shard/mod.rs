@@ -7,6 +7,7 @@
 
 mod budget;
 mod counters;
+pub(crate) mod h3;
 mod link;
 mod socket;
 #[cfg(test)]
@@ -35,7 +36,7 @@ use link::{Bounds, Link, Phase};
 use socket::{Inbox, Socket};
 pub use trunk::DialError;
 
-use crate::{ServerTls, connection_id, limits, timers::Timers, transport};
+use crate::{Origins, ServerTls, connection_id, limits, timers::Timers, transport};
 
 /// A link of this shard; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,8 +80,8 @@ pub enum LinkEvent {
     Up {
         /// The link.
         link: LinkId,
-        /// 32 bytes of the TLS exporter.
-        exporter: [u8; 32],
+        /// 32 bytes of the TLS exporter; none of a browser's link.
+        exporter: Option<[u8; 32]>,
     },
     /// Bytes of the ordered stream.
     Bytes {
@@ -150,6 +151,8 @@ pub struct QuicShard {
     /// Links with the bounds of a trunk that have not proven themselves.
     unproven_trunks: usize,
     trunk_config: Arc<ServerConfig>,
+    /// Whose pages may open links.
+    origins: Origins,
     /// When this shard last asked the others about a packet that may be a stateless reset.
     last_search: Option<Instant>,
     generation: u32,
@@ -162,6 +165,8 @@ pub struct QuicShard {
     handshake_deadlines: VecDeque<(Instant, LinkId)>,
     /// When each link that delivers its last bytes is closed in any case, oldest first.
     close_deadlines: VecDeque<(Instant, LinkId)>,
+    /// When each link of a browser is to be kept alive, oldest first.
+    web_keepalives: VecDeque<(Instant, LinkId)>,
     events: VecDeque<LinkEvent>,
     scratch: Vec<u8>,
     counters: Counters,
@@ -214,6 +219,7 @@ impl QuicShard {
             dials: 0,
             unproven_trunks: 0,
             trunk_config: Arc::new(trunk_config),
+            origins: tls.origins().clone(),
             last_search: None,
             generation: 0,
             timers: Timers::default(),
@@ -221,6 +227,7 @@ impl QuicShard {
             stalled: Vec::new(),
             handshake_deadlines: VecDeque::new(),
             close_deadlines: VecDeque::new(),
+            web_keepalives: VecDeque::new(),
             events: VecDeque::new(),
             scratch: Vec::with_capacity(limits::SEGMENTS_MAX * 1500),
             counters: Counters::default(),
@@ -302,6 +309,7 @@ impl QuicShard {
         if link.id != id || link.phase != Phase::Up {
             return;
         }
+        let bytes = link.wrap(bytes);
         if link.connection.datagrams().send_buffer_space() < bytes.len() {
             // What waits may be held back by nothing but us, when a burst comes in one turn.
             self.transmit(key, Instant::now());
@@ -371,7 +379,7 @@ impl QuicShard {
         if busy {
             return Some(Duration::ZERO);
         }
-        let queues = [self.handshake_deadlines.front(), self.close_deadlines.front()];
+        let queues = [self.handshake_deadlines.front(), self.close_deadlines.front(), self.web_keepalives.front()];
         let queues = queues.into_iter().flatten().map(|(at, _)| *at);
         let next = queues.chain(self.timers.next()).chain(deadline).min()?;
         Some(next.saturating_duration_since(now))
@@ -528,6 +536,15 @@ impl QuicShard {
                 self.abort(id.key(), code, LostCause::Closed, now);
             }
         }
+        while let Some((_, id)) = self.web_keepalives.pop_front_if(|(at, _)| *at <= now) {
+            if self.phase_of(id) == Some(Phase::Up)
+                && let Some(link) = self.links.get_mut(id.key()).and_then(Option::as_mut)
+            {
+                link.connection.ping();
+                self.web_keepalives.push_back((now + limits::WEB_KEEPALIVE, id));
+                self.mark(id.key());
+            }
+        }
     }
 
     fn phase_of(&self, id: LinkId) -> Option<Phase> {
@@ -538,8 +555,17 @@ impl QuicShard {
     /// Closes a connection now.
     fn abort(&mut self, key: usize, code: ErrorCode, cause: LostCause, now: Instant) {
         let Some(link) = self.links.get_mut(key).and_then(Option::as_mut) else { return };
-        link.close_now(code, now);
-        self.end(key, cause);
+        if link.phase == Phase::Up && link.cut(code) {
+            let id = link.id;
+            self.end(key, cause);
+            if let Some(link) = self.links.get_mut(key).and_then(Option::as_mut) {
+                link.phase = Phase::Closing(code);
+            }
+            self.close_deadlines.push_back((now + limits::CLOSE_GRACE, id));
+        } else {
+            link.close_now(code, now);
+            self.end(key, cause);
+        }
         self.mark(key);
     }
 
@@ -597,12 +623,17 @@ impl QuicShard {
     fn take_events(&mut self, key: usize, now: Instant) {
         let Some(link) = self.links.get_mut(key).and_then(Option::as_mut) else { return };
         let dialled = link.phase == Phase::Dialling;
-        let outcome = link.take_events(&mut self.events, now);
+        let outcome = link.take_events(&mut self.events, &self.origins, now);
+        let (id, is_web) = (link.id, link.is_web());
         if outcome.up && dialled {
             self.dials -= 1;
         } else if outcome.up {
             self.handshakes -= 1;
             self.counters.handshakes_finished += 1;
+        }
+        if outcome.up && is_web {
+            self.counters.web_transports += 1;
+            self.web_keepalives.push_back((now + limits::WEB_KEEPALIVE, id));
         }
         if let Some(cause) = outcome.lost {
             self.end(key, cause);

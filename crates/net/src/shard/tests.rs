@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod trunk;
+mod web;
 
 const RESET_KEY: [u8; 32] = [5; 32];
 
@@ -34,7 +35,7 @@ fn roster_key() -> SigningKey {
 }
 
 fn server_tls() -> ServerTls {
-    ServerTls::new(&roster_key(), false).unwrap()
+    ServerTls::new(&roster_key(), Some(web::web()), false).unwrap()
 }
 
 fn loopback(port: u16) -> SocketAddr {
@@ -73,11 +74,14 @@ const FLUSH_AND_CLOSE: u8 = 2;
 
 impl Rig {
     fn start(shards: u16, port: u16) -> Self {
+        Self::of(server_tls(), shards, port)
+    }
+
+    fn of(tls: ServerTls, shards: u16, port: u16) -> Self {
         let sets = listen::bind(&[loopback(port).into()], shards).unwrap();
         let address = sets[0][0].local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let lost = Arc::new(Mutex::new(Vec::new()));
-        let tls = server_tls();
         let quic: Vec<_> = sets
             .into_iter()
             .zip(0..)
@@ -132,10 +136,8 @@ fn serve(
         while let Some(event) = shard.poll_event() {
             match event {
                 LinkEvent::Up { link, exporter } => {
-                    shard.send(
-                        link,
-                        frame::encode(&v1::Challenge { nonce: exporter.to_vec().into(), ..Default::default() }),
-                    );
+                    let nonce = exporter.map_or_else(Vec::new, |exporter| exporter.to_vec());
+                    shard.send(link, frame::encode(&v1::Challenge { nonce: nonce.into(), ..Default::default() }));
                 }
                 LinkEvent::Bytes { link, bytes } => shard.send(link, bytes),
                 LinkEvent::Datagram { link, bytes } if bytes[0] == FLOOD => {

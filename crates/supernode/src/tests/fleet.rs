@@ -463,7 +463,7 @@ async fn a_session_cannot_become_a_trunk() {
 pub(super) fn misbehave(at: RosterEntry, shown: Shown, bytes: Bytes) -> JoinHandle<(bool, ahoy_net::LostCause)> {
     tokio::task::spawn_blocking(move || {
         let sockets = vec![std::net::UdpSocket::bind("127.0.0.1:0").unwrap()];
-        let tls = ahoy_net::ServerTls::new(&shown.key, false).unwrap();
+        let tls = ahoy_net::ServerTls::new(&shown.key, None, false).unwrap();
         let config = ahoy_net::ShardConfig { shard: 0, shards: 1, sockets, tls, reset_key: [5; 32] };
         let mut quic = QuicShard::new(config).unwrap();
         let link = quic.dial(at.addresses[0].parse().unwrap(), &at.key.verifying_key().unwrap()).unwrap();
@@ -472,7 +472,7 @@ pub(super) fn misbehave(at: RosterEntry, shown: Shown, bytes: Bytes) -> JoinHand
             quic.turn(None).unwrap();
             while let Some(event) = quic.poll_event() {
                 match event {
-                    ahoy_net::LinkEvent::Up { exporter: ours, .. } => exporter = ours,
+                    ahoy_net::LinkEvent::Up { exporter: ours, .. } => exporter = ours.unwrap(),
                     ahoy_net::LinkEvent::Bytes { bytes, .. } => deframer.push(&bytes),
                     ahoy_net::LinkEvent::Lost { cause, .. } => return (joined, cause),
                     _ => {}

@@ -190,6 +190,7 @@ fn config(store: &Store, shards: u16, port: u16) -> SupernodeConfig {
         roster_key: roster_key(),
         number: 0,
         listen: vec![SocketAddr::from(([127, 0, 0, 1], port)).into()],
+        web: None,
         shards: Some(shards),
         call_token_key: CallTokenKey::new([3; 32]),
         reset_key: [4; 32],

@@ -68,7 +68,7 @@ impl Node {
                     if !self.dialled.contains(&(index, link)) {
                         self.shards[index].send(link, Bytes::from_static(HELLO));
                     }
-                    self.talks.entry((index, link)).or_default().seen.push(Seen::Up(exporter));
+                    self.talks.entry((index, link)).or_default().seen.push(Seen::Up(exporter.unwrap()));
                 }
                 LinkEvent::Lost { link, cause } => {
                     self.talks.entry((index, link)).or_default().seen.push(Seen::Lost(cause));
