@@ -36,7 +36,8 @@ export function Composer({ conversation: { conversation }, title, intent }: Comp
   const aim = intent.value;
 
   useLayoutEffect(() => fit(input.current), [text.value]);
-  useEffect(() => {
+  // With the drawing, not after it: the next key belongs to the text already.
+  useLayoutEffect(() => {
     if (aim?.kind === 'edit' && aim.line.body.kind === 'text') text.value = aim.line.body.text;
     if (aim !== null || !isTouch) input.current?.focus();
   }, [aim]);
