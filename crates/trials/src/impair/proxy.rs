@@ -376,6 +376,30 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_gets_another_address_goes_on() {
+        let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+        far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let proxy = Proxy::start(ProxyConfig::both_ways(far.local_addr().unwrap(), Impairment::default(), 5)).unwrap();
+        let near = UdpSocket::bind("127.0.0.1:0").unwrap();
+        near.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        near.connect(proxy.address()).unwrap();
+        let mut round = || {
+            let mut buffer = [0; 64];
+            near.send(b"there").unwrap();
+            let (_, from) = far.recv_from(&mut buffer).unwrap();
+            far.send_to(b"back", from).unwrap();
+            assert_eq!(near.recv(&mut buffer).unwrap(), 4);
+            from
+        };
+        let before = round();
+        assert_eq!(round(), before);
+        proxy.rebind();
+        // The thread looks at what is asked between packets.
+        let moved = (0..100).any(|_| round() != before);
+        assert!(moved);
+    }
+
+    #[test]
     fn what_is_lost_is_counted_and_does_not_arrive() {
         let (seen, report) = run(Impairment { loss: Loss::Random(0.5), ..Impairment::default() }, 200);
         assert_eq!(seen.len() as u64, 200 - report.up.lost);
