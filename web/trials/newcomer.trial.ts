@@ -15,11 +15,13 @@ test('a newcomer hears the echo after a name, a password and four clicks', async
   const { page } = person;
   const start = performance.now();
   let clicks = 0;
+  let steps = 0;
   const step = async (name: string) => {
     console.log(`${((performance.now() - start) / 1_000).toFixed(1)} s, ${clicks} clicks: ${name}`);
+    steps += 1;
     if (pictures === undefined) return;
     await mkdir(pictures, { recursive: true });
-    await page.screenshot({ path: join(pictures, `first-call-${clicks}.png`) });
+    await page.screenshot({ path: join(pictures, `first-call-${steps}.png`) });
   };
   const click = async (role: 'button' | 'checkbox' | 'link', name: string | RegExp) => {
     await page.getByRole(role, { name }).first().click();

@@ -4,8 +4,6 @@
  * Each password is stretched for a quarter of a second and in 64 MiB, on the thread that asks: call it from a worker.
  */
 
-import { client, ready } from '@serenity-kit/opaque';
-
 import { characters, unbase64url, utf8 } from '../proto/bytes.ts';
 import { AccountError } from './error.ts';
 
@@ -16,6 +14,13 @@ const STRETCHING = { 'argon2id-custom': { memory: 65_536, iterations: 3, paralle
 export const PASSWORD_MIN = 8;
 /** Bytes of UTF-8. */
 export const PASSWORD_MAX = 1_024;
+
+/** Half of all script, so it is loaded when a password is typed and not before. */
+async function library(): Promise<typeof import('@serenity-kit/opaque').client> {
+  const { client, ready } = await import('@serenity-kit/opaque');
+  await ready;
+  return client;
+}
 
 export interface Registered {
   upload: string;
@@ -31,7 +36,7 @@ export function checkPassword(password: string): void {
 
 /** Registers a password: `ask` takes the request to the authority and brings its response. */
 export async function register(password: string, ask: (request: string) => Promise<string>): Promise<Registered> {
-  await ready;
+  const client = await library();
   const { clientRegistrationState, registrationRequest } = client.startRegistration({ password });
   const registrationResponse = await ask(registrationRequest);
   const finished = understood(() =>
@@ -47,7 +52,7 @@ export interface SignedIn {
 
 /** Signs in by a password: `ask` takes the request to the authority and brings its response. */
 export async function logIn(password: string, ask: (request: string) => Promise<string>): Promise<SignedIn> {
-  await ready;
+  const client = await library();
   const { clientLoginState, startLoginRequest } = client.startLogin({ password });
   const loginResponse = await ask(startLoginRequest);
   const finished = understood(() => client.finishLogin({ password, loginResponse, clientLoginState, keyStretching: STRETCHING }));
