@@ -3,6 +3,8 @@
 //! cargo-deny reads the same file in `cargo xtask nightly`; compiling it takes longer than the rest of CI, and these
 //! three questions need no more than `cargo metadata`.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, bail};
 use cargo_metadata::Package;
 use serde::Deserialize;
@@ -49,6 +51,18 @@ struct Sources {
     allow_registry: Vec<String>,
 }
 
+#[derive(Deserialize)]
+struct LockFile {
+    packages: BTreeMap<String, LockedPackage>,
+}
+
+#[derive(Deserialize)]
+struct LockedPackage {
+    license: Option<String>,
+    #[serde(default)]
+    dev: bool,
+}
+
 impl Rules {
     /// What is wrong with a package, if anything.
     fn judge(&self, package: &Package) -> Option<String> {
@@ -67,6 +81,19 @@ impl Rules {
         }
     }
 
+    /// What is wrong with the packages that the browser client is made of; tools do not ship.
+    fn judge_web(&self) -> anyhow::Result<Vec<String>> {
+        let text = std::fs::read_to_string(workspace::root().join("web/package-lock.json"))?;
+        let lock: LockFile = serde_json::from_str(&text).context("web/package-lock.json")?;
+        let shipped = lock.packages.iter().filter(|(path, package)| !path.is_empty() && !package.dev);
+        let judge = |(path, package): (&String, &LockedPackage)| {
+            let licence = package.license.as_deref().unwrap_or_default();
+            let permitted = self.permits(path, licence).unwrap_or(false);
+            (!permitted).then(|| format!("web/{path} is under `{licence}`"))
+        };
+        Ok(shipped.filter_map(judge).collect())
+    }
+
     fn permits(&self, package: &str, licence: &str) -> anyhow::Result<bool> {
         let expression = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX)?;
         let Licences { allow, exceptions } = &self.licenses;
@@ -81,7 +108,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let text = std::fs::read_to_string(workspace::root().join("deny.toml")).context("can't read deny.toml")?;
     let rules: Rules = toml::from_str(&text).context("can't read deny.toml")?;
     let metadata = workspace::metadata()?;
-    let broken: Vec<String> = metadata.packages.iter().filter_map(|package| rules.judge(package)).collect();
+    let mut broken: Vec<String> = metadata.packages.iter().filter_map(|package| rules.judge(package)).collect();
+    broken.extend(rules.judge_web()?);
     if broken.is_empty() {
         return Ok(());
     }
