@@ -80,6 +80,18 @@ pub(crate) struct Common {
     /// Dial the supernode here, whatever the roster says.
     #[arg(long, global = true, hide = true, value_name = "HOST:PORT")]
     pub(crate) supernode: Option<String>,
+    /// What sessions and voice travel by; auto: QUIC, or a WebSocket where no UDP gets through
+    #[arg(long, global = true, value_enum, value_name = "BY", default_value_t = Transport::Auto)]
+    pub(crate) transport: Transport,
+}
+
+/// What links travel by.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Transport {
+    Auto,
+    Quic,
+    #[value(name = "websocket")]
+    WebSocket,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,12 +3,12 @@
 use std::future::Future;
 use std::time::Duration;
 
-use ahoy_client::driver::{Client, ClientOptions, Event, Events};
+use ahoy_client::driver::{Client, ClientOptions, Event, Events, Transport};
 use ahoy_client::profile::Profile;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use crate::cli::Common;
+use crate::cli::{self, Common};
 use crate::failure::{Exit, Failure};
 
 /// How long taking in what is waiting may take before a verb goes on without it.
@@ -54,5 +54,10 @@ pub(crate) async fn ready(common: &Common, profile: Profile) -> Result<(Client, 
 /// As the command line says.
 pub(crate) fn options(common: &Common) -> ClientOptions {
     let key_log = std::env::var_os("SSLKEYLOGFILE").is_some();
-    ClientOptions { supernode: common.supernode.clone(), key_log, ..ClientOptions::default() }
+    let transport = match common.transport {
+        cli::Transport::Auto => Transport::Auto,
+        cli::Transport::Quic => Transport::Quic,
+        cli::Transport::WebSocket => Transport::WebSocket,
+    };
+    ClientOptions { supernode: common.supernode.clone(), key_log, transport, ..ClientOptions::default() }
 }

@@ -1,8 +1,10 @@
-//! The dialling side of a link, on quinn and tokio.
+//! The dialling side of a link, on quinn and tokio; by WebSocket where no UDP gets through.
 //!
 //! Each link has a UDP socket of its own, so that a change of network or a parallel dial never disturbs another link,
 //! and so that our connection ids can be empty: eight bytes less on every packet that we receive. Only a program of very many
 //! links has them share sockets ([`SharedSockets`]).
+
+mod websocket;
 
 use std::{
     fmt, io,
@@ -20,7 +22,7 @@ use quinn_proto::RandomConnectionIdGenerator;
 use tokio::{
     sync::{Mutex, mpsc},
     task::JoinSet,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
 use crate::{limits, tls, transport};
@@ -36,11 +38,31 @@ pub struct DialOptions {
     pub key_log: bool,
     /// Sockets that the link shares with others; `None`: one of its own.
     pub sockets: Option<SharedSockets>,
+    /// Whether it may be a WebSocket.
+    pub web_socket: WebSocketUse,
+}
+
+/// When a link may be a WebSocket: over TCP, where voice waits for what is lost, and on the word of the web's certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WebSocketUse {
+    /// By QUIC or not at all.
+    #[default]
+    Never,
+    /// Dialled too when nothing has answered by QUIC for so long.
+    After(Duration),
+    /// By nothing else.
+    Only,
 }
 
 impl Default for DialOptions {
     fn default() -> Self {
-        Self { timeout: limits::DIAL_TIMEOUT, keepalive: None, key_log: false, sockets: None }
+        Self {
+            timeout: limits::DIAL_TIMEOUT,
+            keepalive: None,
+            key_log: false,
+            sockets: None,
+            web_socket: WebSocketUse::Never,
+        }
     }
 }
 
@@ -209,29 +231,65 @@ pub struct LinkStats {
 /// A link to a supernode. All methods take `&self` and all that wait are cancel-safe, so that they can stand side by side in
 /// one `select!`. Dropping it closes the link.
 pub struct ClientLink {
-    connection: quinn::Connection,
-    /// The link's own; `None` where sockets are shared.
-    endpoint: Option<quinn::Endpoint>,
-    exporter: [u8; 32],
+    carrier: Carrier,
     outbound: mpsc::Sender<Bytes>,
     inbound: Mutex<Inbound>,
 }
 
+enum Carrier {
+    Quic(Quic),
+    WebSocket(Box<websocket::Socket>),
+}
+
+struct Quic {
+    connection: quinn::Connection,
+    /// The link's own; `None` where sockets are shared.
+    endpoint: Option<quinn::Endpoint>,
+    exporter: [u8; 32],
+}
+
 struct Inbound {
-    stream: quinn::RecvStream,
+    stream: Stream,
     deframer: Deframer,
+}
+
+enum Stream {
+    Quic(quinn::RecvStream),
+    WebSocket(mpsc::Receiver<Bytes>),
+}
+
+impl Stream {
+    /// The next bytes; `None` when it ended.
+    async fn next(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Quic(stream) => Some(stream.read_chunk(MESSAGE_MAX, true).await.ok()??.bytes),
+            Self::WebSocket(pieces) => pieces.recv().await,
+        }
+    }
 }
 
 impl fmt::Debug for ClientLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientLink").field("end", &self.connection.close_reason()).finish_non_exhaustive()
+        let end = match &self.carrier {
+            Carrier::Quic(quic) => quic.connection.close_reason().map(LinkEnd::from),
+            Carrier::WebSocket(socket) => socket.end(),
+        };
+        f.debug_struct("ClientLink").field("end", &end).finish_non_exhaustive()
     }
 }
 
 impl ClientLink {
-    /// 32 bytes that only the two ends of this link know, for the proof of sign-in.
-    pub fn exporter(&self) -> &[u8; 32] {
-        &self.exporter
+    /// 32 bytes that only the two ends of this link know, for the proof of sign-in; a WebSocket has none.
+    pub fn exporter(&self) -> Option<&[u8; 32]> {
+        match &self.carrier {
+            Carrier::Quic(quic) => Some(&quic.exporter),
+            Carrier::WebSocket(_) => None,
+        }
+    }
+
+    /// Whether it is a WebSocket.
+    pub fn is_web_socket(&self) -> bool {
+        matches!(self.carrier, Carrier::WebSocket(_))
     }
 
     /// The next message of the ordered stream, without its length prefix.
@@ -249,10 +307,10 @@ impl ClientLink {
                     return Err(LinkEnd::Broken(too_long.to_string()));
                 }
             }
-            match inbound.stream.read_chunk(MESSAGE_MAX, true).await {
-                Ok(Some(chunk)) => inbound.deframer.push(&chunk.bytes),
+            match inbound.stream.next().await {
+                Some(bytes) => inbound.deframer.push(&bytes),
                 // The supernode ends the stream a moment before it closes the link with the code that says why.
-                Ok(None) | Err(_) => return Err(self.ended_soon().await),
+                None => return Err(self.ended_soon().await),
             }
         }
     }
@@ -273,7 +331,10 @@ impl ClientLink {
     /// # Errors
     /// When the link has ended.
     pub async fn next_datagram(&self) -> Result<Bytes, LinkEnd> {
-        Ok(self.connection.read_datagram().await?)
+        match &self.carrier {
+            Carrier::Quic(quic) => Ok(quic.connection.read_datagram().await?),
+            Carrier::WebSocket(socket) => socket.next_datagram().await,
+        }
     }
 
     /// Sends a datagram, or queues it and drops older ones that wait.
@@ -282,7 +343,11 @@ impl ClientLink {
     /// When it is too long or the link has ended.
     pub fn send_datagram(&self, datagram: Bytes) -> Result<(), SendError> {
         use quinn::SendDatagramError as E;
-        self.connection.send_datagram(datagram).map_err(|error| match error {
+        let quic = match &self.carrier {
+            Carrier::Quic(quic) => quic,
+            Carrier::WebSocket(socket) => return socket.send_datagram(datagram),
+        };
+        quic.connection.send_datagram(datagram).map_err(|error| match error {
             E::ConnectionLost(_) => SendError::Ended,
             E::TooLarge | E::Disabled | E::UnsupportedByPeer => SendError::TooLong,
         })
@@ -296,45 +361,64 @@ impl ClientLink {
 
     /// Closes the link; what was sent and not yet acknowledged may be lost.
     pub fn close(&self, code: ErrorCode) {
-        self.connection.close(VarInt::from_u32(code as u32), b"");
+        match &self.carrier {
+            Carrier::Quic(quic) => quic.connection.close(VarInt::from_u32(code as u32), b""),
+            Carrier::WebSocket(socket) => socket.close(code),
+        }
     }
 
     /// Waits until the link has ended, and says why.
     pub async fn ended(&self) -> LinkEnd {
-        self.connection.closed().await.into()
+        match &self.carrier {
+            Carrier::Quic(quic) => quic.connection.closed().await.into(),
+            Carrier::WebSocket(socket) => socket.ended().await,
+        }
     }
 
     /// Waits until the supernode has heard of the close, or gives up after some round trips. Without it, a process that
     /// exits at once leaves the supernode to find out by a timeout. Does not wait where sockets are shared: there,
     /// [`SharedSockets::flush_closes`] does, for all links.
     pub async fn flush_close(&self) {
-        if let Some(endpoint) = &self.endpoint {
-            endpoint.wait_idle().await;
+        match &self.carrier {
+            Carrier::Quic(Quic { endpoint: Some(endpoint), .. }) => endpoint.wait_idle().await,
+            Carrier::Quic(_) => {}
+            Carrier::WebSocket(socket) => _ = socket.ended().await,
         }
     }
 
     /// Smoothed round-trip time.
     pub fn rtt(&self) -> Duration {
-        self.connection.rtt()
+        match &self.carrier {
+            Carrier::Quic(quic) => quic.connection.rtt(),
+            Carrier::WebSocket(socket) => socket.stats().rtt,
+        }
     }
 
     /// The address that was reached.
     pub fn remote_address(&self) -> SocketAddr {
-        self.connection.remote_address()
+        match &self.carrier {
+            Carrier::Quic(quic) => quic.connection.remote_address(),
+            Carrier::WebSocket(socket) => socket.remote_address(),
+        }
     }
 
     /// Goes on from another socket, after a change of network. The supernode follows with the next packet.
     ///
     /// # Errors
-    /// When no socket can be opened, or the link shares its socket with others.
+    /// When no socket can be opened, or the link shares its socket with others or is a WebSocket.
     pub fn rebind(&self) -> io::Result<()> {
-        let endpoint = self.endpoint.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        endpoint.rebind(socket_towards(self.connection.remote_address())?)
+        let Carrier::Quic(Quic { endpoint: Some(endpoint), connection, .. }) = &self.carrier else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        endpoint.rebind(socket_towards(connection.remote_address())?)
     }
 
     /// Figures since the link was opened.
     pub fn stats(&self) -> LinkStats {
-        let stats = self.connection.stats();
+        let stats = match &self.carrier {
+            Carrier::Quic(quic) => quic.connection.stats(),
+            Carrier::WebSocket(socket) => return socket.stats(),
+        };
         LinkStats {
             rtt: stats.path.rtt,
             packets_sent: stats.udp_tx.datagrams,
@@ -347,7 +431,14 @@ impl ClientLink {
 
     #[cfg(test)]
     pub(crate) fn connection(&self) -> &quinn::Connection {
-        &self.connection
+        let Carrier::Quic(quic) = &self.carrier else { panic!("not by QUIC") };
+        &quic.connection
+    }
+
+    fn by_socket(parts: websocket::Parts) -> Self {
+        let websocket::Parts { socket, pieces, outbound } = parts;
+        let inbound = Mutex::new(Inbound { stream: Stream::WebSocket(pieces), deframer: Deframer::default() });
+        Self { carrier: Carrier::WebSocket(Box::new(socket)), outbound, inbound }
     }
 
     async fn ended_soon(&self) -> LinkEnd {
@@ -361,12 +452,49 @@ impl ClientLink {
     }
 }
 
-/// Dials a supernode: its addresses in their order, each with a head start of [`limits::ADDRESS_HEAD_START`] over the next;
-/// the first link that is up is taken and the other attempts are dropped.
+/// Dials a supernode by QUIC, and by WebSocket as far as the options allow it. Whatever answers by QUIC settles the matter: what does not hold
+/// the roster key is no reason to ask without it.
 ///
 /// # Errors
 /// Says why no attempt succeeded; where attempts differ, the most telling reason.
 pub async fn dial(entry: &RosterEntry, options: &DialOptions) -> Result<ClientLink, DialError> {
+    let deadline = Instant::now() + options.timeout;
+    let mut by_quic = Box::pin(dial_quic(entry, options));
+    let mut by_socket = Box::pin(async {
+        let dialled = timeout_at(deadline, websocket::dial(entry)).await.map_err(|_| DialError::NoAnswer)?;
+        dialled.map(ClientLink::by_socket)
+    });
+    let head_start = match options.web_socket {
+        WebSocketUse::Never => return by_quic.await,
+        WebSocketUse::Only => return by_socket.await,
+        WebSocketUse::After(head_start) => head_start,
+    };
+    // Where neither gets through, what QUIC has to say is the matter.
+    tokio::select! {
+        dialled = &mut by_quic => match dialled {
+            Err(silence @ (DialError::NoAnswer | DialError::Local(_))) => return by_socket.await.map_err(|_| silence),
+            settled => return settled,
+        },
+        () = sleep(head_start) => {}
+    }
+    tokio::select! {
+        dialled = &mut by_quic => match dialled {
+            Err(silence @ (DialError::NoAnswer | DialError::Local(_))) => by_socket.await.map_err(|_| silence),
+            settled => settled,
+        },
+        dialled = &mut by_socket => match dialled {
+            Err(_) => by_quic.await,
+            linked => linked,
+        },
+    }
+}
+
+/// Dials a supernode by QUIC: its addresses in their order, each with a head start of [`limits::ADDRESS_HEAD_START`] over the next;
+/// the first link that is up is taken and the other attempts are dropped.
+///
+/// # Errors
+/// Says why no attempt succeeded; where attempts differ, the most telling reason.
+async fn dial_quic(entry: &RosterEntry, options: &DialOptions) -> Result<ClientLink, DialError> {
     let deadline = Instant::now() + options.timeout;
     let key = entry.key.verifying_key().ok_or(DialError::Entry("its key is no Ed25519 key"))?;
     let config = config(&key, options)?;
@@ -460,9 +588,9 @@ async fn attempt(
         .expect("32 bytes are within the exporter's bounds");
     let (outbound, queue) = mpsc::channel(limits::CLIENT_QUEUE_MAX);
     tokio::spawn(write(stream, queue));
-    let inbound = Mutex::new(Inbound { stream: inbound, deframer: Deframer::default() });
+    let inbound = Mutex::new(Inbound { stream: Stream::Quic(inbound), deframer: Deframer::default() });
     let endpoint = Some(endpoint).filter(|_| !is_shared);
-    Ok(ClientLink { connection, endpoint, exporter, outbound, inbound })
+    Ok(ClientLink { carrier: Carrier::Quic(Quic { connection, endpoint, exporter }), outbound, inbound })
 }
 
 impl Drop for ClientLink {

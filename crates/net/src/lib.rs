@@ -15,7 +15,7 @@ pub mod tls;
 mod transport;
 mod web;
 
-pub use client::{ClientLink, DialError, DialOptions, LinkEnd, SharedSockets, dial};
+pub use client::{ClientLink, DialError, DialOptions, LinkEnd, SharedSockets, WebSocketUse, dial};
 pub use listen::ListenAddress;
 pub use origin::Origins;
 pub use shard::{ForeignPacket, LinkEvent, LinkId, LostCause, QuicShard, ShardConfig};

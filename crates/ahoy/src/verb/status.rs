@@ -84,10 +84,12 @@ impl Report {
         self.fields.insert("supernode_id".to_owned(), json!(online.supernode));
         self.fields.insert("address".to_owned(), json!(online.address));
         self.fields.insert("region".to_owned(), json!(online.region));
+        let (transport, by) = if online.by_web_socket { ("websocket", ", by WebSocket") } else { ("quic", "") };
+        self.fields.insert("transport".to_owned(), json!(transport));
         self.fields.insert("round_trip_ms".to_owned(), json!(round_trip_ms));
         self.fields.insert("clock_skew_ms".to_owned(), json!(online.skew_ms));
         let region = if online.region.is_empty() { String::new() } else { format!(" ({})", online.region) };
-        self.say("supernode", &format!("ok: {}{region}, round trip {round_trip_ms:.1} ms", online.address));
+        self.say("supernode", &format!("ok: {}{region}, round trip {round_trip_ms:.1} ms{by}", online.address));
         let skew = online.skew_ms as f64 / 1_000.0;
         self.say(
             "clock",

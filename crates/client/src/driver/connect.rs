@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ahoy_net::{ClientLink, DialError, DialOptions, LinkEnd, SharedSockets, dial};
+use ahoy_net::{ClientLink, DialError, DialOptions, LinkEnd, SharedSockets, WebSocketUse, dial};
 use ahoy_proto::document::RosterEntry;
 use ahoy_proto::limits::PROOF_TIMEOUT;
 use ahoy_proto::{SupernodeId, UnixTime, frame, v1};
@@ -16,6 +16,7 @@ use prost::Message;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::Transport;
 use super::fleet::Fleet;
 use crate::AGENT;
 use crate::member::{Identity, SignIn, SignInError, SignInStep};
@@ -38,6 +39,19 @@ const LEISURELY: Pace = Pace { every: Duration::from_secs(1), dial: Duration::fr
 /// among the three, the third is dialled after 700 ms.
 const IN_CALL: Pace =
     Pace { every: Duration::from_millis(350), dial: Duration::from_secs(2), proof: Duration::from_secs(2) };
+
+/// Head start of QUIC over a WebSocket: where nobody knows yet whether UDP gets through, two round trips of 300 ms, and as much again for a
+/// packet that was lost …
+const QUIC_HEAD_START: Duration = Duration::from_millis(1_200);
+
+/// … where the last session was by WebSocket, one handshake …
+const QUIC_SECOND_CHANCE: Duration = Duration::from_millis(600);
+
+/// … and where the last was by QUIC, the first repeats of its packets: a supernode that is dead for a moment is no reason to leave UDP.
+const QUIC_HEAD_START_KNOWN: Duration = Duration::from_secs(3);
+
+/// Dials in a call that came to nothing before UDP counts as blocked although it was not: 2 s, of the 10 s that a leg is waited for.
+const DIALS_IN_VAIN: usize = 6;
 
 /// Dials at the same time, at most.
 const DIALS_MAX: usize = 3;
@@ -103,6 +117,7 @@ pub(super) struct Route {
     pub(super) urgency: v1::Urgency,
     pub(super) key_log: bool,
     pub(super) sockets: Option<SharedSockets>,
+    pub(super) transport: Transport,
 }
 
 /// A supernode that did not become a session.
@@ -128,7 +143,7 @@ impl Route {
                     let Some(entry) = next.pop_front() else { continue };
                     match up.remove(&entry.supernode) {
                         Some(link) => drop(dials.spawn(async { (entry, Ok(link)) })),
-                        None => drop(dials.spawn(dialled(entry, self.options(&LEISURELY)))),
+                        None => drop(dials.spawn(dialled(entry, self.leisurely()))),
                     }
                     start_next = Instant::now() + LEISURELY.every;
                 }
@@ -161,7 +176,7 @@ impl Route {
         while !targets.is_empty() {
             tokio::select! {
                 () = sleep_until(start_next), if dials.len() < DIALS_MAX => {
-                    dials.spawn(dialled(targets[started % targets.len()].clone(), self.options(&IN_CALL)));
+                    dials.spawn(dialled(targets[started % targets.len()].clone(), self.in_call(started)));
                     started += 1;
                     start_next = Instant::now() + IN_CALL.every;
                 }
@@ -187,8 +202,7 @@ impl Route {
     async fn look_around(&mut self) -> BTreeMap<SupernodeId, ClientLink> {
         let mut up = BTreeMap::new();
         let survey = std::mem::take(&mut self.survey);
-        let mut dials: JoinSet<Dialled> =
-            survey.into_iter().map(|entry| dialled(entry, self.options(&LEISURELY))).collect();
+        let mut dials: JoinSet<Dialled> = survey.into_iter().map(|entry| dialled(entry, self.leisurely())).collect();
         let mut until = Instant::now() + LEISURELY.dial;
         loop {
             tokio::select! {
@@ -211,9 +225,31 @@ impl Route {
         up
     }
 
-    fn options(&self, pace: &Pace) -> DialOptions {
+    fn leisurely(&self) -> DialOptions {
+        self.options(&LEISURELY, QUIC_HEAD_START_KNOWN)
+    }
+
+    /// After so many dials.
+    fn in_call(&self, started: usize) -> DialOptions {
+        // As long as a dial takes is never.
+        let known = if started < DIALS_IN_VAIN { IN_CALL.dial } else { QUIC_SECOND_CHANCE };
+        self.options(&IN_CALL, known)
+    }
+
+    /// `known`: QUIC's head start where it got through before.
+    fn options(&self, pace: &Pace, known: Duration) -> DialOptions {
+        let web_socket = match self.transport {
+            Transport::WebSocket => WebSocketUse::Only,
+            // Who shares sockets is many clients at once, of which each would need a connection.
+            Transport::Auto if self.sockets.is_none() => WebSocketUse::After(match self.fleet.reached_by_quic() {
+                Some(true) => known,
+                Some(false) => QUIC_SECOND_CHANCE,
+                None => QUIC_HEAD_START,
+            }),
+            Transport::Auto | Transport::Quic => WebSocketUse::Never,
+        };
         let sockets = self.sockets.clone();
-        DialOptions { timeout: pace.dial, key_log: self.key_log, sockets, ..DialOptions::default() }
+        DialOptions { timeout: pace.dial, key_log: self.key_log, sockets, web_socket, ..DialOptions::default() }
     }
 
     /// From a dial that has ended to a session; remembers how it went.
@@ -224,7 +260,10 @@ impl Route {
             Err(error) => Err(Failed { error, elsewhere: None }),
         };
         match &result {
-            Ok(session) => self.fleet.measured(supernode, session.link.rtt(), wall_clock()),
+            Ok(session) => {
+                self.fleet.reached(!session.link.is_web_socket());
+                self.fleet.measured(supernode, session.link.rtt(), wall_clock());
+            }
             Err(failed) => {
                 tracing::debug!(%supernode, error = %failed.error, "no session");
                 match &failed.error {
@@ -258,7 +297,7 @@ impl Route {
         entry: &RosterEntry,
         elsewhere: &mut Option<SupernodeId>,
     ) -> Result<(v1::Welcome, i64), ConnectError> {
-        let exporter = Some(*link.exporter());
+        let exporter = link.exporter().copied();
         let credential = self.credential.clone();
         let mut sign_in = SignIn::new(&self.identity, credential, entry.supernode, exporter, AGENT.to_owned())
             .urgent(self.urgency)

@@ -41,6 +41,8 @@ struct Known {
     changed: bool,
     /// A supernode was not what the roster says.
     doubted: bool,
+    /// Whether the last session's link was one by QUIC.
+    reached_by_quic: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -103,6 +105,16 @@ impl Fleet {
             return Vec::new();
         }
         firsts.into_iter().cloned().collect()
+    }
+
+    /// What the link of the newest session is.
+    pub(super) fn reached(&self, by_quic: bool) {
+        self.known().reached_by_quic = Some(by_quic);
+    }
+
+    /// Whether UDP got through when last it mattered.
+    pub(super) fn reached_by_quic(&self) -> Option<bool> {
+        self.known().reached_by_quic
     }
 
     /// A link to it has this round trip.

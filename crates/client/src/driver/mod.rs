@@ -64,11 +64,31 @@ pub struct ClientOptions {
     pub calls_max: NonZeroUsize,
     /// UDP sockets that this client shares with others of the process; `None`: a socket for each of its links.
     pub sockets: Option<SharedSockets>,
+    /// What links travel by.
+    pub transport: Transport,
+}
+
+/// What links travel by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// QUIC, and WebSocket where no UDP gets through; QUIC is looked for again with each link.
+    #[default]
+    Auto,
+    /// QUIC.
+    Quic,
+    /// WebSocket: TCP, where voice waits for what is lost, and without the supernode's own key.
+    WebSocket,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { supernode: None, key_log: false, calls_max: NonZeroUsize::MIN, sockets: None }
+        Self {
+            supernode: None,
+            key_log: false,
+            calls_max: NonZeroUsize::MIN,
+            sockets: None,
+            transport: Transport::Auto,
+        }
     }
 }
 
@@ -110,6 +130,8 @@ pub enum ClientError {
 pub struct Online {
     /// The address that was reached.
     pub address: String,
+    /// Whether the link is a WebSocket, because no UDP gets through or it was asked for.
+    pub by_web_socket: bool,
     /// Whose it is.
     pub supernode: SupernodeId,
     /// The operator's word for where the supernode stands.

@@ -842,6 +842,7 @@ fn route(identity: &Identity, options: &ClientOptions, fleet: &Fleet) -> Route {
         urgency: v1::Urgency::Unspecified,
         key_log: options.key_log,
         sockets: options.sockets.clone(),
+        transport: options.transport,
     }
 }
 
@@ -852,6 +853,7 @@ fn named(identity: &Identity) -> Result<member::Identity, ClientError> {
 fn online(session: &Session) -> Online {
     Online {
         address: session.link.remote_address().to_string(),
+        by_web_socket: session.link.is_web_socket(),
         supernode: session.entry.supernode,
         region: session.entry.region.clone(),
         round_trip: session.link.rtt(),

@@ -179,7 +179,7 @@ async fn the_server_speaks_first_and_both_ends_export_the_same_key() {
     let rig = Rig::start(1, 0);
     let link = connect(&rig).await;
     let challenge = v1::Challenge::decode(link.next_message().await.unwrap()).unwrap();
-    assert_eq!(challenge.nonce, link.exporter()[..]);
+    assert_eq!(challenge.nonce, link.exporter().unwrap()[..]);
     rig.kill();
 }
 

@@ -406,7 +406,7 @@ impl Shown {
 async fn intrude(at: &RosterEntry, shown: &Shown) -> (LinkEnd, Bytes) {
     let mut client = Client::dial(at).await;
     let Some(Say::Challenge(challenge)) = client.next().await.unwrap().body else { panic!("no challenge") };
-    let join = shown.join(&challenge, client.link.quic().exporter());
+    let join = shown.join(&challenge, client.link.quic().exporter().unwrap());
     let signature = join.signature.clone();
     client.send(Ask::JoinTrunk(join));
     (client.end().await, signature)

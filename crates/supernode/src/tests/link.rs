@@ -65,7 +65,7 @@ impl Link {
 
     pub(super) fn exporter(&self) -> Option<&[u8; 32]> {
         match self {
-            Self::Quic(link) => Some(link.exporter()),
+            Self::Quic(link) => link.exporter(),
             Self::Socket(_) => None,
         }
     }

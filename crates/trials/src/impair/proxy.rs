@@ -383,7 +383,7 @@ mod tests {
         let near = UdpSocket::bind("127.0.0.1:0").unwrap();
         near.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         near.connect(proxy.address()).unwrap();
-        let mut round = || {
+        let round = || {
             let mut buffer = [0; 64];
             near.send(b"there").unwrap();
             let (_, from) = far.recv_from(&mut buffer).unwrap();

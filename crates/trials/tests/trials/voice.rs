@@ -1,10 +1,11 @@
 //! How calls sound.
 
 use std::ffi::OsString;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use ahoy_trials::harness::{Daemon, DaemonOptions, Machine, Person, trial};
+use ahoy_trials::harness::{Daemon, DaemonOptions, Machine, Person, metric, trial};
 use ahoy_trials::quality::{self, CLEAN};
 use anyhow::ensure;
 
@@ -24,6 +25,61 @@ fn a_newcomer_calls_echo_and_hears_herself() {
         alice.run(trial, call_echo(&recorded))?.succeeded()?;
         hears_itself(&alice, &recorded)
     });
+}
+
+#[test]
+fn a_call_by_web_socket_sounds_as_one_by_quic_where_nothing_is_lost() {
+    trial(Duration::from_secs(60), Machine::Alone, |trial| {
+        let daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let alice = Person::signed_up(trial, "alice", &daemon)?;
+        let recorded = trial.folder().join("back.wav");
+        let mut arguments: Vec<OsString> = vec!["--transport".into(), "websocket".into()];
+        arguments.extend(call_echo(&recorded));
+        alice.run(trial, arguments)?.succeeded()?;
+        let by_web_socket = metric(&daemon.metrics()?, "ahoy_links_by_transport_total", "transport=\"websocket\"");
+        ensure!(by_web_socket >= 1.0, "the call went by something else");
+        hears_itself(&alice, &recorded)
+    });
+}
+
+#[test]
+fn where_no_udp_gets_through_a_call_goes_by_web_socket_by_itself() {
+    trial(Duration::from_secs(60), Machine::Alone, |trial| {
+        let daemon = Daemon::start(trial, DaemonOptions::default())?;
+        let alice = Person::signed_up(trial, "alice", &daemon)?;
+        let only_tcp = forward_tcp(daemon.address())?;
+        let elsewhere = || ["--supernode".to_owned(), only_tcp.to_string()].map(OsString::from);
+        let status = alice.run(trial, elsewhere().into_iter().chain(["status".into()]))?.succeeded()?;
+        let transport = status.event("status")?.text("transport").to_owned();
+        ensure!(transport == "websocket", "{transport}");
+        let refused =
+            alice.run(trial, elsewhere().into_iter().chain(["--transport".into(), "quic".into(), "status".into()]))?;
+        ensure!(refused.succeeded().is_err(), "there is no UDP at {only_tcp}");
+        let recorded = trial.folder().join("back.wav");
+        alice.run(trial, elsewhere().into_iter().chain(call_echo(&recorded)))?.succeeded()?;
+        hears_itself(&alice, &recorded)
+    });
+}
+
+/// An address of which only the TCP side leads to a daemon, for as long as this process lives.
+fn forward_tcp(to: SocketAddr) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        for from in listener.incoming().flatten() {
+            let Ok(onward) = TcpStream::connect(to) else { continue };
+            let ways = [(from.try_clone(), onward.try_clone()), (Ok(onward), Ok(from))];
+            for (from, to) in ways {
+                let (Ok(mut from), Ok(mut to)) = (from, to) else { continue };
+                let _ = to.set_nodelay(true);
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+    Ok(address)
 }
 
 /// A call to `echo` in which one's own voice is recorded as it comes back.
