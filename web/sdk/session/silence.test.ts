@@ -39,6 +39,14 @@ test('pings measure the round trip', async () => {
   expect(world.handle.online()?.roundTripMs).toBeGreaterThan(35);
 });
 
+test('pings measure the round trip over WebTransport too, where they come back as one zero', async () => {
+  const { world, present } = await up(['eu']);
+  present.roundTripMs = 100;
+  present.pong = Uint8Array.of(0);
+  await world.clock.pass(60_000);
+  expect(world.handle.online()?.roundTripMs).toBeGreaterThan(35);
+});
+
 test('a ping whose answer was lost does not make the round trip look long', async () => {
   const { world, present } = await up(['eu']);
   present.link.silent = true;

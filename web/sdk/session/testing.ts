@@ -64,7 +64,7 @@ export class TestLink implements Link {
   sendDatagram(bytes: Uint8Array): void {
     if (this.over || this.silent) return;
     this.datagrams.push(bytes);
-    if (bytes.length === 0) this.supernode.after(() => this.deliverDatagram(bytes));
+    if (bytes.length === 0) this.supernode.after(() => this.deliverDatagram(this.supernode.pong));
   }
 
   close(code: number, text: string): void {
@@ -101,6 +101,8 @@ export class TestSupernode {
   readonly requests: ClientMessage[] = [];
   /** Milliseconds there and back. */
   roundTripMs = 20;
+  /** What a ping comes back as. */
+  pong = new Uint8Array(0);
   /** `refused`: at once; `dead`: never. */
   reach: 'up' | 'refused' | 'dead' = 'up';
   /** What comes in place of the challenge, or of the welcome. */

@@ -106,12 +106,12 @@ export class Wire {
 
   #takeDatagram(bytes: Uint8Array): void {
     if (this.#closed) return;
-    if (bytes.length === 0) {
+    if (isPong(bytes)) {
       if (this.#ping?.sure) this.measured(this.clock.elapsed() - this.#ping.at);
       this.#ping = null;
     }
     this.#hear();
-    if (bytes.length > 0) this.#listener?.handleDatagram(bytes);
+    if (!isPong(bytes)) this.#listener?.handleDatagram(bytes);
   }
 
   #hear(): void {
@@ -145,4 +145,9 @@ export class Wire {
     this.#end = end;
     this.#listener?.handleEnd(end);
   }
+}
+
+/** Chromium keeps empty datagrams to itself, so over WebTransport a ping comes back as flow 0, which is none (docs/protocol.md, section 4). */
+function isPong(bytes: Uint8Array): boolean {
+  return bytes.length === 0 || (bytes.length === 1 && bytes[0] === 0);
 }
