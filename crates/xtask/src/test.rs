@@ -33,8 +33,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         tests.args(&args.cargo_test);
     }
     shell::step("test", || shell::run(with_parts(&mut tests, &binaries, &python)))?;
-    let script = |name: &str| shell::run(with_parts(web.npm().args(["run", "--silent", name]), &binaries, &python));
+    let script = |name: &str| {
+        let mut npm = web.npm();
+        // Node.js has a WebSocket of its own only from 22 on.
+        npm.args(["run", "--silent", name]).env("NODE_OPTIONS", "--experimental-websocket");
+        shell::run(with_parts(&mut npm, &binaries, &python))
+    };
     shell::step("test of the browser client's parts", || script("test"))?;
+    shell::step("test of the interface", || script("interface"))?;
     shell::step("trials in a browser", || script("trials"))
 }
 
