@@ -263,7 +263,10 @@ async fn converse(
     deed: &Deed<'_>,
     told: &mut Told,
 ) -> anyhow::Result<quinn::ConnectionError> {
-    let (mut send, mut stream) = connection.accept_bi().await?;
+    let (mut send, mut stream) = match connection.accept_bi().await {
+        Ok(stream) => stream,
+        Err(ended) => return Ok(ended),
+    };
     let mut deframer = Deframer::default();
     let mut act = None;
     loop {
@@ -328,8 +331,8 @@ fn handshake_text(mut bytes: &[u8]) -> String {
             20 => Some("<finished>".to_owned()),
             _ => None,
         };
-        // Reserved transport parameters have any length, so that of what holds them says nothing.
-        let length = if *kind == 8 { String::new() } else { format!(", {length} bytes") };
+        // Reserved transport parameters have any length, and an ECDSA signature one of four, so that of what holds them says nothing.
+        let length = if matches!(kind, 8 | 15) { String::new() } else { format!(", {length} bytes") };
         let _ = writeln!(text, "TLS {kind}{length}: {}", told.unwrap_or_else(|| HEXLOWER.encode(body)));
         bytes = rest;
     }

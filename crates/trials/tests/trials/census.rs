@@ -28,8 +28,9 @@ const SESSIONS: usize = 40;
 const POINT: &str = "4vKuCmq8TnGohKlhxQBRX1jjC2qlgt2NtqZZReCNLXY";
 
 /// All that is routed, and what must not be.
-const PATHS: [&str; 27] = [
+const PATHS: [&str; 28] = [
     "/.well-known/ahoy",
+    "/session",
     "/v1/roster",
     "/v1/accounts/start",
     "/v1/accounts/finish",
@@ -152,7 +153,8 @@ async fn look_by_quic(at: SocketAddr) -> anyhow::Result<Vec<Told>> {
         all.push(outside::link(at, asked, ahoy_proto::ALPN, deed).await?);
     }
     let leave: Deed<'_> = Box::new(|_| Act::Leave);
-    all.push(outside::link(at, "another protocol", b"h3", &leave).await?);
+    all.push(outside::link(at, "another protocol", b"echo", &leave).await?);
+    all.push(outside::link(at, "what calls itself a browser", b"h3", &leave).await?);
     Ok(all)
 }
 
