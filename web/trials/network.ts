@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
@@ -60,18 +60,23 @@ export class Network {
   readonly #port: number;
   readonly #settings: string[];
   readonly #wire: ChildProcess | null;
+  readonly #firewall: Server | null;
   #daemon: ChildProcess | null = null;
   #said = '';
 
-  private constructor(folder: string, port: number, settings: string[], wire: ChildProcess | null) {
+  private constructor(folder: string, port: number, settings: string[], wire: ChildProcess | null, firewall: Server | null) {
     this.#folder = folder;
     this.#port = port;
     this.#settings = settings;
     this.#wire = wire;
+    this.#firewall = firewall;
   }
 
-  /** Starts a network. With a wire, supernode links pass through it, and the page itself does not. */
-  static async start(options: { wire?: Wire } = {}): Promise<Network> {
+  /**
+   * Starts a network. With a wire, supernode links by UDP pass through it; with a firewall, only those by TCP get to the supernode. The page
+   * itself comes past both.
+   */
+  static async start(options: { wire?: Wire; firewall?: boolean } = {}): Promise<Network> {
     const folder = await mkdtemp(join(tmpdir(), 'ahoy-trial-'));
     const port = await freePorts(3);
     const settings: string[] = [];
@@ -83,7 +88,17 @@ export class Network {
       await once(wire.stderr!, 'data');
       settings.push(`public=["127.0.0.1:${port + 2}"]`);
     }
-    const network = new Network(folder, port, settings, wire);
+    let firewall: Server | null = null;
+    if (options.firewall) {
+      firewall = createServer((client) => {
+        const supernode = connect(port, '127.0.0.1');
+        for (const [from, to] of [[client, supernode], [supernode, client]] as const) from.pipe(to).on('error', () => from.destroy());
+      });
+      firewall.listen(port + 2, '127.0.0.1');
+      await once(firewall, 'listening');
+      settings.push(`public=["127.0.0.1:${port + 2}"]`);
+    }
+    const network = new Network(folder, port, settings, wire, firewall);
     await network.begin();
     return network;
   }
@@ -130,6 +145,7 @@ export class Network {
   async stop(): Promise<void> {
     await this.kill('SIGINT');
     this.#wire?.kill('SIGINT');
+    this.#firewall?.close();
     await rm(this.#folder, { recursive: true, force: true });
   }
 }

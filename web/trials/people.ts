@@ -29,8 +29,8 @@ export interface PersonOptions {
   says?: 'it-male' | 'ru-female' | 'hum';
   /** Whether the browser may work on the microphone's sound; without, scores are of the call alone. */
   processing?: boolean;
-  /** No WebTransport: only TCP gets through. */
-  udp?: 'blocked';
+  /** Seconds from the opening of the microphone to the first word. */
+  leadSeconds?: number;
   colorScheme?: 'light' | 'dark';
   viewport?: { width: number; height: number };
 }
@@ -50,7 +50,7 @@ export class Person {
     const folder = await mkdtemp(join(tmpdir(), 'ahoy-person-'));
     const microphone = join(folder, 'microphone.wav');
     const says = options.says === 'hum' ? microphone : speech(options.says ?? 'it-male');
-    await writeWav(microphone, options.says === 'hum' ? hum(90) : delayed(await readWav(says), LEAD_SECONDS));
+    await writeWav(microphone, options.says === 'hum' ? hum(90) : delayed(await readWav(says), options.leadSeconds ?? LEAD_SECONDS));
     const context = await chromium.launchPersistentContext(join(folder, 'profile'), {
       executablePath: '/usr/bin/chromium',
       headless: true,
@@ -70,7 +70,6 @@ export class Person {
       ],
     });
     await listen(context, options.processing ?? false);
-    if (options.udp === 'blocked') await context.addInitScript(() => Reflect.deleteProperty(globalThis, 'WebTransport'));
     const page = context.pages()[0] ?? (await context.newPage());
     await page.goto(network.url);
     return new Person(options.name, page, context, says, folder);

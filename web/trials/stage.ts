@@ -7,7 +7,7 @@ import { Person, type PersonOptions } from './people.ts';
 export class Stage {
   readonly #closing: (() => Promise<void>)[] = [];
 
-  async network(options: { wire?: Wire } = {}): Promise<Network> {
+  async network(options: { wire?: Wire; firewall?: boolean } = {}): Promise<Network> {
     const network = await Network.start(options);
     this.#closing.push(() => network.stop());
     return network;
@@ -20,10 +20,10 @@ export class Stage {
   }
 
   /** Two people in front of their browsers, contacts, each with the conversation with the other open. */
-  async pair(network: Network, options: Partial<PersonOptions> = {}): Promise<{ anna: Person; boris: Person }> {
+  async pair(network: Network, options: Partial<PersonOptions> = {}, ofBoris: Partial<PersonOptions> = {}): Promise<{ anna: Person; boris: Person }> {
     const [anna, boris] = await Promise.all([
       this.person(network, { says: 'ru-female', ...options, name: 'anna' }),
-      this.person(network, { says: 'it-male', ...options, name: 'boris' }),
+      this.person(network, { says: 'it-male', ...options, ...ofBoris, name: 'boris' }),
     ]);
     await Promise.all([anna.signUp(), boris.signUp()]);
     await anna.requestContact('boris', 'Anna, from the harbour');
