@@ -58,7 +58,7 @@ export function hum(seconds: number): Sound {
   return { rate, samples };
 }
 
-/** Seconds of the longest silence after the first sound and before the last. */
+/** Seconds of the longest silence after the first sound. One that lasts to the end counts: then nothing came back. */
 export function longestSilence({ rate, samples }: Sound): number {
   const frame = rate / 100;
   const levels = Array.from({ length: Math.floor(samples.length / frame) }, (_, index) => {
@@ -66,9 +66,9 @@ export function longestSilence({ rate, samples }: Sound): number {
     return Math.sqrt(piece.reduce((sum, sample) => sum + sample ** 2, 0) / frame);
   });
   const heard = levels.map((level) => level > 200);
-  const [first, last] = [heard.indexOf(true), heard.lastIndexOf(true)];
+  const first = heard.indexOf(true);
   let [longest, run] = [0, 0];
-  for (let index = first; index >= 0 && index <= last; index++) {
+  for (let index = first; index >= 0 && index < heard.length; index++) {
     run = heard[index] ? 0 : run + 1;
     longest = Math.max(longest, run);
   }
