@@ -6,8 +6,8 @@ export default defineConfig({
   testMatch: '*.trial.ts',
   workers: 1,
   retries: 0,
-  timeout: 120_000,
-  expect: { timeout: 15_000 },
+  timeout: 240_000,
+  expect: { timeout: 40_000 },
   reporter: [['list']],
   forbidOnly: true,
 });

@@ -28,5 +28,6 @@ export default defineConfig(({ mode, command }) => ({
       output: { entryFileNames: (chunk) => (chunk.name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js') },
     },
   },
-  test: { include: ['app/**/*.test.ts', 'sdk/**/*.test.ts', 'voice/**/*.test.ts'] },
+  // Most take milliseconds; those with real cryptography and a busy machine may take their time.
+  test: { include: ['app/**/*.test.ts', 'sdk/**/*.test.ts', 'voice/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 },
 }));

@@ -7,7 +7,7 @@ const PORT = 4179;
 export const base: PlaywrightTestConfig = {
   reporter: 'line',
   workers: 1,
-  timeout: 30_000,
+  timeout: 180_000,
   webServer: {
     command: `npx vite build --mode demo --logLevel warn && npx vite preview --mode demo --outDir dist-demo --port ${PORT} --strictPort`,
     cwd: new URL('../..', import.meta.url).pathname,
