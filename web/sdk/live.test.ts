@@ -7,7 +7,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -25,6 +24,7 @@ import { decodeFlow } from './proto/flow.ts';
 import { randomId } from './proto/ids.ts';
 import { openProfile } from './vault/profile.ts';
 import type { PeerLeg } from './voice.ts';
+import { freePorts } from '../testing/ports.ts';
 import { encodePayload } from '../voice/payload.ts';
 import { Opener, Sealer } from '../voice/seal.ts';
 
@@ -87,14 +87,6 @@ async function until(condition: () => boolean | Promise<boolean>, what: string):
   throw new Error(`it did not come about that ${what}`);
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
-
 /** One of ours: a device in this process. */
 class Ours {
   readonly events: Event[] = [];
@@ -139,7 +131,8 @@ describe.skipIf(AHOYD_BIN === undefined || AHOY_BIN === undefined)('with the Rus
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'ahoy-live-'));
-    const port = await freePort();
+    // ahoyd dev takes the next one for its metrics.
+    const port = await freePorts(2);
     url = `http://127.0.0.1:${port}`;
     start = async () => {
       daemon = spawn(AHOYD_BIN ?? '', ['dev', '--data', join(folder, 'data'), '--port', String(port)], { stdio: 'ignore' });

@@ -1,50 +1,18 @@
 /** A network of its own for each trial: a real `ahoyd`, perhaps behind a bad wire, with nothing but what ships. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-
-/** Ports of the browser's trials; those of the Rust tests begin at 20,000. */
-const PORTS = { first: 15_000, last: 19_998 };
-
-let nextPort = PORTS.first + (process.pid % 1_000) * 4;
+import { freePorts } from '../testing/ports.ts';
 
 /** A program of the workspace, as `cargo xtask test` names it. */
 export function program(name: 'AHOYD_BIN' | 'AHOY_BIN' | 'AHOY_PYTHON'): string {
   const path = process.env[name];
   if (path === undefined) throw new Error(`${name} is not set: run the trials by \`cargo xtask test\``);
   return path;
-}
-
-/** `n` ports in a row that nobody has, UDP and TCP. */
-async function freePorts(n: number): Promise<number> {
-  for (; nextPort + n <= PORTS.last; nextPort += n) {
-    const ports = Array.from({ length: n }, (_, index) => nextPort + index);
-    if ((await Promise.all(ports.map(isFree))).every(Boolean)) {
-      nextPort += n;
-      return ports[0]!;
-    }
-  }
-  throw new Error('no free port is left');
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const udp = createSocket('udp4');
-  const tcp = createServer();
-  try {
-    udp.bind(port, '127.0.0.1');
-    tcp.listen(port, '127.0.0.1');
-    await Promise.all([once(udp, 'listening'), once(tcp, 'listening')]);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    await Promise.allSettled([new Promise<void>((done) => udp.close(() => done())), new Promise<void>((done) => tcp.close(() => done()))]);
-  }
 }
 
 export interface Wire {

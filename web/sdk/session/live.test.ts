@@ -6,7 +6,6 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -28,6 +27,7 @@ import type { SessionHandle, Stopped } from './options.ts';
 import { openSession } from './session.ts';
 import { TestUpper } from './testing.ts';
 import type { ReplyBody, RequestBody } from './uplink.ts';
+import { freePorts } from '../../testing/ports.ts';
 
 const DAEMON = process.env['AHOYD_BIN'];
 const TERMINAL = process.env['AHOY_BIN'];
@@ -48,25 +48,6 @@ async function until(what: string, holds: () => boolean | Promise<boolean>): Pro
   }
 }
 
-/** One that is free, with the next one free too. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const [first, second] = [createServer(), createServer()];
-    try {
-      await once(first.listen(0, '127.0.0.1'), 'listening');
-      const address = first.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
-      await once(second.listen(port + 1, '127.0.0.1'), 'listening');
-      return port;
-    } catch {
-      // The next one is taken.
-    } finally {
-      first.close();
-      second.close();
-    }
-  }
-}
-
 class Daemon {
   readonly folder = mkdtempSync(join(tmpdir(), 'ahoy-live-'));
   port = 0;
@@ -77,7 +58,8 @@ class Daemon {
   }
 
   async start(): Promise<void> {
-    this.port ||= await freePort();
+    // ahoyd dev takes the next one for its metrics.
+    this.port ||= await freePorts(2);
     this.#process = spawn(DAEMON ?? '', ['dev', '--data', join(this.folder, 'data'), '--port', String(this.port)], { stdio: 'ignore' });
     await until('the daemon answers', () => contact(this.url, null).then(() => true, () => false));
   }
