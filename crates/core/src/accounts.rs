@@ -11,11 +11,13 @@ use smallvec::SmallVec;
 
 use crate::outbox::{Outbox, Refusal};
 use crate::peer::{Devices, NewCall, Party, Peer, Reach};
-use crate::presence::Presence;
+use crate::presence::{self, Presence};
 use crate::{CallWelcome, Fleet, Node, Now, Recipient, Timer};
 
 /// How long contacts whose home has died may take to be heard of again: clients are back within 10 s.
 const DOUBT: Duration = Duration::from_secs(15);
+/// The same for contacts whose home has moved without a death: their devices tell everything anew within 30 s.
+const DOUBT_OF_MOVED: Duration = Duration::from_secs(45);
 
 #[derive(Debug, Default)]
 pub(crate) struct Accounts {
@@ -186,6 +188,7 @@ impl Accounts {
         let dead: Vec<Node> =
             before.nodes().iter().map(|node| node.node).filter(|node| outbox.fleet().node(*node).is_none()).collect();
         self.greet(before, outbox);
+        self.doubt_moved(before, &dead, now, outbox.fleet());
         if dead.is_empty() {
             return;
         }
@@ -201,9 +204,19 @@ impl Accounts {
         for account in self.accounts.values_mut() {
             // Calls that have lost their home are engaged in anew once they have another one.
             account.engagements.retain(|engagement| !dead.contains(&before.home_of_call(engagement.call).node));
-            let Some(presence) = &mut account.presence else { continue };
-            if presence.doubt(|contact| dead.contains(&before.home_of_account(contact).node)) {
-                self.doubt = Some(now.instant + DOUBT);
+        }
+    }
+
+    /// Doubts that contacts are as they were whose home is another one now.
+    fn doubt_moved(&mut self, before: &Fleet, dead: &[Node], now: Now, after: &Fleet) {
+        for presence in self.accounts.values_mut().filter_map(|account| account.presence.as_mut()) {
+            let was = |contact| before.home_of_account(contact).node;
+            let moved = |contact| was(contact) != after.home_of_account(contact).node;
+            if presence.doubt(|contact| dead.contains(&was(contact))) {
+                self.doubt = self.doubt.max(Some(now.instant + DOUBT));
+            }
+            if presence.doubt(|contact| moved(contact) && !dead.contains(&was(contact))) {
+                self.doubt = self.doubt.max(Some(now.instant + DOUBT_OF_MOVED));
             }
         }
     }
@@ -223,7 +236,8 @@ impl Accounts {
         }
     }
 
-    /// Tells devices that those contacts are gone which were at home on a supernode that died, and have not been heard of again.
+    /// Tells devices that those contacts are gone whose home has died or moved, and who have not been heard of again; and asks
+    /// them, because one who spoke before this supernode saw the change was not heard.
     pub(crate) fn timeout(&mut self, now: Instant, outbox: &mut Outbox) {
         if self.doubt.is_none_or(|at| at > now) {
             return;
@@ -233,9 +247,10 @@ impl Accounts {
             |account: &mut Account| account.presence.as_mut().map(|presence| presence.give_up()).unwrap_or_default();
         let gone: Vec<_> = self.accounts.iter_mut().map(|(id, account)| (*id, gone(account))).collect();
         for (account, contacts) in gone {
-            for contact in contacts {
-                self.notify(account, Devices::All, &crate::presence::offline(contact), outbox);
+            for contact in &contacts {
+                self.notify(account, Devices::All, &presence::offline(*contact), outbox);
             }
+            presence::ask(account, &contacts, outbox);
         }
     }
 

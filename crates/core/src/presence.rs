@@ -35,7 +35,7 @@ pub(crate) struct Presence {
     settings: Option<Settings>,
     /// What everybody in the set was told.
     told: Told,
-    /// Of the set: those whose home has died and who have not been heard of since, in order.
+    /// Of the set: those whose home has died or moved and who have not said since how they are, in order.
     doubtful: Vec<AccountId>,
 }
 
@@ -91,13 +91,14 @@ pub(crate) fn offline(account: AccountId) -> Bytes {
 }
 
 impl Presence {
-    /// Doubts that those contacts are still there; says whether there are any.
+    /// Doubts that those contacts are as they were; says whether there are any.
     pub(crate) fn doubt(&mut self, of: impl Fn(AccountId) -> bool) -> bool {
-        let newly: Vec<_> = self.contacts.iter().copied().filter(|contact| of(*contact)).collect();
-        self.doubtful.extend(newly);
+        let before = self.doubtful.len();
+        self.doubtful.extend(self.contacts.iter().copied().filter(|contact| of(*contact)));
+        let any = self.doubtful.len() > before;
         self.doubtful.sort_unstable();
         self.doubtful.dedup();
-        !self.doubtful.is_empty()
+        any
     }
 
     /// Tells these contacts how the account is, and asks how they are.
@@ -113,7 +114,7 @@ impl Presence {
         doubtful.into_iter().filter(|contact| self.has(*contact)).collect()
     }
 
-    /// A contact has been heard of.
+    /// A contact has said how it is.
     fn hear(&mut self, contact: AccountId) {
         if let Ok(index) = self.doubtful.binary_search(&contact) {
             self.doubtful.remove(index);
@@ -355,7 +356,10 @@ impl Accounts {
         for id in to {
             let Some(account) = self.account_mut(*id) else { continue };
             let Some(presence) = account.presence.as_mut().filter(|presence| presence.has(from)) else { continue };
-            presence.hear(from);
+            // Who only asks may be one whose new home did not know yet whom to tell that nobody is there any more.
+            if event.is_some() {
+                presence.hear(from);
+            }
             if let Some(event) = wish.and_then(|_| presence.told.news(*id)) {
                 told.push((*id, event));
             }
@@ -392,6 +396,11 @@ impl Accounts {
             self.notify(to, devices, &events.freeze(), outbox);
         }
     }
+}
+
+/// Asks contacts of an account how they are.
+pub(crate) fn ask(from: AccountId, contacts: &[AccountId], outbox: &mut Outbox) {
+    tell(from, contacts, None, Some(Devices::All), outbox);
 }
 
 /// Tells contacts of an account something about it, or asks them, with one message for each of their homes.

@@ -18,7 +18,10 @@ fn a_port_that_is_taken_is_named() {
         let _tcp = (taken == "tcp").then(|| std::net::TcpListener::bind(address).unwrap());
         let _udp = (taken == "udp").then(|| std::net::UdpSocket::bind(address).unwrap());
         let data = folder.path().join(taken);
-        let (code, said) = refused(&["dev", "--port", &port.to_string(), "--data", data.to_str().unwrap()]);
+        // By default the admin listener takes the next port, which may be another test's.
+        let admin = format!("admin.listen=127.0.0.1:{}", free_port());
+        let port_text = port.to_string();
+        let (code, said) = refused(&["dev", "--port", &port_text, "--data", data.to_str().unwrap(), "--set", &admin]);
         assert_eq!(code, Some(1));
         assert_one_line(&said.lines().last().map(|line| format!("{line}\n")).unwrap_or_default());
         assert!(said.contains(&format!("127.0.0.1:{port} ({})", taken.to_uppercase())), "{said}");
