@@ -1,6 +1,7 @@
-//! The accounts at home on this shard: which devices are online on which link, and which calls the account is in.
+//! The accounts at home on this shard: which devices are online on which link.
 //!
-//! Invariant: a device has at most one link here; of two, the one that signed in later stays. Presence is in its own module.
+//! Invariant: a device has at most one link here; of two, the one that signed in later stays. Presence and the calls that
+//! accounts are in have their own modules.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use ahoy_proto::{AccountId, CallId, DeviceId, limits, v1};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::engagements::{Engagements, Stage};
 use crate::outbox::{Outbox, Refusal};
 use crate::peer::{Devices, NewCall, Party, Peer, Reach};
 use crate::presence::{self, Presence};
@@ -22,6 +24,7 @@ const DOUBT_OF_MOVED: Duration = Duration::from_secs(45);
 #[derive(Debug, Default)]
 pub(crate) struct Accounts {
     accounts: BTreeMap<AccountId, Account>,
+    engagements: Engagements,
     /// When those contacts that have not been heard of again are told to be gone.
     doubt: Option<Instant>,
 }
@@ -29,8 +32,6 @@ pub(crate) struct Accounts {
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     online: SmallVec<[Online; 1]>,
-    engagements: Vec<Engagement>,
-    /// Only while a device is online.
     pub(crate) presence: Option<Box<Presence>>,
 }
 
@@ -42,21 +43,6 @@ struct Online {
     at_ms: u64,
     /// Nobody sits at it, or it has not said yet.
     away: bool,
-}
-
-/// A call that an account is in.
-#[derive(Debug, Clone, Copy)]
-struct Engagement {
-    call: CallId,
-    peer: AccountId,
-    stage: Stage,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Calling,
-    Ringing,
-    Answered,
 }
 
 impl Accounts {
@@ -78,8 +64,8 @@ impl Accounts {
                 return;
             }
         }
-        for ringing in account.engagements.iter().filter(|engagement| engagement.stage == Stage::Ringing) {
-            outbox.tell_call(ringing.call, Peer::DeviceUp { call: ringing.call, party });
+        for call in self.engagements.ringing(party.account) {
+            outbox.tell_call(call, Peer::DeviceUp { call, party });
         }
         self.refresh_presence(party.account, outbox);
     }
@@ -94,8 +80,8 @@ impl Accounts {
             self.refresh_presence(party.account, outbox);
         } else {
             self.forget_presence(party.account, outbox);
+            self.accounts.remove(&party.account);
         }
-        self.tidy(party.account);
     }
 
     /// Hands an event to devices that are online.
@@ -114,31 +100,22 @@ impl Accounts {
     }
 
     /// A device of this account starts a call, or asks again for one whose first response it missed.
-    pub(crate) fn start_call(&mut self, new: Box<NewCall>, outbox: &mut Outbox) {
+    pub(crate) fn start_call(&mut self, new: Box<NewCall>, now: Now, outbox: &mut Outbox) {
         let NewCall { call, caller, callee, request, .. } = *new;
-        let account = self.accounts.entry(caller.account).or_default();
-        match account.engagements.iter().find(|engagement| engagement.call == call) {
-            Some(Engagement { stage: Stage::Ringing, .. }) => {
-                outbox.refuse(caller.link, request, CALL_EXISTS);
-                return;
-            }
-            Some(_) => {
-                outbox.tell_call(call, Peer::NewCall(new));
-                return;
-            }
+        match self.engagements.stage(caller.account, call) {
+            Some(Stage::Ringing) => return outbox.refuse(caller.link, request, CALL_EXISTS),
+            Some(Stage::Calling | Stage::Answered) => return outbox.tell_call(call, Peer::NewCall(new)),
             None => {}
         }
-        if account.is_full() {
-            outbox.refuse(caller.link, request, TOO_MANY_CALLS);
-            return;
+        if self.engagements.is_full(caller.account) {
+            return outbox.refuse(caller.link, request, TOO_MANY_CALLS);
         }
-        if account.gives_way(call, callee, Stage::Ringing, outbox) {
+        if self.engagements.gives_way(caller.account, call, callee, Stage::Ringing, outbox) {
             outbox.respond(caller.link, request, v1::supernode_message::Body::Done(v1::Done {}));
             let ended = v1::CallEnded { call: call.to_bytes(), cause: v1::Cause::Busy.into() };
-            outbox.event(caller.link, v1::supernode_message::Body::CallEnded(ended));
-            return;
+            return outbox.event(caller.link, v1::supernode_message::Body::CallEnded(ended));
         }
-        account.engagements.push(Engagement { call, peer: callee, stage: Stage::Calling });
+        self.engagements.engage(caller.account, call, callee, Stage::Calling, now.instant);
         outbox.tell_call(call, Peer::NewCall(new));
     }
 
@@ -150,36 +127,31 @@ impl Accounts {
         caller: AccountId,
         callee: AccountId,
         welcome: CallWelcome,
+        now: Now,
         outbox: &mut Outbox,
     ) {
         let rings = welcome == CallWelcome::Rings;
-        let reach = match self.accounts.get_mut(&callee).filter(|account| rings && !account.online.is_empty()) {
+        let reach = match self.accounts.get(&callee).filter(|_| rings) {
             None if welcome == CallWelcome::BecomesRequest => Reach::Requested,
             None => Reach::Unreachable,
-            Some(account) if account.is_full() => Reach::Busy,
-            Some(account) if account.gives_way(call, caller, Stage::Calling, outbox) => Reach::Busy,
+            Some(_) if self.engagements.is_full(callee) => Reach::Busy,
+            Some(_) if self.engagements.gives_way(callee, call, caller, Stage::Calling, outbox) => Reach::Busy,
             Some(account) => {
-                account.engagements.push(Engagement { call, peer: caller, stage: Stage::Ringing });
+                self.engagements.engage(callee, call, caller, Stage::Ringing, now.instant);
                 Reach::Ringing(account.online.iter().map(|online| (online.device, online.link)).collect())
             }
         };
         outbox.tell_call(call, Peer::Reached { call, reach });
     }
 
-    /// A call of this account was answered, or taken up again after a restart.
-    pub(crate) fn answered(&mut self, call: CallId, account: AccountId, peer: AccountId) {
-        let engagements = &mut self.accounts.entry(account).or_default().engagements;
-        match engagements.iter_mut().find(|engagement| engagement.call == call) {
-            Some(engagement) => engagement.stage = Stage::Answered,
-            None => engagements.push(Engagement { call, peer, stage: Stage::Answered }),
-        }
+    /// A call of this account was answered, goes on, or was taken up again after a restart.
+    pub(crate) fn answered(&mut self, call: CallId, account: AccountId, peer: AccountId, now: Now) {
+        self.engagements.engage(account, call, peer, Stage::Answered, now.instant);
     }
 
     /// A call of this account is over.
     pub(crate) fn disengage(&mut self, call: CallId, account: AccountId) {
-        let Some(home) = self.accounts.get_mut(&account) else { return };
-        home.engagements.retain(|engagement| engagement.call != call);
-        self.tidy(account);
+        self.engagements.disengage(account, call);
     }
 
     /// The fleet has changed: accounts whose home is elsewhere now are forgotten, and links of supernodes that are gone are gone.
@@ -187,6 +159,7 @@ impl Accounts {
         self.accounts.retain(|id, _| outbox.fleet().home_of_account(*id).node == Node::OWN);
         let dead: Vec<Node> =
             before.nodes().iter().map(|node| node.node).filter(|node| outbox.fleet().node(*node).is_none()).collect();
+        self.engagements.fleet_changed(before, &dead, outbox.fleet());
         self.greet(before, outbox);
         self.doubt_moved(before, &dead, now, outbox.fleet());
         if dead.is_empty() {
@@ -200,10 +173,6 @@ impl Accounts {
             for Online { device, link, .. } in online {
                 self.signed_out(Party { account, device, link }, outbox);
             }
-        }
-        for account in self.accounts.values_mut() {
-            // Calls that have lost their home are engaged in anew once they have another one.
-            account.engagements.retain(|engagement| !dead.contains(&before.home_of_call(engagement.call).node));
         }
     }
 
@@ -239,6 +208,7 @@ impl Accounts {
     /// Tells devices that those contacts are gone whose home has died or moved, and who have not been heard of again; and asks
     /// them, because one who spoke before this supernode saw the change was not heard.
     pub(crate) fn timeout(&mut self, now: Instant, outbox: &mut Outbox) {
+        self.engagements.timeout(now);
         if self.doubt.is_none_or(|at| at > now) {
             return;
         }
@@ -255,11 +225,12 @@ impl Accounts {
     }
 
     pub(crate) fn next_timer(&self) -> Option<(Instant, Timer)> {
-        self.doubt.map(|at| (at, Timer::Doubt))
+        let doubt = self.doubt.map(|at| (at, Timer::Doubt));
+        doubt.into_iter().chain(self.engagements.next_timer()).min()
     }
 
     pub(crate) fn timers(&self) -> usize {
-        usize::from(self.doubt.is_some())
+        usize::from(self.doubt.is_some()) + self.engagements.next_timer().iter().len()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -272,12 +243,6 @@ impl Accounts {
 
     pub(crate) fn account_mut(&mut self, id: AccountId) -> Option<&mut Account> {
         self.accounts.get_mut(&id)
-    }
-
-    fn tidy(&mut self, id: AccountId) {
-        if self.accounts.get(&id).is_some_and(|account| account.online.is_empty() && account.engagements.is_empty()) {
-            self.accounts.remove(&id);
-        }
     }
 }
 
@@ -305,24 +270,6 @@ impl Account {
         let gone = oldest.map(|(index, _)| index).map(|index| self.online.remove(index));
         self.online.push(new);
         gone
-    }
-
-    /// In as many calls as an account can be.
-    fn is_full(&self) -> bool {
-        self.engagements.len() >= limits::CALLS_PER_ACCOUNT_MAX
-    }
-
-    /// Glare: two accounts that call each other at once. The call with the lower id goes on and the others end BUSY; both
-    /// homes see all of them and decide alike. Says whether `call` is one to end.
-    fn gives_way(&self, call: CallId, peer: AccountId, opposite: Stage, outbox: &mut Outbox) -> bool {
-        let glare = || self.engagements.iter().filter(|other| other.peer == peer && other.stage == opposite);
-        if glare().any(|other| other.call < call) {
-            return true;
-        }
-        for other in glare() {
-            outbox.tell_call(other.call, Peer::GiveWay { call: other.call });
-        }
-        false
     }
 }
 

@@ -490,6 +490,7 @@ impl Calls {
         answered.tokens_due = now.instant + limits::CALL_TOKEN_LIFE / 2;
         self.timers.set(answered.tokens_due, Due::CallToken(id));
         let at = answered.at;
+        call.answered(id, outbox);
         for index in [CALLER, CALLEE] {
             if let Some(link) = call.legs[index].attached_link() {
                 let call_token = self.mint.token(id, call, at, index, now.unix());
@@ -584,7 +585,7 @@ impl Call {
         }
     }
 
-    /// Tells both homes that their account is in an answered call.
+    /// Tells both homes that their account is in an answered call, or still is.
     fn answered(&self, call: CallId, outbox: &mut Outbox) {
         let [one, two] = [self.legs[0].account, self.legs[1].account];
         for (account, peer) in [(one, two), (two, one)] {

@@ -86,7 +86,7 @@ pub struct Gauges {
     pub half_open: usize,
     /// Sessions.
     pub sessions: usize,
-    /// Accounts at home on this shard with a device online or in a call.
+    /// Accounts at home on this shard with a device online.
     pub accounts: usize,
     /// Calls at home on this shard.
     pub calls: usize,

@@ -365,9 +365,9 @@ impl Exchange {
             Peer::ContactChanged { account, devices, change } => {
                 accounts.contact_changed(account, devices, *change, outbox);
             }
-            Peer::StartCall(new) => accounts.start_call(new, outbox),
-            Peer::Reach { call, caller, callee, welcome } => accounts.reach(call, caller, callee, welcome, outbox),
-            Peer::Answered { call, account, peer } => accounts.answered(call, account, peer),
+            Peer::StartCall(new) => accounts.start_call(new, now, outbox),
+            Peer::Reach { call, caller, callee, welcome } => accounts.reach(call, caller, callee, welcome, now, outbox),
+            Peer::Answered { call, account, peer } => accounts.answered(call, account, peer, now),
             Peer::Disengage { call, account } => accounts.disengage(call, account),
 
             Peer::NewCall(new) => calls.start(*new, now, outbox),

@@ -8,6 +8,7 @@ mod admission;
 mod answers;
 mod calls;
 mod counters;
+mod engagements;
 mod exchange;
 mod fleet;
 mod forwarded;

@@ -336,8 +336,7 @@ impl Accounts {
 
     /// Presence state of an account that is online.
     fn presence_mut(&mut self, id: AccountId) -> Option<&mut Presence> {
-        let account = self.account_mut(id).filter(|account| account.is_online())?;
-        Some(account.presence.get_or_insert_default())
+        Some(self.account_mut(id)?.presence.get_or_insert_default())
     }
 }
 

@@ -228,12 +228,17 @@ impl Rig {
 
     /// In a fleet: these supernodes live, as that one sees it.
     fn sees(&mut self, seer: u16, living: &[u16]) {
+        self.sees_draining(seer, living, &[]);
+    }
+
+    /// The same, and that some of them drain.
+    fn sees_draining(&mut self, seer: u16, living: &[u16], draining: &[u16]) {
         let node = |shard: u16| FleetNode {
             node: node(seer, shard),
             supernode: SupernodeId([shard as u8 + 1; 16]),
             incarnation: 1,
             shards: 1,
-            weight: 1,
+            weight: if draining.contains(&shard) { 0 } else { 1 },
             near: false,
         };
         let fleet = Fleet::new(living.iter().copied().map(node).collect());

@@ -22,7 +22,9 @@ pub enum Timer {
     CallToken,
     /// When an account has learnt no name for an hour.
     Names,
-    /// When contacts whose home has died have had their time to be heard of again.
+    /// When calls are forgotten that nobody says to go on.
+    Engagements,
+    /// When contacts whose home has died or moved have had their time to be heard of again.
     Doubt,
     /// When a message in fragments has had its time to be whole.
     Long,

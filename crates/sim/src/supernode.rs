@@ -708,10 +708,10 @@ impl World {
         // A flow may outlive its call's home for a while.
         let flows_fit = self.fleet.len() > 1 || flows <= 2 * calls;
         // A link has one, to its proof or to its credential's end; an account has one while it has learnt names, wherever it was
-        // at home then; and a shard of a fleet two more.
+        // at home then; a shard has one while accounts there are in calls, or were by what it last heard; and one of a fleet two more.
         let names = self.fleet.len() * self.devices.len();
         let of_fleet = if self.fleet.len() > 1 { 2 * gauges.len() + names } else { 0 };
-        if !flows_fit || timers > links + accounts + 3 * calls + of_fleet {
+        if !flows_fit || timers > links + accounts + 3 * calls + gauges.len() + of_fleet {
             return broken(format!(
                 "{flows} flows and {timers} timers for {calls} calls, {links} links and {accounts} accounts"
             ));

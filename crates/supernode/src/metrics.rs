@@ -108,7 +108,7 @@ const METRICS: &[Metric] = &[
     gauge("links", "Links, proven or not", |n| n.gauges.links),
     gauge("links_half_open", "Links that have not proven themselves yet", |n| n.gauges.half_open),
     gauge("sessions", "Signed-in links", |n| n.gauges.sessions),
-    gauge("accounts", "Accounts with a device online or in a call", |n| n.gauges.accounts),
+    gauge("accounts", "Accounts at home here with a device online", |n| n.gauges.accounts),
     gauge("calls", "Calls, ringing or answered", |n| n.gauges.calls),
     gauge("calls_answered", "Answered calls", |n| n.gauges.calls_answered),
     gauge("legs", "Legs that may send voice", |n| n.gauges.flows),

@@ -2,6 +2,7 @@
 
 use super::calls::*;
 use super::legs::{Talk, attach, talk};
+use super::presence::availability;
 use super::relay::voice;
 use super::*;
 
@@ -59,8 +60,8 @@ fn a_session_whose_home_dies_is_asked_to_tell_everything_anew_and_is_found_again
         assert_eq!(events.iter().filter(|say| is_resync(say)).count(), 1, "{events:?}");
         assert!(!rig.events(there).iter().any(is_resync));
         // What the client does then makes presence whole again, on both sides.
-        rig.request(link, Ask::ListContacts(v1::ListContacts { after: Bytes::new() }));
-        rig.request(there, Ask::ListContacts(v1::ListContacts { after: Bytes::new() }));
+        rig.request(link, list_contacts());
+        rig.request(there, list_contacts());
         rig.request(there, Ask::SetActivity(v1::SetActivity { away: false }));
         let told = rig.events(link).into_iter().filter_map(|say| match say {
             Say::PresenceChanged(changed) => changed.presence.map(|presence| presence.availability()),
@@ -101,12 +102,25 @@ fn a_request_that_waits_at_a_home_that_dies_is_refused_once_and_not_answered_lat
         let member = member_at(&rig, 2, 1);
         rig.introduce(&[&member]);
         let link = sign_in_on(&mut rig, 0, &member);
-        let request = rig.ask_quietly(link, Ask::ListContacts(v1::ListContacts { after: Bytes::new() }));
+        let request = rig.ask_quietly(link, list_contacts());
         third_dies(&mut rig);
         assert_eq!(error_code(&rig.reply(link, request)), v1::ErrorCode::Unavailable);
         rig.settle();
         assert!(rig.take(link).iter().all(|message| message.in_reply_to != request));
     }
+}
+
+fn list_contacts() -> Ask {
+    Ask::ListContacts(v1::ListContacts { after: Bytes::new() })
+}
+
+/// What a link was told of its contacts since it was asked last.
+fn told(rig: &mut Rig, link: Recipient) -> Vec<v1::Availability> {
+    let availability = |say| match say {
+        Say::PresenceChanged(changed) => changed.presence.map(|presence| presence.availability()),
+        _ => None,
+    };
+    rig.events(link).into_iter().filter_map(availability).collect()
 }
 
 #[test]
@@ -117,29 +131,73 @@ fn contacts_who_were_at_home_on_a_dead_supernode_are_told_to_be_gone_unless_they
         let contact = member_at(&rig, 2, 2);
         rig.introduce(&[&watcher, &contact]);
         rig.store.add_contact(watcher.account, contact.account);
-        let list = || Ask::ListContacts(v1::ListContacts { after: Bytes::new() });
         let link = sign_in_on(&mut rig, 0, &watcher);
-        rig.request(link, list());
+        rig.request(link, list_contacts());
         let theirs = sign_in_on(&mut rig, 2, &contact);
-        rig.request(theirs, list());
-        let told = |rig: &mut Rig| {
-            let availability = |say| match say {
-                Say::PresenceChanged(changed) => changed.presence.map(|presence| presence.availability()),
-                _ => None,
-            };
-            rig.events(link).into_iter().filter_map(availability).collect::<Vec<_>>()
-        };
-        assert_eq!(told(&mut rig), [v1::Availability::Away]);
+        rig.request(theirs, list_contacts());
+        assert_eq!(told(&mut rig, link), [v1::Availability::Away]);
         third_dies(&mut rig);
         if comes_back {
             let theirs = sign_in_on(&mut rig, 1, &contact);
-            rig.request(theirs, list());
-            assert_eq!(told(&mut rig), [v1::Availability::Away]);
+            rig.request(theirs, list_contacts());
+            assert_eq!(told(&mut rig, link), [v1::Availability::Away]);
         }
         rig.pass(Duration::from_secs(20));
         let expected: &[_] = if comes_back { &[] } else { &[v1::Availability::Offline] };
-        assert_eq!(told(&mut rig), expected);
+        assert_eq!(told(&mut rig, link), expected);
     }
+}
+
+#[test]
+fn whoever_turns_invisible_while_its_home_moves_by_a_drain_is_told_to_be_gone() {
+    for turns_invisible in [false, true] {
+        let mut rig = fleet(1);
+        let watcher = member_at(&rig, 0, 1);
+        let contact = member_at(&rig, 2, 2);
+        rig.introduce(&[&watcher, &contact]);
+        rig.store.add_contact(watcher.account, contact.account);
+        let link = sign_in_on(&mut rig, 0, &watcher);
+        rig.request(link, list_contacts());
+        let theirs = sign_in_on(&mut rig, 1, &contact);
+        rig.request(theirs, list_contacts());
+        assert_eq!(told(&mut rig, link), [v1::Availability::Away]);
+        for seer in [0, 1, 2] {
+            rig.sees_draining(seer, &[0, 1, 2], &[2]);
+        }
+        rig.settle();
+        if turns_invisible {
+            // The new home does not know the contacts yet.
+            rig.request(theirs, availability(v1::Availability::Invisible));
+        }
+        rig.request(theirs, list_contacts());
+        let at_once: &[_] = if turns_invisible { &[] } else { &[v1::Availability::Away] };
+        assert_eq!(told(&mut rig, link), at_once);
+        rig.pass(Duration::from_secs(50));
+        let later: &[_] = if turns_invisible { &[v1::Availability::Offline] } else { &[] };
+        assert_eq!(told(&mut rig, link), later);
+    }
+}
+
+#[test]
+fn whoever_spoke_before_this_supernode_saw_its_home_move_is_there_after_all() {
+    let mut rig = fleet(1);
+    let watcher = member_at(&rig, 0, 1);
+    let contact = member_at(&rig, 2, 2);
+    rig.introduce(&[&watcher, &contact]);
+    rig.store.add_contact(watcher.account, contact.account);
+    let link = sign_in_on(&mut rig, 0, &watcher);
+    rig.request(link, list_contacts());
+    let theirs = sign_in_on(&mut rig, 1, &contact);
+    rig.request(theirs, list_contacts());
+    for seer in [1, 2] {
+        rig.sees_draining(seer, &[0, 1, 2], &[2]);
+    }
+    rig.settle();
+    rig.request(theirs, list_contacts());
+    rig.sees_draining(0, &[0, 1, 2], &[2]);
+    rig.settle();
+    rig.pass(Duration::from_secs(50));
+    assert_eq!(told(&mut rig, link).last(), Some(&v1::Availability::Away));
 }
 
 /// A call that is at home on that supernode, between links on the first two.

@@ -12,7 +12,7 @@ pub(super) fn activity(away: bool) -> Ask {
     Ask::SetActivity(v1::SetActivity { away })
 }
 
-fn availability(availability: v1::Availability) -> Ask {
+pub(super) fn availability(availability: v1::Availability) -> Ask {
     Ask::ChangeSettings(v1::ChangeSettings { availability: Some(availability.into()), ..Default::default() })
 }
 
