@@ -323,7 +323,7 @@ fn supernode_config(config: &Config, standing: Standing, store: Store, web: Opti
         call_token_key: standing.call_token_key,
         reset_key: standing.stateless_reset_key,
         minimum_version: ahoy_proto::VERSION,
-        shard_links_max: usize::try_from(config.sessions_max.div_ceil(shards.into())).unwrap_or(usize::MAX),
+        shard_sessions_max: usize::try_from(config.sessions_max.div_ceil(shards.into())).unwrap_or(usize::MAX),
         key_log: false,
         store,
     }

@@ -13,6 +13,15 @@ const SIGN_INS_PER_SECOND: u32 = 1_000;
 /// The latest time that is told to those who are put off.
 const PUT_OFF_MAX: Duration = Duration::from_secs(60);
 
+/// How many sessions a shard may have for one more to come. Devices in a call find an eighth more: when one of three supernodes is lost with a
+/// quarter of its users in calls, each of the others has to take an eighth of the room for those, and calls don't wait.
+pub(crate) fn room(sessions_max: usize, urgency: v1::Urgency) -> usize {
+    match urgency {
+        v1::Urgency::InCall => sessions_max + sessions_max / 8,
+        v1::Urgency::Unspecified | v1::Urgency::Resume => sessions_max,
+    }
+}
+
 /// The sign-ins of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {

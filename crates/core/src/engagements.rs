@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn calls_whose_end_nobody_told_are_forgotten_and_make_nobody_busy() {
-        let start = Instant::now();
+        let start = crate::tests::instant();
         for (stage, life) in [(Stage::Calling, RINGS), (Stage::Ringing, RINGS), (Stage::Answered, ANSWERED)] {
             let mut engagements = Engagements::default();
             engagements.engage(ACCOUNT, CALL, PEER, stage, start);
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_call_that_goes_on_is_kept_as_long_as_its_home_says_so() {
-        let start = Instant::now();
+        let start = crate::tests::instant();
         let mut engagements = Engagements::default();
         engagements.engage(ACCOUNT, CALL, PEER, Stage::Ringing, start);
         for half_lives in 0..10 {

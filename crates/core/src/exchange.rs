@@ -110,9 +110,9 @@ pub struct ExchangeConfig {
     pub call_token_key: CallTokenKey,
     /// The least protocol version served.
     pub minimum_version: u32,
-    /// Links of this shard, at most; from then on new ones are refused with OVERLOADED. 100,000 sessions on a supernode
-    /// of 4 shards, unevenly spread, are 40,000 on one.
-    pub links_max: usize,
+    /// Sessions of this shard; from then on sign-ins are refused with OVERLOADED, but for an eighth more of devices in a call.
+    /// 100,000 sessions on a supernode of 4 shards, unevenly spread, are 40,000 on one.
+    pub sessions_max: usize,
     /// Links of this shard that have not proven themselves, at most. Each holds at most 4 KiB for 10 s, so 10,000 hold 40 MB.
     pub half_open_max: usize,
     /// Calls at home on this shard, at most. A call holds about 10 KiB at most while it rings.
@@ -277,14 +277,14 @@ impl Exchange {
         self.settle(now);
     }
 
-    /// Takes new links again, after [`drain`](Self::drain). Sessions that have heard GoAway may still go.
+    /// Takes sign-ins again, after [`drain`](Self::drain). Sessions that have heard GoAway may still go.
     pub fn undrain(&mut self) {
         self.links.undrain();
     }
 
-    /// Asks all sessions to go elsewhere, closes links that are no sessions yet, and refuses new ones from now on.
+    /// Asks all sessions to go elsewhere, and refuses sign-ins from now on. Supernodes are let in: a trunk may break and be dialled anew.
     pub fn drain(&mut self, reconnect_in: Duration, spread: Duration) {
-        self.links.drain(reconnect_in, spread, &mut self.relay, &mut self.outbox);
+        self.links.drain(reconnect_in, spread, &mut self.outbox);
     }
 
     /// Decides where a voice datagram goes, unchanged. The hot path: it allocates nothing.

@@ -139,23 +139,8 @@ impl Links {
 
     pub(crate) fn up(&mut self, link: LinkId, exporter: Option<[u8; 32]>, now: Now, outbox: &mut Outbox) {
         outbox.counters.links += 1;
-        if self.going.is_some() {
-            outbox.counters.shut_out += 1;
-            return refuse_link(link, v1::ErrorCode::ShuttingDown, SHUTTING_DOWN, Duration::ZERO, outbox);
-        }
-        if self.sessions.len() >= self.config.links_max || self.half_open >= self.config.half_open_max {
-            outbox.counters.overloaded += 1;
-            if let Some(supernode) = self.another(outbox.fleet()) {
-                let away = v1::GoAway { supernode: supernode.to_bytes(), ..Default::default() };
-                outbox.send(link, framed(0, Body::GoAway(away)));
-            }
-            return refuse_link(
-                link,
-                v1::ErrorCode::Overloaded,
-                "this supernode is full: try another",
-                Duration::ZERO,
-                outbox,
-            );
+        if self.half_open >= self.config.half_open_max {
+            return self.refuse_for_another(link, outbox);
         }
         let nonce = self.random();
         let deadline = now.instant + limits::PROOF_TIMEOUT;
@@ -213,34 +198,8 @@ impl Links {
             return Err(Violation::RequestNumber);
         }
         match (&mut session.phase, body) {
-            (Phase::Proving(proving), Some(v1::client_message::Body::Prove(prove))) => {
-                if prove.agent.len() > limits::AGENT_MAX {
-                    let refusal = Refusal::invalid("the program's name has at most 64 bytes");
-                    outbox.send(link, framed(request, refusal.body()));
-                    return Ok(());
-                }
-                // Before anything is verified: to put off must be cheap.
-                if let Err(retry_after) = self.admission.take(prove.urgency(), now.instant) {
-                    outbox.counters.sign_ins_put_off += 1;
-                    refuse_link(link, v1::ErrorCode::Overloaded, "too many sign in at once", retry_after, outbox);
-                    if let Some(session) = self.sessions.remove(&link) {
-                        self.no_longer_half_open(link, &session.phase);
-                    }
-                    return Ok(());
-                }
-                let credential = proving.verify(&prove, &self.config, &self.authority, now.unix())?;
-                let online = Online {
-                    account: credential.account,
-                    device: credential.device,
-                    standing: Standing::of(&credential, now),
-                    unanswered: SmallVec::new(),
-                    flows: SmallVec::new(),
-                    signed_in_ms: now.steady_ms(self.config.started),
-                    buckets: Buckets::default(),
-                    long: None,
-                };
-                self.welcome(link, request, online, outbox);
-                Ok(())
+            (Phase::Proving(_), Some(v1::client_message::Body::Prove(prove))) => {
+                self.prove(link, request, &prove, now, outbox)
             }
             (Phase::Proving(proving), Some(v1::client_message::Body::JoinTrunk(join))) => {
                 let dialler = proving.verify_trunk(&join, &self.config, &self.authority, now.unix())?;
@@ -251,9 +210,7 @@ impl Links {
                     incarnation: join.incarnation,
                     shards: join.shards.clamp(1, 256) as u16,
                 });
-                if let Some(session) = self.sessions.remove(&link) {
-                    self.no_longer_half_open(link, &session.phase);
-                }
+                self.forget(link);
                 Ok(())
             }
             (Phase::Online(online), body) => {
@@ -269,6 +226,66 @@ impl Links {
     }
 
     /// Somewhere to send those for whom there is no room: as far as anybody here knows, each is as good as any other nearby.
+    fn prove(
+        &mut self,
+        link: LinkId,
+        request: u64,
+        prove: &v1::Prove,
+        now: Now,
+        outbox: &mut Outbox,
+    ) -> Result<(), Violation> {
+        if prove.agent.len() > limits::AGENT_MAX {
+            let refusal = Refusal::invalid("the program's name has at most 64 bytes");
+            outbox.send(link, framed(request, refusal.body()));
+            return Ok(());
+        }
+        if self.turns_away(link, prove.urgency(), now, outbox) {
+            return Ok(());
+        }
+        let Some(Phase::Proving(proving)) = self.sessions.get_mut(&link).map(|session| &mut session.phase) else {
+            return Ok(());
+        };
+        let credential = proving.verify(prove, &self.config, &self.authority, now.unix())?;
+        let online = Online {
+            account: credential.account,
+            device: credential.device,
+            standing: Standing::of(&credential, now),
+            unanswered: SmallVec::new(),
+            flows: SmallVec::new(),
+            signed_in_ms: now.steady_ms(self.config.started),
+            buckets: Buckets::default(),
+            long: None,
+        };
+        self.welcome(link, request, online, outbox);
+        Ok(())
+    }
+
+    /// Refuses a sign-in that is not to be taken now, before anything is verified: that has to be cheap. Says whether it did.
+    fn turns_away(&mut self, link: LinkId, urgency: v1::Urgency, now: Now, outbox: &mut Outbox) -> bool {
+        if self.going.is_some() {
+            outbox.counters.shut_out += 1;
+            refuse_link(link, v1::ErrorCode::ShuttingDown, SHUTTING_DOWN, Duration::ZERO, outbox);
+        } else if self.sessions.len() - self.half_open >= admission::room(self.config.sessions_max, urgency) {
+            self.refuse_for_another(link, outbox);
+        } else if let Err(retry_after) = self.admission.take(urgency, now.instant) {
+            outbox.counters.sign_ins_put_off += 1;
+            refuse_link(link, v1::ErrorCode::Overloaded, "too many sign in at once", retry_after, outbox);
+        } else {
+            return false;
+        }
+        self.forget(link);
+        true
+    }
+
+    fn refuse_for_another(&mut self, link: LinkId, outbox: &mut Outbox) {
+        outbox.counters.overloaded += 1;
+        if let Some(supernode) = self.another(outbox.fleet()) {
+            let away = v1::GoAway { supernode: supernode.to_bytes(), ..Default::default() };
+            outbox.send(link, framed(0, Body::GoAway(away)));
+        }
+        refuse_link(link, v1::ErrorCode::Overloaded, "this supernode is full: try another", Duration::ZERO, outbox);
+    }
+
     fn another(&mut self, fleet: &Fleet) -> Option<SupernodeId> {
         let others = fleet.nodes().iter().filter(|node| node.near && node.weight > 0 && node.node != Node::OWN);
         others.choose(&mut self.rng).map(|node| node.supernode)
@@ -337,6 +354,13 @@ impl Links {
             self.no_longer_half_open(link, &proven);
         }
         outbox.tell_account(party.account, Peer::SignedIn { party, at_ms });
+    }
+
+    /// Forgets a link that has not proven itself.
+    fn forget(&mut self, link: LinkId) {
+        if let Some(session) = self.sessions.remove(&link) {
+            self.no_longer_half_open(link, &session.phase);
+        }
     }
 
     fn no_longer_half_open(&mut self, link: LinkId, phase: &Phase) {
@@ -544,21 +568,15 @@ impl Links {
         self.going = None;
     }
 
-    pub(crate) fn drain(&mut self, reconnect_in: Duration, spread: Duration, relay: &mut Relay, outbox: &mut Outbox) {
+    pub(crate) fn drain(&mut self, reconnect_in: Duration, spread: Duration, outbox: &mut Outbox) {
         let going =
             v1::GoAway { reconnect_in_ms: millis(reconnect_in), spread_ms: millis(spread), supernode: Bytes::new() };
         self.going = Some(going.clone());
         let farewell = framed(0, Body::GoAway(going));
-        let mut unproven = Vec::new();
         for (link, session) in &self.sessions {
-            match session.phase {
-                Phase::Online(_) => outbox.send(*link, farewell.clone()),
-                Phase::Proving(_) => unproven.push(*link),
+            if matches!(session.phase, Phase::Online(_)) {
+                outbox.send(*link, farewell.clone());
             }
-        }
-        for link in unproven {
-            outbox.counters.shut_out += 1;
-            self.close(link, v1::ErrorCode::ShuttingDown, SHUTTING_DOWN, relay, outbox);
         }
     }
 

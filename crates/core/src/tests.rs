@@ -60,7 +60,7 @@ fn config(shard: u16, shards: u16) -> ExchangeConfig {
         started: Now { instant: origin(), unix_ms: START * 1000 },
         call_token_key: CallTokenKey::new([9; 32]),
         minimum_version: 1,
-        links_max: 100,
+        sessions_max: 100,
         half_open_max: 50,
         calls_max: 50,
     }

@@ -207,7 +207,7 @@ impl World {
                 shards,
                 call_token_key: CallTokenKey::new([201; 32]),
                 minimum_version: 1,
-                links_max: 1000,
+                sessions_max: 1000,
                 half_open_max: 1000,
                 calls_max: 1000,
             };

@@ -52,8 +52,9 @@ pub struct SupernodeConfig {
     pub reset_key: [u8; 32],
     /// The least protocol version served.
     pub minimum_version: u32,
-    /// Links of one shard, at most; from then on new ones are refused. At 25 KB each, 100,000 are 2.5 GB.
-    pub shard_links_max: usize,
+    /// Sessions of one shard; from then on new ones are refused, but for an eighth more of devices in a call. At 25 KB each, 100,000
+    /// are 2.5 GB.
+    pub shard_sessions_max: usize,
     /// Writes the links' TLS secrets to the file that `SSLKEYLOGFILE` names. Never in production.
     pub key_log: bool,
     /// Answers what sessions ask.
@@ -384,8 +385,8 @@ fn exchange_config(
         shards,
         call_token_key: config.call_token_key.clone(),
         minimum_version: config.minimum_version,
-        links_max: config.shard_links_max,
+        sessions_max: config.shard_sessions_max,
         half_open_max: HALF_OPEN_MAX,
-        calls_max: config.shard_links_max,
+        calls_max: config.shard_sessions_max,
     }
 }

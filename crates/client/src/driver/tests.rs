@@ -223,7 +223,7 @@ fn supernode(store: &Store, roster_key: &SigningKey, health: Health) -> Supernod
         call_token_key: CallTokenKey::new([3; 32]),
         reset_key: [4; 32],
         minimum_version: 1,
-        shard_links_max: if health == Health::Full { 0 } else { 100 },
+        shard_sessions_max: if health == Health::Full { 0 } else { 100 },
         key_log: false,
         store: store.clone(),
     };

@@ -156,7 +156,7 @@ fn a_fragment_before_proof_is_out_of_order() {
 #[test]
 fn a_shard_holds_so_much_that_is_unfinished_and_no_more() {
     let mut rig = Rig::new(1, 0);
-    rig.shards = vec![Exchange::new(ExchangeConfig { links_max: 200, half_open_max: 200, ..config(0, 1) }, [0; 32])];
+    rig.shards = vec![Exchange::new(ExchangeConfig { sessions_max: 200, half_open_max: 200, ..config(0, 1) }, [0; 32])];
     let now = rig.now;
     rig.shards[0].handle_lists(lists(no_revocations(), 1), now);
     let links: Vec<_> = (0..103).map(|index| rig.sign_in(&Member::new(index, 100 + index))).collect();

@@ -408,7 +408,7 @@ fn of_many_links_of_a_device_that_race_over_all_shards_one_stays() {
 }
 
 #[test]
-fn a_full_shard_refuses_links() {
+fn a_shard_with_as_many_unproven_links_as_it_bears_refuses_more() {
     let mut rig = Rig::new(1, 0);
     let links: Vec<_> = (0..51).map(|_| rig.link_up()).collect();
     assert_eq!(rig.closed(links[49]), None);
@@ -443,7 +443,7 @@ fn a_full_supernode_names_one_nearby_that_is_not_draining() {
 #[test]
 fn while_the_store_is_slow_what_can_wait_is_refused_and_messages_are_not() {
     let mut rig = Rig::new(1, 0);
-    rig.shards[0] = Exchange::new(ExchangeConfig { links_max: 1_000, ..config(0, 1) }, [0; 32]);
+    rig.shards[0] = Exchange::new(ExchangeConfig { sessions_max: 1_000, ..config(0, 1) }, [0; 32]);
     rig.shards[0].handle_lists(lists(no_revocations(), 3), rig.now);
     let members: Vec<_> = (0..160).flat_map(|account| [1, 2].map(|device| Member::new(account, device))).collect();
     let links: Vec<_> = members.iter().map(|member| rig.sign_in(member)).collect();
@@ -463,7 +463,7 @@ fn while_the_store_is_slow_what_can_wait_is_refused_and_messages_are_not() {
 }
 
 #[test]
-fn a_drain_asks_sessions_to_go_and_refuses_links() {
+fn a_drain_asks_sessions_to_go_and_refuses_sign_ins() {
     let mut rig = Rig::new(2, 0);
     let session = rig.sign_in(&Member::new(1, 1));
     let half_open = rig.link_up();
@@ -475,10 +475,30 @@ fn a_drain_asks_sessions_to_go_and_refuses_links() {
         rig.events(session),
         [Say::GoAway(v1::GoAway { reconnect_in_ms: 2_000, spread_ms: 30_000, supernode: Bytes::new() })]
     );
-    assert_eq!(rig.closed(session), None);
-    assert_eq!(rig.closed(half_open), Some(v1::ErrorCode::ShuttingDown));
-    let late = rig.link_up();
-    assert_eq!(rig.closed(late), Some(v1::ErrorCode::ShuttingDown));
+    assert_eq!((rig.closed(session), rig.closed(half_open)), (None, None));
+    for (account, link) in [(2, half_open), (3, rig.link_up())] {
+        let nonce = rig.nonce(link);
+        rig.ask(link, Ask::Prove(Member::new(account, 1).prove(&nonce, None)));
+        assert_eq!(rig.closed(link), Some(v1::ErrorCode::ShuttingDown));
+    }
+}
+
+#[test]
+fn a_full_shard_has_room_for_an_eighth_more_who_are_in_a_call() {
+    let mut rig = Rig::new(1, 0);
+    let sign_in = |rig: &mut Rig, account: u8, urgency: v1::Urgency| {
+        let link = rig.link_up();
+        let nonce = rig.nonce(link);
+        let proof = Member::new(account, 1).prove(&nonce, None);
+        rig.ask(link, Ask::Prove(v1::Prove { urgency: urgency.into(), ..proof }));
+        rig.closed(link)
+    };
+    let most = config(0, 1).sessions_max as u8;
+    assert!((0..most).all(|account| sign_in(&mut rig, account, v1::Urgency::Resume).is_none()));
+    assert_eq!(sign_in(&mut rig, most, v1::Urgency::Resume), Some(v1::ErrorCode::Overloaded));
+    let more = (most..).take_while(|account| sign_in(&mut rig, *account, v1::Urgency::InCall).is_none()).count();
+    assert_eq!(more, usize::from(most) / 8);
+    assert_eq!(rig.gauges(|g| g.half_open), 0);
 }
 
 #[test]

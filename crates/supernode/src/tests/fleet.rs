@@ -528,17 +528,29 @@ async fn a_peer_that_is_not_in_the_view_is_held_within_bounds() {
 }
 
 #[tokio::test]
-async fn a_supernode_that_drains_refuses_links_until_it_is_told_to_take_them_again() {
+async fn a_supernode_that_drains_refuses_sign_ins_until_it_is_told_to_take_them_again() {
     let fleet = Fleet::start(2).await;
     let (alice, _, mut on_a, _) = fleet.two_people().await;
     let first = fleet.seats[0].supernode();
     first.drain(Duration::from_secs(1), Duration::from_secs(2));
     on_a.event(|event| matches!(event, Say::GoAway(_)).then_some(())).await;
-    let refused = Client::dial(&fleet.seats[0].entry).await;
-    assert_eq!(refused.end().await, LinkEnd::Closed(ErrorCode::ShuttingDown));
+    let refused = Client::turned_away(&fleet.seats[0].entry, &Person::new("late", 99)).await;
+    assert_eq!(refused, LinkEnd::Closed(ErrorCode::ShuttingDown));
     assert_eq!((first.figures().sessions, first.figures().supernodes), (1, 2));
     first.undrain();
     fleet.sign_in(0, &alice).await;
+}
+
+#[tokio::test]
+async fn a_trunk_that_breaks_while_its_ends_drain_is_dialled_anew() {
+    let fleet = Fleet::start(2).await;
+    for seat in &fleet.seats {
+        seat.supernode().drain(Duration::from_secs(60), Duration::ZERO);
+    }
+    fleet.tell(&fleet.entries(), &[]);
+    fleet.complete(1).await;
+    fleet.tell(&fleet.entries(), &fleet.ids());
+    fleet.complete(2).await;
 }
 
 #[tokio::test]

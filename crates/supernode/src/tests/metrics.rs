@@ -58,7 +58,7 @@ async fn every_metric_moves() {
     busy_store(&rig, &alice, &mut moved).await;
     let rig = restart(rig, &alice, &bob, &mut moved).await;
     rig.supernode.drain(Duration::ZERO, Duration::ZERO);
-    assert_eq!(rig.dial().await.end().await, LinkEnd::Closed(ErrorCode::ShuttingDown));
+    assert_eq!(Client::turned_away(&rig.entry(), &alice).await, LinkEnd::Closed(ErrorCode::ShuttingDown));
     let scrape = rig.stop();
     moved.look(&scrape);
     moved.look(&full().await);
@@ -232,15 +232,15 @@ async fn restart(rig: Rig, alice: &Person, bob: &Person, moved: &mut Moved) -> R
     rig
 }
 
-/// A supernode that has room for one link.
+/// A supernode that has room for one session.
 async fn full() -> Scrape {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("ahoy.db")).unwrap();
-    let config = SupernodeConfig { shard_links_max: 1, ..config(&store, 1, 0) };
+    let config = SupernodeConfig { shard_sessions_max: 1, ..config(&store, 1, 0) };
     let rig = Rig::of(config, store, folder);
-    let first = rig.dial().await;
-    first.next().await.unwrap();
-    assert_eq!(rig.dial().await.end().await, LinkEnd::Closed(ErrorCode::Overloaded));
+    let (alice, bob) = rig.two_people().await;
+    let _first = rig.sign_in(&alice).await;
+    assert_eq!(Client::turned_away(&rig.entry(), &bob).await, LinkEnd::Closed(ErrorCode::Overloaded));
     rig.stop()
 }
 

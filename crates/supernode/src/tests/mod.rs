@@ -195,7 +195,7 @@ fn config(store: &Store, shards: u16, port: u16) -> SupernodeConfig {
         call_token_key: CallTokenKey::new([3; 32]),
         reset_key: [4; 32],
         minimum_version: 1,
-        shard_links_max: 1_000,
+        shard_sessions_max: 1_000,
         key_log: false,
         store: store.clone(),
     }
@@ -288,6 +288,13 @@ impl Client {
         client.prove(&person.credential(), &person.device_key).await;
         client.event(|event| matches!(event, Say::Welcome(_)).then_some(())).await;
         client
+    }
+
+    /// How a link ends on which somebody wants to sign in who is not taken.
+    async fn turned_away(entry: &RosterEntry, person: &Person) -> LinkEnd {
+        let mut client = Self::dial(entry).await;
+        client.prove(&person.credential(), &person.device_key).await;
+        client.end().await
     }
 
     /// Makes a conversation with somebody.

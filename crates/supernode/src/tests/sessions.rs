@@ -85,8 +85,8 @@ async fn a_drained_supernode_asks_its_sessions_to_go_and_takes_no_new_ones() {
     rig.supernode.drain(Duration::from_secs(2), Duration::from_secs(5));
     let asked = client.event(|event| if let Say::GoAway(asked) = event { Some(asked) } else { None }).await;
     assert_eq!((asked.reconnect_in_ms, asked.spread_ms), (2_000, 5_000));
-    let late = rig.dial().await;
-    assert_eq!(late.end().await, LinkEnd::Closed(ErrorCode::ShuttingDown));
+    let late = Client::turned_away(&rig.entry(), &alice).await;
+    assert_eq!(late, LinkEnd::Closed(ErrorCode::ShuttingDown));
 }
 
 #[tokio::test]

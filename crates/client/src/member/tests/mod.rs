@@ -481,7 +481,7 @@ fn exchange(now: Now, seed: u8) -> Exchange {
         shards: 1,
         call_token_key: CallTokenKey::new([9; 32]),
         minimum_version: 1,
-        links_max: 300,
+        sessions_max: 300,
         half_open_max: 50,
         calls_max: 50,
     };
