@@ -2,31 +2,32 @@
 //!
 //! Invariant: every request taken in is answered once or its link is gone; a link that is forgotten leaves no flow.
 
+mod sign_in;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ahoy_proto::flow::FlowId;
-use ahoy_proto::frame::{Assembler, Deframer};
+use ahoy_proto::frame::Assembler;
 use ahoy_proto::v1::supernode_message::Body;
-use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, LegId, SupernodeId, limits, v1};
+use ahoy_proto::{AccountId, CallId, ConversationId, DeviceId, LegId, limits, v1};
 use bytes::Bytes;
 use prost::Message;
-use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use smallvec::SmallVec;
 
-use crate::admission::{self, Admission};
+use self::sign_in::refuse_link;
+use crate::admission::Admission;
 use crate::answers::{self, STORE_UNAVAILABLE};
 use crate::calls::{CALL_TOKEN_REFUSED, TokenMint};
 use crate::fleet::Departed;
 use crate::outbox::{Outbox, Refusal, framed};
 use crate::peer::{Devices, JoinCall, NewCall, Party, Peer};
 use crate::presence::Page;
-use crate::rate::Buckets;
 use crate::relay::Relay;
 use crate::requests::{self, Asker, Kind, Request};
-use crate::session::{Authority, Long, Online, Phase, Proving, Session, Standing, Violation};
+use crate::session::{Authority, Long, Online, Phase, Session, Standing, Violation};
 use crate::timers::{Due, Timers};
 use crate::{
     Answer, CallWelcome, Callee, ExchangeConfig, Fleet, LinkId, Lists, Node, Now, Output, QueryId, Question, Seat,
@@ -36,9 +37,6 @@ use crate::{
 /// Questions that one shard may have with the store at a time: what a store answers in about a second. From half of it on it takes no
 /// more of those that give way.
 const QUERIES_MAX: usize = 20_000;
-
-/// What a supernode is called in its challenge. All crates have one version.
-const AGENT: &str = concat!("ahoyd/", env!("CARGO_PKG_VERSION"));
 
 /// Legs that one session can have attached at a time: one for each call of its account, and as many again whose calls have
 /// ended elsewhere and that are not closed yet.
@@ -137,28 +135,6 @@ impl Links {
         }
     }
 
-    pub(crate) fn up(&mut self, link: LinkId, exporter: Option<[u8; 32]>, now: Now, outbox: &mut Outbox) {
-        outbox.counters.links += 1;
-        if self.half_open >= self.config.half_open_max {
-            return self.refuse_for_another(link, outbox);
-        }
-        let nonce = self.random();
-        let deadline = now.instant + limits::PROOF_TIMEOUT;
-        let challenge = v1::Challenge {
-            nonce: Bytes::copy_from_slice(&nonce),
-            time_ms: now.unix_ms,
-            supernode: self.config.supernode.to_bytes(),
-            minimum_version: self.config.minimum_version,
-            certificate: self.authority.certificate.clone(),
-            agent: AGENT.to_owned(),
-        };
-        let phase = Phase::Proving(Proving { nonce, exporter, deadline });
-        self.sessions.insert(link, Box::new(Session { deframer: Deframer::default(), phase }));
-        self.half_open += 1;
-        self.timers.set(deadline, Due::Proof(link));
-        outbox.send(link, framed(0, Body::Challenge(challenge)));
-    }
-
     pub(crate) fn bytes(&mut self, link: LinkId, bytes: &[u8], now: Now, relay: &mut Relay, outbox: &mut Outbox) {
         let Some(session) = self.sessions.get_mut(&link) else { return };
         session.deframer.push(bytes);
@@ -225,72 +201,6 @@ impl Links {
         }
     }
 
-    /// Somewhere to send those for whom there is no room: as far as anybody here knows, each is as good as any other nearby.
-    fn prove(
-        &mut self,
-        link: LinkId,
-        request: u64,
-        prove: &v1::Prove,
-        now: Now,
-        outbox: &mut Outbox,
-    ) -> Result<(), Violation> {
-        if prove.agent.len() > limits::AGENT_MAX {
-            let refusal = Refusal::invalid("the program's name has at most 64 bytes");
-            outbox.send(link, framed(request, refusal.body()));
-            return Ok(());
-        }
-        if self.turns_away(link, prove.urgency(), now, outbox) {
-            return Ok(());
-        }
-        let Some(Phase::Proving(proving)) = self.sessions.get_mut(&link).map(|session| &mut session.phase) else {
-            return Ok(());
-        };
-        let credential = proving.verify(prove, &self.config, &self.authority, now.unix())?;
-        let online = Online {
-            account: credential.account,
-            device: credential.device,
-            standing: Standing::of(&credential, now),
-            unanswered: SmallVec::new(),
-            flows: SmallVec::new(),
-            signed_in_ms: now.steady_ms(self.config.started),
-            buckets: Buckets::default(),
-            long: None,
-        };
-        self.welcome(link, request, online, outbox);
-        Ok(())
-    }
-
-    /// Refuses a sign-in that is not to be taken now, before anything is verified: that has to be cheap. Says whether it did.
-    fn turns_away(&mut self, link: LinkId, urgency: v1::Urgency, now: Now, outbox: &mut Outbox) -> bool {
-        if self.going.is_some() {
-            outbox.counters.shut_out += 1;
-            refuse_link(link, v1::ErrorCode::ShuttingDown, SHUTTING_DOWN, Duration::ZERO, outbox);
-        } else if self.sessions.len() - self.half_open >= admission::room(self.config.sessions_max, urgency) {
-            self.refuse_for_another(link, outbox);
-        } else if let Err(retry_after) = self.admission.take(urgency, now.instant) {
-            outbox.counters.sign_ins_put_off += 1;
-            refuse_link(link, v1::ErrorCode::Overloaded, "too many sign in at once", retry_after, outbox);
-        } else {
-            return false;
-        }
-        self.forget(link);
-        true
-    }
-
-    fn refuse_for_another(&mut self, link: LinkId, outbox: &mut Outbox) {
-        outbox.counters.overloaded += 1;
-        if let Some(supernode) = self.another(outbox.fleet()) {
-            let away = v1::GoAway { supernode: supernode.to_bytes(), ..Default::default() };
-            outbox.send(link, framed(0, Body::GoAway(away)));
-        }
-        refuse_link(link, v1::ErrorCode::Overloaded, "this supernode is full: try another", Duration::ZERO, outbox);
-    }
-
-    fn another(&mut self, fleet: &Fleet) -> Option<SupernodeId> {
-        let others = fleet.nodes().iter().filter(|node| node.near && node.weight > 0 && node.node != Node::OWN);
-        others.choose(&mut self.rng).map(|node| node.supernode)
-    }
-
     /// A piece of a long message, which is taken in once it is whole.
     fn take_fragment(
         &mut self,
@@ -333,40 +243,6 @@ impl Links {
                 self.take(link, message, now, relay, outbox)
             }
             _ => Err(Violation::MessageTooLong),
-        }
-    }
-
-    fn welcome(&mut self, link: LinkId, request: u64, online: Online, outbox: &mut Outbox) {
-        let session: [u8; 16] = self.random();
-        let welcome = v1::Welcome {
-            session: Bytes::copy_from_slice(&session),
-            keepalive_ms: millis(admission::keepalive(self.sessions.len() * usize::from(self.config.shards))),
-            max_message: limits::MESSAGE_MAX as u32,
-            roster_serial: self.authority.roster_serial,
-            revocations_serial: self.authority.revoked.serial,
-        };
-        outbox.send(link, framed(request, Body::Welcome(welcome)));
-        outbox.counters.sign_ins += 1;
-        let (party, at_ms) = (online.party(link, outbox), online.signed_in_ms);
-        self.timers.set(online.standing.look_at, Due::Expiry(link));
-        if let Some(session) = self.sessions.get_mut(&link) {
-            let proven = std::mem::replace(&mut session.phase, Phase::Online(online));
-            self.no_longer_half_open(link, &proven);
-        }
-        outbox.tell_account(party.account, Peer::SignedIn { party, at_ms });
-    }
-
-    /// Forgets a link that has not proven itself.
-    fn forget(&mut self, link: LinkId) {
-        if let Some(session) = self.sessions.remove(&link) {
-            self.no_longer_half_open(link, &session.phase);
-        }
-    }
-
-    fn no_longer_half_open(&mut self, link: LinkId, phase: &Phase) {
-        if let Phase::Proving(proving) = phase {
-            self.timers.clear(proving.deadline, Due::Proof(link));
-            self.half_open -= 1;
         }
     }
 
@@ -917,18 +793,10 @@ fn start_call(start: Start, caller: Party, request: u64, callee: Callee, outbox:
     outbox.tell_account(caller.account, Peer::StartCall(Box::new(new)));
 }
 
-/// The last words on a link, and its end. `retry_after`: zero where it does not help to wait for anything here.
-fn refuse_link(link: LinkId, code: v1::ErrorCode, text: impl ToString, retry_after: Duration, outbox: &mut Outbox) {
-    let error = v1::Error { code: code.into(), text: text.to_string(), retry_after_ms: millis(retry_after) };
-    outbox.send(link, framed(0, Body::Error(error)));
-    outbox.close(link, code);
-}
-
 fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
-const SHUTTING_DOWN: &str = "this supernode goes down: sign in elsewhere";
 const RATE_LIMITED: Refusal = Refusal::new(v1::ErrorCode::RateLimited, "too many requests of this kind");
 const CREDENTIAL_REFUSED: Refusal =
     Refusal::new(v1::ErrorCode::Forbidden, "the credential is not a good one of this account, device and device key");
