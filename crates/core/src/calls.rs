@@ -114,7 +114,7 @@ impl Calls {
             }
             return outbox.refuse(caller.link, request, CALL_EXISTS);
         }
-        let refusal = if self.ended.tell(id, caller, now.instant, outbox) {
+        let refusal = if self.ended.tell(id, caller, callee, now.instant, outbox) {
             Some(NO_CALL)
         } else {
             (self.calls.len() >= self.calls_max).then_some(FULL)
@@ -247,8 +247,14 @@ impl Calls {
         now: Now,
         outbox: &mut Outbox,
     ) {
-        let call = self.calls.get(&id).filter(|call| call.legs.iter().any(|leg| leg.account == party.account));
-        let Some(call) = call else { return self.no_call(id, party, request, now, outbox) };
+        let Some(call) = self.calls.get(&id) else {
+            // It has overtaken what begins the call, or is here before the other leg is that has lost the same home.
+            self.ended.remember_early(id, cause, party.account, now.instant);
+            return self.no_call(id, party, request, now, outbox);
+        };
+        if !call.legs.iter().any(|leg| leg.account == party.account) {
+            return self.no_call(id, party, request, now, outbox);
+        }
         let cause = match call.phase {
             Phase::Answered(_) => cause,
             Phase::Ringing(_) if call.legs[CALLER].account == party.account => v1::Cause::Cancelled,
@@ -281,10 +287,10 @@ impl Calls {
             let leg = Leg::of(party, join.leg, join.sealed, request);
             return self.take_up(id, index, leg, party, outbox);
         }
-        if self.ended.tell(id, party, now.instant, outbox) {
+        let [(peer, device)] = claims.peers[..] else { return outbox.refuse(party.link, request, NO_CALL) };
+        if self.ended.tell(id, party, peer, now.instant, outbox) {
             return outbox.refuse(party.link, request, NO_CALL);
         }
-        let [(peer, device)] = claims.peers[..] else { return outbox.refuse(party.link, request, NO_CALL) };
         if self.calls.len() >= self.calls_max {
             return outbox.refuse(party.link, request, FULL);
         }
@@ -378,7 +384,7 @@ impl Calls {
     }
 
     fn no_call(&mut self, id: CallId, party: Party, request: u64, now: Now, outbox: &mut Outbox) {
-        self.ended.tell(id, party, now.instant, outbox);
+        self.ended.tell(id, party, party.account, now.instant, outbox);
         // Its home may have died with it, and the account's not.
         outbox.tell_account(party.account, Peer::Disengage { call: id, account: party.account });
         outbox.refuse(party.link, request, NO_CALL);
@@ -522,8 +528,9 @@ impl Calls {
             match leg.attachment {
                 Attachment::Vacant => {}
                 Attachment::Opening { link, request } => {
-                    superseded(link, request, outbox);
+                    // First: to whoever only hears of the refusal the call is lost.
                     outbox.event_framed(link, ended.clone());
+                    superseded(link, request, outbox);
                 }
                 Attachment::Attached { link, flow } => {
                     outbox.tell(link.seat(), Peer::CloseFlow { link: link.link, flow });
@@ -698,25 +705,54 @@ impl TokenMint {
 /// Calls that are over, for as long as their call tokens live.
 #[derive(Debug, Default)]
 struct Ended {
-    calls: BTreeMap<CallId, (v1::Cause, [AccountId; 2])>,
+    calls: BTreeMap<CallId, EndedCall>,
     oldest_first: VecDeque<(Instant, CallId)>,
+}
+
+#[derive(Debug)]
+struct EndedCall {
+    cause: v1::Cause,
+    by: EndedBy,
+}
+
+#[derive(Debug)]
+enum EndedBy {
+    /// Its home, which knew who took part.
+    Home([AccountId; 2]),
+    /// Somebody who hung up before anything was known of it here: good for calls which that account turns out to be in.
+    One(AccountId),
 }
 
 impl Ended {
     fn remember(&mut self, call: CallId, cause: v1::Cause, accounts: [AccountId; 2], now: Instant) {
-        self.calls.insert(call, (cause, accounts));
+        self.insert(call, EndedCall { cause, by: EndedBy::Home(accounts) }, now);
+    }
+
+    fn remember_early(&mut self, call: CallId, cause: v1::Cause, account: AccountId, now: Instant) {
+        let by_home = self.calls.get(&call).is_some_and(|ended| matches!(ended.by, EndedBy::Home(_)));
+        if !by_home {
+            self.insert(call, EndedCall { cause, by: EndedBy::One(account) }, now);
+        }
+    }
+
+    fn insert(&mut self, call: CallId, ended: EndedCall, now: Instant) {
+        self.calls.insert(call, ended);
         self.oldest_first.push_back((now + limits::CALL_TOKEN_LIFE, call));
         self.forget(now);
     }
 
-    /// Tells one who took part how the call ended; says whether there was such a call.
-    fn tell(&mut self, call: CallId, party: Party, now: Instant, outbox: &mut Outbox) -> bool {
+    /// Tells one who took part how the call ended; says whether a call of this id, which these two would be in, is over.
+    fn tell(&mut self, call: CallId, party: Party, peer: AccountId, now: Instant, outbox: &mut Outbox) -> bool {
         self.forget(now);
-        let Some((cause, accounts)) = self.calls.get(&call) else { return false };
-        if accounts.contains(&party.account) {
+        let Some(EndedCall { cause, by }) = self.calls.get(&call) else { return false };
+        let (is_over, took_part) = match by {
+            EndedBy::Home(accounts) => (true, accounts.contains(&party.account)),
+            EndedBy::One(one) => ([party.account, peer].contains(one), true),
+        };
+        if is_over && took_part {
             outbox.event_framed(party.link, ended_framed(call, *cause));
         }
-        true
+        is_over
     }
 
     fn forget(&mut self, now: Instant) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ahoy_core::testing::origin;
-use ahoy_core::{LinkId, Now, QueryId, Question, ShardId};
+use ahoy_core::{Answer, LinkId, Now, QueryId, Question, ShardId, StoreError};
 use bytes::Bytes;
 
 /// Wall time at the start of every world, in milliseconds since the Unix epoch.
@@ -34,11 +34,21 @@ pub(crate) enum Happening {
         from: ShardId,
         to: ShardId,
     },
+    /// A question gets to the store.
     Store {
         life: u64,
         shard: ShardId,
         query: QueryId,
         question: Question,
+        answered: Instant,
+    },
+    /// What the store said to a question gets to where it was asked.
+    StoreAnswers {
+        life: u64,
+        shard: ShardId,
+        query: QueryId,
+        answer: Result<Answer, StoreError>,
+        is_waited_for: bool,
     },
     WakeShard {
         life: u64,

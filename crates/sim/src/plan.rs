@@ -22,6 +22,10 @@ pub struct Plan {
     pub delay: Duration,
     /// Mean of what comes on top of it, exponentially spread.
     pub jitter: Duration,
+    /// The longest that a message between supernodes takes.
+    pub trunk: Duration,
+    /// The longest that the store takes over a question.
+    pub store: Duration,
     /// How long people call each other in bad weather.
     pub storm: Duration,
     /// Mean time from one accident to the next: a dead link, a crash, a store that fails.
@@ -69,6 +73,8 @@ impl Plan {
             loss: [0.0, 0.02, 0.1, 0.2][rng.random_range(0..4)],
             delay: Duration::from_millis(rng.random_range(1..80)),
             jitter: Duration::from_millis(rng.random_range(1..30)),
+            trunk: Duration::from_millis([2, 30, 300][rng.random_range(0..3)]),
+            store: Duration::from_millis([20, 300][rng.random_range(0..2)]),
             storm: Duration::from_secs(90),
             accidents: Duration::from_millis(rng.random_range(2_000..15_000)),
             quarrels: rng.random_bool(0.3),

@@ -60,7 +60,8 @@ pub(crate) struct Fleet {
     unseen: usize,
     pub(crate) store: MemoryStore,
     pub(crate) store_fails: bool,
-    store_until: Option<Instant>,
+    /// Until when the store is busy with what a supernode asks about something.
+    store_until: BTreeMap<(usize, [u8; 16]), Instant>,
     /// Questions of those that live, on their way.
     questions: BTreeMap<ShardId, usize>,
     /// The store as it was at the last start.
@@ -105,7 +106,7 @@ impl Fleet {
             backup: store.clone(),
             store,
             store_fails: false,
-            store_until: None,
+            store_until: BTreeMap::new(),
             questions: BTreeMap::new(),
         }
     }
@@ -477,16 +478,25 @@ impl World {
 
     /// A question reaches the store, or its process has died meanwhile: then the store may have it or not.
     pub(crate) fn store(&mut self, happening: Happening) {
-        let Happening::Store { life, shard, query, question } = happening else { return };
-        let alive = life == self.fleet.life_of(shard);
-        if !alive {
+        let Happening::Store { life, shard, query, question, answered } = happening else { return };
+        if life != self.fleet.life_of(shard) {
             if self.rng.random() {
                 self.carry_out(question);
             }
             return;
         }
-        *self.fleet.questions.entry(shard).or_default() -= usize::from(is_waited_for(&question));
+        let is_waited_for = is_waited_for(&question);
         let answer = if self.fleet.store_fails { Err(StoreError::Unavailable) } else { Ok(self.carry_out(question)) };
+        self.agenda.at(answered, Happening::StoreAnswers { life, shard, query, answer, is_waited_for });
+    }
+
+    /// An answer may be older by then than others that came before it.
+    pub(crate) fn store_answers(&mut self, happening: Happening) {
+        let Happening::StoreAnswers { life, shard, query, answer, is_waited_for } = happening else { return };
+        if life != self.fleet.life_of(shard) {
+            return;
+        }
+        *self.fleet.questions.entry(shard).or_default() -= usize::from(is_waited_for);
         let now = self.agenda.now();
         self.exchange(shard).handle_answer(query, answer, now);
         self.drain_shard(shard);
@@ -578,11 +588,18 @@ impl World {
                 Output::Close { link, code } => self.close(link, code),
                 Output::Ask { query, question } => {
                     *self.fleet.questions.entry(shard).or_default() += usize::from(is_waited_for(&question));
-                    let pause = between(Duration::from_micros(200), Duration::from_millis(20), &mut self.rng);
-                    let at = self.agenda.now().instant + pause;
-                    let at = self.fleet.store_until.map_or(at, |until| at.max(until));
-                    self.fleet.store_until = Some(at);
-                    self.agenda.at(at, Happening::Store { life, shard, query, question });
+                    // What one supernode asks about one thing keeps its order, and nothing else does.
+                    let key = (self.fleet.supernode_of(shard), subject(&question));
+                    let [there, back] = [0, 1].map(|_| {
+                        let slow = self.rng.random_bool(1.0 / 8.0);
+                        let most = if slow { self.plan.store } else { Duration::from_millis(20) };
+                        between(Duration::from_micros(200), most, &mut self.rng)
+                    });
+                    let free = self.fleet.store_until.get(&key).copied();
+                    let at = (self.agenda.now().instant + there).max(free.unwrap_or(self.agenda.now().instant));
+                    let answered = at + back;
+                    self.fleet.store_until.insert(key, answered);
+                    self.agenda.at(at, Happening::Store { life, shard, query, question, answered });
                 }
                 Output::Tell { shard: to, message } => {
                     let to = self.fleet.shard(self.fleet.supernode_of(shard), to.0);
@@ -604,8 +621,9 @@ impl World {
 
     fn say(&mut self, from: ShardId, to: ShardId, said: Said) {
         let life = self.fleet.life_of(to);
+        let most = if matches!(said, Said::There(_)) { self.plan.trunk } else { Duration::from_millis(2) };
         self.fleet.trunks.entry((from, to)).or_default().push_back(said);
-        let pause = between(Duration::ZERO, Duration::from_millis(2), &mut self.rng);
+        let pause = between(Duration::ZERO, most, &mut self.rng);
         self.agenda.after(pause, Happening::Trunk { life, from, to });
     }
 
@@ -717,6 +735,39 @@ impl World {
             ));
         }
         Ok(())
+    }
+}
+
+/// What a question is about, as the store's verbs have it.
+fn subject(question: &Question) -> [u8; 16] {
+    match question {
+        Question::FindAccount { .. } | Question::SearchDirectory { .. } => [0; 16],
+        Question::CheckIn { account, .. }
+        | Question::ListDevices { account, .. }
+        | Question::MarkSeen { account, .. }
+        | Question::ChangeSettings { account, .. }
+        | Question::ListContacts { account, .. }
+        | Question::RequestContact { account, .. }
+        | Question::AnswerContact { account, .. }
+        | Question::RemoveContact { account, .. }
+        | Question::BlockAccount { account, .. }
+        | Question::Report { account, .. }
+        | Question::ClaimKeyPackages { account }
+        | Question::ListConversations { account, .. } => account.0,
+        Question::PublishKeyPackages { device, .. }
+        | Question::FetchInbox { device, .. }
+        | Question::Acknowledge { device, .. } => device.0,
+        Question::CreateConversation { conversation, .. }
+        | Question::FetchGroupInfo { conversation, .. }
+        | Question::SendMessage { conversation, .. }
+        | Question::FetchLog { conversation, .. }
+        | Question::ListMemberIds { conversation, .. }
+        | Question::FetchMembers { conversation, .. }
+        | Question::SetReceipt { conversation, .. }
+        | Question::FetchReceipts { conversation, .. }
+        | Question::LeaveConversation { conversation, .. }
+        | Question::Callees { conversation, .. } => conversation.0,
+        Question::Commit(commit) => commit.conversation.0,
     }
 }
 

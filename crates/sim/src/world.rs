@@ -200,6 +200,7 @@ impl World {
             Happening::ShardLosesLink(link) => self.shard_loses(link),
             Happening::Trunk { life, from, to } => self.trunk(life, from, to),
             Happening::Store { .. } => self.store(happening),
+            Happening::StoreAnswers { .. } => self.store_answers(happening),
             Happening::WakeShard { life, shard } => self.wake_shard(life, shard)?,
             Happening::WakeDevice { device, life } => self.wake_device(device, life)?,
             Happening::Act { device } => self.act(device),
