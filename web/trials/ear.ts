@@ -1,4 +1,4 @@
-/** Hears what a page plays: a tap before the loudspeaker of every audio context, in the page itself. */
+/** Hears what a page plays, by a tap before the loudspeaker of every audio context, and times it: all in the page itself. */
 
 import type { BrowserContext, Page } from '@playwright/test';
 import type { Sound } from './wav.ts';
@@ -13,7 +13,8 @@ interface Heard {
 
 declare global {
   var trialHeard: Heard | undefined;
-  var trialTasks: number[] | undefined;
+  var trialTasks: { from: number; ms: number }[] | undefined;
+  var trialUsable: number | undefined;
 }
 
 /** To be called before the first page opens. `processing`: whether the browser may work on the microphone's sound. */
@@ -39,8 +40,13 @@ export async function listen(context: BrowserContext, processing: boolean): Prom
       };
       globalThis.trialTasks = [];
       new PerformanceObserver((list) => {
-        for (const task of list.getEntries()) globalThis.trialTasks?.push(task.duration);
+        for (const task of list.getEntries()) globalThis.trialTasks?.push({ from: task.startTime, ms: task.duration });
       }).observe({ type: 'longtask' });
+      const look = () => {
+        if (document.querySelector('form input') === null) requestAnimationFrame(look);
+        else globalThis.trialUsable = performance.now();
+      };
+      requestAnimationFrame(look);
       if (processing || navigator.mediaDevices === undefined) return;
       const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
       navigator.mediaDevices.getUserMedia = (asked) => {
@@ -68,7 +74,17 @@ export async function heard(page: Page): Promise<Sound> {
   return { rate, samples: new Int16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2).slice() };
 }
 
-/** Tasks that held the main thread for more than 50 ms since the page was loaded, in milliseconds. */
-export async function longTasks(page: Page): Promise<number[]> {
-  return page.evaluate(() => globalThis.trialTasks ?? []);
+/** Now, by the page's clock. */
+export async function momentOf(page: Page): Promise<number> {
+  return page.evaluate(() => performance.now());
+}
+
+/** Tasks that held the main thread for more than 50 ms, in milliseconds, of those that began since a moment by the page's clock. */
+export async function longTasks(page: Page, since: number): Promise<number[]> {
+  return page.evaluate((since) => (globalThis.trialTasks ?? []).filter(({ from }) => from >= since).map(({ ms }) => ms), since);
+}
+
+/** When the page's first form was there to be filled, in milliseconds from the start of its loading. */
+export async function usableAfter(page: Page): Promise<number> {
+  return page.evaluate(() => globalThis.trialUsable ?? Number.POSITIVE_INFINITY);
 }

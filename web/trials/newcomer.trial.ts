@@ -3,6 +3,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { t } from '../app/text.ts';
+import { usableAfter } from './ear.ts';
 import { LEAD_SECONDS, PASSWORD } from './people.ts';
 import { expect, test } from './stage.ts';
 
@@ -13,6 +14,7 @@ test('a newcomer hears the echo after a name, a password and four clicks', async
   const network = await stage.network();
   const person = await stage.person(network, { name: 'nina', says: 'it-male' });
   const { page } = person;
+  console.log(`the first screen was usable after ${Math.round(await usableAfter(page))} ms`);
   const start = performance.now();
   let clicks = 0;
   let steps = 0;
