@@ -248,9 +248,9 @@ impl Calls {
         outbox: &mut Outbox,
     ) {
         let Some(call) = self.calls.get(&id) else {
+            self.no_call(id, party, request, now, outbox);
             // It has overtaken what begins the call, or is here before the other leg is that has lost the same home.
-            self.ended.remember_early(id, cause, party.account, now.instant);
-            return self.no_call(id, party, request, now, outbox);
+            return self.ended.remember_early(id, cause, party.account, now.instant);
         };
         if !call.legs.iter().any(|leg| leg.account == party.account) {
             return self.no_call(id, party, request, now, outbox);

@@ -595,8 +595,8 @@ impl World {
                         let most = if slow { self.plan.store } else { Duration::from_millis(20) };
                         between(Duration::from_micros(200), most, &mut self.rng)
                     });
-                    let free = self.fleet.store_until.get(&key).copied();
-                    let at = (self.agenda.now().instant + there).max(free.unwrap_or(self.agenda.now().instant));
+                    let there = self.agenda.now().instant + there;
+                    let at = self.fleet.store_until.get(&key).map_or(there, |busy| there.max(*busy));
                     let answered = at + back;
                     self.fleet.store_until.insert(key, answered);
                     self.agenda.at(at, Happening::Store { life, shard, query, question, answered });
