@@ -83,6 +83,12 @@ pub(crate) enum Happening {
         device: usize,
         link: LinkId,
     },
+    /// A device that was asked to go elsewhere does so, while the link that it has goes on.
+    Move {
+        device: usize,
+        link: LinkId,
+        to: Option<usize>,
+    },
     DeviceStarts {
         device: usize,
     },

@@ -40,6 +40,8 @@ pub(crate) struct Device {
     pub(crate) member: Option<Box<Member>>,
     pub(crate) is_stranger: bool,
     pub(crate) link: Option<DeviceLink>,
+    /// Another one, which is to be its link once it is signed in there.
+    moving: Option<DeviceLink>,
     wake: Option<Instant>,
     pub(crate) ready: bool,
     pub(crate) talk: Option<Talk>,
@@ -122,6 +124,7 @@ impl Device {
             member: None,
             is_stranger: false,
             link: None,
+            moving: None,
             wake: None,
             ready: false,
             talk: None,
@@ -131,6 +134,11 @@ impl Device {
 
     pub(crate) fn is_online(&self) -> bool {
         self.link.as_ref().is_some_and(|link| matches!(link.phase, Phase::Online))
+    }
+
+    /// Its end of a link, if it has not given it up.
+    pub(crate) fn end_of(&mut self, link: LinkId) -> Option<&mut DeviceLink> {
+        [&mut self.link, &mut self.moving].into_iter().flatten().find(|end| end.id == link)
     }
 
     pub(crate) fn runs(&self) -> bool {
@@ -164,13 +172,13 @@ impl World {
         let this = &mut self.devices[device];
         (this.member, this.wake, this.ready) = (None, None, false);
         this.life += 1;
-        let link = this.link.take();
+        let links = [this.link.take(), this.moving.take()];
         if let Some(talk) = this.talk.take() {
             // It will never be back in this call.
             self.stories.disturbed(talk.call);
             self.stories.away(talk.call, limits::LEG_RETURN);
         }
-        if let Some(link) = link {
+        for link in links.into_iter().flatten() {
             self.break_link(link.id);
         }
         let pause = between(Duration::from_millis(50), Duration::from_secs(3), &mut self.rng);
@@ -191,18 +199,38 @@ impl World {
         let Some(supernode) = self.choose_supernode(device) else {
             return self.dial_soon(device, Duration::from_millis(100));
         };
+        self.devices[device].link = Some(self.dial_supernode(device, supernode));
+    }
+
+    fn dial_supernode(&mut self, device: usize, supernode: usize) -> DeviceLink {
         let now = self.agenda.now().instant;
         let shard = self.fleet.any_shard_of(supernode, &mut self.rng);
         let id = self.network.dial(device, shard, self.fleet.life_of(shard), now);
         let agent = "sim/1".to_owned();
-        let this = &mut self.devices[device];
+        let this = &self.devices[device];
         let sign_in = SignIn::new(&this.identity, this.credential.clone(), supernode_id(supernode), None, agent);
         self.chronicle(&format!("device {device} dials link {}", id.0));
-        let this = &mut self.devices[device];
-        this.link = Some(DeviceLink { id, deframer: Deframer::default(), phase: Phase::SigningIn(Box::new(sign_in)) });
         // A handshake is a round trip and a half.
         let handshake = one_way(&self.plan, &mut self.rng) * 3;
         self.agenda.after(handshake, Happening::LinkUp(id));
+        DeviceLink { id, deframer: Deframer::default(), phase: Phase::SigningIn(Box::new(sign_in)) }
+    }
+
+    /// Dials elsewhere, and goes there once it is signed in.
+    pub(crate) fn device_moves(&mut self, device: usize, link: LinkId, to: Option<usize>) {
+        let this = &self.devices[device];
+        let is_here = this.is_online() && this.link.as_ref().is_some_and(|current| current.id == link);
+        if !is_here || this.moving.is_some() {
+            return;
+        }
+        let from = self.network.link(link).map(|link| self.fleet.supernode_of(link.shard));
+        let mut others = self.fleet.up();
+        others.retain(|supernode| Some(*supernode) != from);
+        if !others.is_empty() {
+            let any = others[self.rng.random_range(0..others.len())];
+            let to = to.filter(|to| others.contains(to)).unwrap_or(any);
+            self.devices[device].moving = Some(self.dial_supernode(device, to));
+        }
     }
 
     /// Mostly the one that its account is at home on, if that lives.
@@ -231,6 +259,9 @@ impl World {
     /// The device gives a link up and dials again.
     pub(crate) fn device_loses(&mut self, link: LinkId) {
         let Some(device) = self.network.link(link).map(|link| link.device) else { return };
+        if let Some(moving) = self.devices[device].moving.take_if(|moving| moving.id == link) {
+            return self.give_up(moving.id);
+        }
         if self.devices[device].link.as_ref().is_none_or(|current| current.id != link) {
             return;
         }
@@ -238,16 +269,24 @@ impl World {
         self.chronicle(&format!("device {device} loses link {}", link.0));
         self.devices[device].link = None;
         self.devices[device].ready = false;
-        if let Some(link) = self.network.link_mut(link) {
-            link.at_device = false;
-        }
-        self.break_link(link);
+        self.give_up(link);
         let now = self.agenda.now().instant;
         if let Some(member) = &mut self.devices[device].member {
             member.handle_session_down(now);
         }
         self.drain_member(device);
-        self.dial_soon(device, Duration::from_millis(1));
+        // What is under way elsewhere is the next session.
+        self.devices[device].link = self.devices[device].moving.take();
+        if self.devices[device].link.is_none() {
+            self.dial_soon(device, Duration::from_millis(1));
+        }
+    }
+
+    fn give_up(&mut self, link: LinkId) {
+        if let Some(link) = self.network.link_mut(link) {
+            link.at_device = false;
+        }
+        self.break_link(link);
     }
 
     /// From now on, until it is attached or idle again, the device is without a link.
@@ -273,14 +312,10 @@ impl World {
         let Some(entry) = self.network.link_mut(link) else { return Ok(()) };
         entry.queued -= bytes.len();
         let (device, carries) = (entry.device, entry.carries);
-        let Some(current) = self.devices[device].link.as_mut().filter(|current| carries && current.id == link) else {
-            return Ok(());
-        };
+        let Some(current) = self.devices[device].end_of(link).filter(|_| carries) else { return Ok(()) };
         current.deframer.push(bytes);
         loop {
-            let Some(current) = self.devices[device].link.as_mut().filter(|current| current.id == link) else {
-                return Ok(());
-            };
+            let Some(current) = self.devices[device].end_of(link) else { return Ok(()) };
             let Ok(Some(message)) = current.deframer.next(limits::OUTBOUND_QUEUE_MAX) else { return Ok(()) };
             let Ok(message) = v1::SupernodeMessage::decode(message) else { return Ok(()) };
             self.message_to_device(device, link, &message)?;
@@ -290,12 +325,15 @@ impl World {
     fn message_to_device(&mut self, device: usize, id: LinkId, message: &v1::SupernodeMessage) -> Result<(), Finding> {
         let now = self.agenda.now();
         let this = &mut self.devices[device];
-        let Some(link) = &mut this.link else { return Ok(()) };
+        let Some(link) = this.end_of(id) else { return Ok(()) };
         match &mut link.phase {
             Phase::SigningIn(sign_in) => match sign_in.handle_message(message, now.unix_ms) {
                 Ok(SignInStep::Send(message)) => self.send_up(id, frame::encode(&message)),
                 Ok(SignInStep::SignedIn(_)) => {
                     link.phase = Phase::Online;
+                    if let Some(moved) = this.moving.take_if(|moving| moving.id == id) {
+                        return self.has_moved(device, moved);
+                    }
                     if this.talk.is_none() {
                         this.away_since = None;
                     }
@@ -311,10 +349,34 @@ impl World {
                     self.agenda.after(pause, Happening::Resync { device, link: id });
                     return Ok(());
                 }
+                if let Some(v1::supernode_message::Body::GoAway(away)) = &message.body {
+                    let [least, spread] =
+                        [away.reconnect_in_ms, away.spread_ms].map(|ms| Duration::from_millis(ms.into()));
+                    let to = (0..self.fleet.len()).find(|to| away.supernode == supernode_id(*to).0[..]);
+                    let pause = least + spread.mul_f64(self.rng.random());
+                    self.agenda.after(pause, Happening::Move { device, link: id, to });
+                    return Ok(());
+                }
                 if let Some(member) = &mut this.member {
                     member.handle_message(message, now.instant);
                 }
             }
+        }
+        self.drain_member(device);
+        self.take_finding()
+    }
+
+    /// The session goes on on another link; the one before is closed.
+    fn has_moved(&mut self, device: usize, moved: DeviceLink) -> Result<(), Finding> {
+        let now = self.agenda.now().instant;
+        self.summary.moves += 1;
+        let this = &mut self.devices[device];
+        let before = this.link.replace(moved);
+        if let Some(member) = &mut this.member {
+            member.handle_session_moved(now);
+        }
+        if let Some(before) = before {
+            self.give_up(before.id);
         }
         self.drain_member(device);
         self.take_finding()

@@ -22,6 +22,8 @@ pub struct Plan {
     pub delay: Duration,
     /// Mean of what comes on top of it, exponentially spread.
     pub jitter: Duration,
+    /// Whether all supernodes stand at one place, so that sessions are sent from one to another.
+    pub near: bool,
     /// The longest that a message between supernodes takes.
     pub trunk: Duration,
     /// The longest that the store takes over a question.
@@ -73,6 +75,7 @@ impl Plan {
             loss: [0.0, 0.02, 0.1, 0.2][rng.random_range(0..4)],
             delay: Duration::from_millis(rng.random_range(1..80)),
             jitter: Duration::from_millis(rng.random_range(1..30)),
+            near: rng.random(),
             trunk: Duration::from_millis([2, 30, 300][rng.random_range(0..3)]),
             store: Duration::from_millis([20, 300][rng.random_range(0..2)]),
             storm: Duration::from_secs(90),

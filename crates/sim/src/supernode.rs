@@ -348,7 +348,7 @@ impl World {
             incarnation: seen.life,
             shards: self.plan.shards,
             weight: u32::from(!seen.drains),
-            near: false,
+            near: self.plan.near,
         };
         let view = Arc::new(ahoy_core::Fleet::new(seen.iter().map(node).collect()));
         self.fleet.supernodes[supernode].sees = seen;
@@ -367,6 +367,8 @@ impl World {
         let device = link.device;
         if self.devices[device].link.as_ref().is_some_and(|current| current.id == id) {
             self.mark_away(device);
+        }
+        if self.devices[device].end_of(id).is_some() {
             let silence = limits::CALL_SILENCE;
             let pause = between(Duration::from_millis(50), silence, &mut self.rng);
             self.agenda.after(pause, Happening::DeviceLosesLink(id));

@@ -67,6 +67,8 @@ pub struct Summary {
     pub letters: usize,
     /// Numbers of the causes that calls ended with.
     pub causes: BTreeSet<i32>,
+    /// Sessions that went on on another link, asked to by their supernode.
+    pub moves: u64,
     /// Legs that returned after their link was lost.
     pub legs_returned: u64,
     /// Voice packets that arrived.
@@ -211,6 +213,7 @@ impl World {
             Happening::SeesFleet { supernode, life } => self.sees_fleet(supernode, life),
             Happening::TrunkReturns(one, other) => self.trunk_returns(one, other),
             Happening::Resync { device, link } => self.resync(device, link),
+            Happening::Move { device, link, to } => self.device_moves(device, link, to),
             Happening::DeviceStarts { device } => self.device_starts(device),
         }
         if !self.fleet.is_settled() || self.fleet.up().len() < self.fleet.len() {

@@ -82,7 +82,7 @@ fn signed(certificate: &SupernodeCertificate) -> String {
 }
 
 /// Waits for what must come.
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let wait = async {
         let mut look = tokio::time::interval(Duration::from_millis(2));
         while !holds() {

@@ -12,7 +12,7 @@ use ahoy_store::{StoreError, Transaction, Verb};
 
 use super::{
     calls::{call, connect, voice},
-    fleet::{Fleet, Shown, misbehave, resynced},
+    fleet::{Fleet, Shown, misbehave, resynced, until},
     *,
 };
 
@@ -259,6 +259,8 @@ async fn fleet(moved: &mut Moved) {
     let (dead, living) = (Shown::good(&fleet.seats[0]), &fleet.seats[1]);
     let messages = [0, 77].map(|to_shard| frame::encode(&v1::TrunkMessage { to_shard, ..Default::default() }));
     misbehave(living.entry.clone(), dead, messages.concat().into()).await.unwrap();
+    // The numbers are published after the turn that ended the trunk.
+    until("what was dropped", || living.metric("ahoy_trunk_messages_dropped") > 0.0).await;
     moved.look(&living.scrape());
 }
 
