@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
-import { FULL_PROCESSING, PageAudio, soundDevices } from './audio.ts';
+import { PageAudio, processing, soundDevices } from './audio.ts';
 
 class Track extends EventTarget {
   stopped = false;
@@ -50,7 +50,7 @@ class Node {
 let streams: Stream[] = [];
 let refuse: (id: unknown) => string | null = () => null;
 
-const choice = { microphone: '', speaker: '', processing: FULL_PROCESSING };
+const choice = { microphone: '', speaker: '', processing: processing(true) };
 const idOf = (constraints: MediaTrackConstraints): unknown => (constraints.deviceId as { exact: string } | undefined)?.exact;
 
 beforeEach(() => {
@@ -83,9 +83,17 @@ afterEach(() => vi.unstubAllGlobals());
 test('microphone and speaker open at 48 kHz, with all processing, and go to the engine as two ports', async () => {
   const audio = await PageAudio.open(choice);
   expect(Context.all[0]?.options).toEqual({ sampleRate: 48_000, latencyHint: 'interactive' });
-  expect(streams[0]?.constraints).toEqual({ ...FULL_PROCESSING, channelCount: 1 });
+  expect(streams[0]?.constraints).toEqual({ ...processing(true), channelCount: 1 });
   expect(audio.ports.kind).toBe('audio-ports');
   expect([audio.ports.capture, audio.ports.playback].every((port) => port instanceof MessagePort)).toBe(true);
+  for (const port of [audio.ports.capture, audio.ports.playback]) port.close();
+});
+
+test('noise is left in for those who want it, in the middle of a call too', async () => {
+  const audio = await PageAudio.open({ ...choice, processing: processing(false) });
+  expect(streams[0]?.constraints).toMatchObject({ echoCancellation: true, noiseSuppression: false, autoGainControl: true });
+  await audio.setProcessing(processing(true));
+  expect(streams[1]?.constraints).toMatchObject({ noiseSuppression: true });
   for (const port of [audio.ports.capture, audio.ports.playback]) port.close();
 });
 

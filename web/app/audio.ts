@@ -13,14 +13,17 @@ import type { SoundDevice } from './host.ts';
 
 const SAMPLE_RATE = 48_000;
 
-/** What the browser does to the microphone's sound; all of it unless somebody has reasons. */
+/** What the browser does to the microphone's sound. */
 export interface Processing {
   echoCancellation: boolean;
   noiseSuppression: boolean;
   autoGainControl: boolean;
 }
 
-export const FULL_PROCESSING: Processing = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+/** All of it, but noise suppression only for those who want it: it takes from the voice too. */
+export function processing(noiseSuppression: boolean): Processing {
+  return { echoCancellation: true, noiseSuppression, autoGainControl: true };
+}
 
 /** Which devices, by the ids of {@link soundDevices}; the empty id is the browser's own choice. */
 export interface AudioChoice {
@@ -39,7 +42,7 @@ export async function soundDevices(): Promise<{ microphones: SoundDevice[]; spea
 
 /** Asks for the microphone and lets it go again, so that devices have names; rejects with a {@link Refusal}. */
 export async function allowMicrophone(): Promise<void> {
-  stopTracks(await openMicrophone('', FULL_PROCESSING));
+  stopTracks(await openMicrophone('', processing(true)));
 }
 
 /** Whether the speaker can be chosen in this browser. */

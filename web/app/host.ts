@@ -30,18 +30,21 @@ export interface SoundDevice {
   label: string;
 }
 
-/** Microphones and speakers, and which of them calls use; the empty id is the browser's own choice. */
+/** Microphones and speakers, which of them calls use (the empty id is the browser's own choice), and how. */
 export interface Sound {
   readonly microphones: ReadonlySignal<readonly SoundDevice[]>;
   readonly speakers: ReadonlySignal<readonly SoundDevice[]>;
   readonly microphone: ReadonlySignal<string>;
   readonly speaker: ReadonlySignal<string>;
+  /** Whether the browser takes noise out of the microphone's sound. */
+  readonly suppressesNoise: ReadonlySignal<boolean>;
   /** The microphone may be used, so devices have names. */
   readonly isAllowed: ReadonlySignal<boolean>;
   /** Asks for the microphone; rejects where the browser gives none. */
   allow(): Promise<void>;
   chooseMicrophone(id: string): Promise<void>;
   chooseSpeaker(id: string): Promise<void>;
+  suppressNoise(on: boolean): Promise<void>;
 }
 
 export interface Host {

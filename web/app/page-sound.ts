@@ -7,7 +7,10 @@ import type { Sound, SoundDevice } from './host.ts';
 
 /** A call that was prepared for and did not begin lets the microphone go. */
 const PREPARED_MS = 15_000;
-const KEYS = { microphone: 'ahoy microphone', speaker: 'ahoy speaker' };
+const KEYS = { microphone: 'ahoy microphone', speaker: 'ahoy speaker', noise: 'ahoy noise' };
+
+/** What stands for noise that is left in. */
+const LEFT_IN = 'left in';
 
 type Audio = typeof import('./audio.ts');
 type PageAudio = Awaited<ReturnType<Audio['PageAudio']['open']>>;
@@ -17,6 +20,7 @@ export class PageSound implements Sound {
   readonly speakers = signal<readonly SoundDevice[]>([]);
   readonly microphone = signal(kept('microphone'));
   readonly speaker = signal(kept('speaker'));
+  readonly suppressesNoise = signal(kept('noise') !== LEFT_IN);
   readonly isAllowed = signal(false);
 
   #audio: Promise<PageAudio> | null = null;
@@ -44,6 +48,13 @@ export class PageSound implements Sound {
   async chooseSpeaker(id: string): Promise<void> {
     await (await this.#audio)?.chooseSpeaker(id);
     this.speaker.value = keep('speaker', id);
+  }
+
+  async suppressNoise(on: boolean): Promise<void> {
+    const { processing } = await import('./audio.ts');
+    await (await this.#audio)?.setProcessing(processing(on));
+    keep('noise', on ? '' : LEFT_IN);
+    this.suppressesNoise.value = on;
   }
 
   /** Opens microphone and speaker; rejects with a refusal. To be called on a gesture. */
@@ -76,8 +87,12 @@ export class PageSound implements Sound {
   }
 
   async #open(): Promise<PageAudio> {
-    const { FULL_PROCESSING, PageAudio } = await import('./audio.ts');
-    const audio = await PageAudio.open({ microphone: this.microphone.peek(), speaker: this.speaker.peek(), processing: FULL_PROCESSING });
+    const { PageAudio, processing } = await import('./audio.ts');
+    const audio = await PageAudio.open({
+      microphone: this.microphone.peek(),
+      speaker: this.speaker.peek(),
+      processing: processing(this.suppressesNoise.peek()),
+    });
     this.handOver(audio.ports);
     if (audio.isSuspended) resumeOnTouch(audio);
     void this.#refresh();

@@ -285,6 +285,8 @@ export const screens = {
     microphone: 'Microphone',
     speaker: 'Speaker',
     standard: 'As the browser chooses',
+    suppressNoise: 'Suppress noise',
+    suppressNoiseHint: 'Takes away fans and keyboards, and some of the voice with them: in a quiet room you sound better without.',
     soundHint: 'The browser shows the names of devices after you allowed the microphone once.',
     allow: 'Allow the microphone',
     notify: 'Notifications',

@@ -45,10 +45,12 @@ const host: Host = {
     speakers: signal([{ id: 'one', label: 'Built-in speakers' }, { id: 'two', label: 'Headset' }]),
     microphone: signal('two'),
     speaker: signal('two'),
+    suppressesNoise: signal(true),
     isAllowed: signal(true),
     allow: async () => undefined,
     chooseMicrophone: async () => undefined,
     chooseSpeaker: async () => undefined,
+    suppressNoise: async () => undefined,
   },
   retry: () => (seat.value = { kind: 'signed-out', network: { name: 'harbour.example', signUp: 'open' } }),
   signUp: async (form: SignUpForm) => {

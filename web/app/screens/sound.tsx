@@ -1,10 +1,11 @@
-/** Which microphone and speaker calls use. */
+/** Which microphone and speaker calls use, and how. */
 
 import { useId } from 'preact/hooks';
 import { attempt } from '../act.ts';
 import { useHost, type SoundDevice } from '../host.ts';
 import { t } from '../text.ts';
 import { Button } from '../ui/button.tsx';
+import { Switch } from '../ui/field.tsx';
 
 export function SoundChoice() {
   const { sound } = useHost();
@@ -12,6 +13,7 @@ export function SoundChoice() {
     <div class="form">
       <Pick label={t.settings.microphone} devices={sound.microphones.value} chosen={sound.microphone.value} onChoose={(id) => void attempt(() => sound.chooseMicrophone(id))} />
       <Pick label={t.settings.speaker} devices={sound.speakers.value} chosen={sound.speaker.value} onChoose={(id) => void attempt(() => sound.chooseSpeaker(id))} />
+      <Switch label={t.settings.suppressNoise} hint={t.settings.suppressNoiseHint} on={sound.suppressesNoise.value} onChange={(on) => void attempt(() => sound.suppressNoise(on))} />
       {!sound.isAllowed.value && (
         <>
           <p class="note">{t.settings.soundHint}</p>
