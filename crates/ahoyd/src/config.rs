@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use ahoy_fabric::Fabric;
 use ahoy_proto::api::SignUpPolicy;
+use ahoy_store::Store;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +119,24 @@ impl Config {
     pub(crate) fn fabric(&self) -> anyhow::Result<Fabric> {
         let Some(address) = &self.fabric else { return Ok(Fabric::default()) };
         Ok(Fabric::Valkey(address.parse().context("`fabric`")?))
+    }
+
+    /// What crosses a network unencrypted, each in one line: by which key, and how to change that.
+    pub(crate) fn in_the_clear(&self) -> Vec<&'static str> {
+        let mut lines = Vec::new();
+        if self.store.as_deref().is_some_and(Store::is_in_the_clear) {
+            lines.push(
+                "`store` leads to PostgreSQL in the clear: whoever is on the way can read and change what goes there \
+                 (sslmode=require in the address encrypts it)",
+            );
+        }
+        if matches!(self.fabric(), Ok(Fabric::Valkey(valkey)) if valkey.is_in_the_clear()) {
+            lines.push(
+                "`fabric` leads to Valkey in the clear: whoever is on the way can read and change what goes there \
+                 (rediss in the place of redis at the head of the address encrypts it)",
+            );
+        }
+        lines
     }
 
     /// How many shards to start on a machine with this many cores.

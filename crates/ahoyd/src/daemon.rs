@@ -366,6 +366,9 @@ fn announce(config: &Config, banner: Option<&Banner>) {
     for address in admin::exposed(&config.admin.listen) {
         tracing::warn!(%address, "metrics and the page of the fleet are open to whoever reaches this address");
     }
+    for line in config.in_the_clear() {
+        tracing::warn!("{line}");
+    }
     match banner {
         Some(banner) => banner.print(),
         None => tracing::info!(listen = ?config.listen, admin = ?config.admin.listen, "listening"),

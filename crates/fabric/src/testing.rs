@@ -72,7 +72,7 @@ impl RedisServer {
         Self::start_with(&[])
     }
 
-    /// One with further arguments, such as `--requirepass`.
+    /// One with further arguments, such as `--requirepass`; encrypted, if `--tls-cert-file` is one of them.
     pub fn start_with(arguments: &[&str]) -> Self {
         Self::launch(&[arguments, &["--save", ""]].concat(), READY)
     }
@@ -91,14 +91,14 @@ impl RedisServer {
 
     fn try_start(&mut self, ready: &str) -> bool {
         let mut command = Command::new("redis-server");
-        command.args(&self.arguments).args([
-            "--port",
-            &self.port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--daemonize",
-            "no",
-        ]);
+        let port = self.port.to_string();
+        // 0: none in the clear.
+        let ports = if self.is_encrypted() {
+            ["--port", "0", "--tls-port", &port]
+        } else {
+            ["--port", &port, "--tls-port", "0"]
+        };
+        command.args(&self.arguments).args(ports).args(["--bind", "127.0.0.1", "--daemonize", "no"]);
         command.arg("--dir").arg(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("redis-server can't be started: install it (Debian: redis-server)");
         let output = process.stdout.take().expect("its output is piped");
@@ -134,6 +134,11 @@ impl RedisServer {
         assert!(self.says(wanted), "the redis-server on port {} never said {wanted:?}", self.port);
     }
 
+    /// Whether it has been started with a certificate.
+    fn is_encrypted(&self) -> bool {
+        self.arguments.iter().any(|argument| argument == "--tls-cert-file")
+    }
+
     /// Where it listens, on loopback.
     pub fn port(&self) -> u16 {
         self.port
@@ -141,7 +146,12 @@ impl RedisServer {
 
     /// Its address, as a configuration has it.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.way(), self.port)
+    }
+
+    /// What an address of it begins with.
+    fn way(&self) -> &str {
+        if self.is_encrypted() { "rediss" } else { "redis" }
     }
 
     /// Ends it as a crash would. What it knew is lost.
@@ -191,20 +201,27 @@ impl Drop for RedisServer {
 impl RedisSentinel {
     /// All three, when the sentinel knows the other two.
     pub fn start() -> Self {
-        let primary = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
-        let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+        Self::start_with(&[])
+    }
+
+    /// The same, each with further arguments.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let start = |own: &[&str]| RedisServer::start_with(&[own, arguments].concat());
+        let primary = start(&["--repl-diskless-sync-delay", "0"]);
+        let replica = start(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
         replica.expect("Finished with success");
         // A sentinel keeps what it knows in its configuration.
         let folder = tempfile::tempdir().expect("a folder for the sentinel");
         let file = sentinel_file(folder.path(), primary.port);
-        let sentinel = RedisServer::launch(&[&file, "--sentinel"], "+monitor");
+        let sentinel = RedisServer::launch(&[&[&file, "--sentinel"], arguments].concat(), "+monitor");
         sentinel.expect("+slave");
         Self { primary, replica, sentinel, _folder: folder }
     }
 
     /// Its address, as a configuration has it. The first of two sentinels is not there.
     pub fn url(&self) -> String {
-        format!("redis-sentinel://127.0.0.1:{},127.0.0.1:{}/ahoy", free_port(), self.sentinel.port)
+        let way = self.sentinel.way();
+        format!("{way}-sentinel://127.0.0.1:{},127.0.0.1:{}/ahoy", free_port(), self.sentinel.port)
     }
 }
 
@@ -222,17 +239,16 @@ fn sentinel_file(folder: &Path, primary: u16) -> String {
 impl RedisCluster {
     /// All three, when each says that the cluster is whole.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same, each with further arguments.
+    pub fn start_with(arguments: &[&str]) -> Self {
         let nodes: Vec<_> = (0..3)
             .map(|_| {
                 let bus = free_port().to_string();
-                RedisServer::start_with(&[
-                    "--cluster-enabled",
-                    "yes",
-                    "--cluster-port",
-                    &bus,
-                    "--cluster-node-timeout",
-                    "2000",
-                ])
+                let own = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "2000"];
+                RedisServer::start_with(&[&own, arguments].concat())
             })
             .collect();
         for ((number, node), slots) in (1..).zip(&nodes).zip([(0, 5_460), (5_461, 10_922), (10_923, 16_383)]) {
@@ -251,7 +267,7 @@ impl RedisCluster {
     /// Its address, as a configuration has it.
     pub fn url(&self) -> String {
         let nodes: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-        format!("redis-cluster://{}", nodes.join(","))
+        format!("{}-cluster://{}", self.nodes[0].way(), nodes.join(","))
     }
 }
 

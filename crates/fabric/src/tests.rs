@@ -1,6 +1,7 @@
 //! What holds wherever leases are kept, and what holds of Valkey. All with the times of production.
 
 mod conformance;
+mod tls;
 mod valkey;
 
 use std::{sync::Arc, time::Duration};
@@ -8,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use ahoy_proto::{NetworkId, SupernodeId};
 use tokio::sync::watch;
 
-use crate::{Fabric, Figures, Lease, Members, Membership};
+use crate::{Fabric, Figures, Lease, Members, Membership, ValkeyConfig};
 
 /// How long anything may take that is waited for: a failover takes the longest.
 const DEADLINE: Duration = Duration::from_secs(20);

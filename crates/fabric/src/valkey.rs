@@ -63,7 +63,7 @@ if held and string.sub(held, 1, 16) == ARGV[1] then redis.call('DEL', KEYS[1]) e
 
 /// Why a connection was given up.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(crate) enum Failure {
     #[error("no answer within {} s", ANSWER_MAX.as_secs())]
     Late,
     #[error("the sentinel knows of no primary called {0}")]

@@ -69,7 +69,10 @@ pub enum OpenError {
     /// The address can't be read.
     #[error("the address of the database is none: {0}")]
     Address(String),
-    /// There is no PostgreSQL server at the address, or it does not answer.
+    /// A certificate can't be verified: by whose word?
+    #[error("TLS needs to know whom to trust, by the system's store or SSL_CERT_FILE: {0}")]
+    Trust(String),
+    /// There is no PostgreSQL server at the address, or it does not answer, or not as one that is trusted.
     #[error("no PostgreSQL server can be reached: {0}")]
     Unreachable(String),
     /// PostgreSQL refuses us, or a statement.

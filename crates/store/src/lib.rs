@@ -104,9 +104,11 @@ impl Store {
     }
 
     /// Connects to a PostgreSQL database, `postgres://user:password@host/database`, and brings its schema up to date. It has to be
-    /// there, empty or ours, in UTF8. Connections are not encrypted: use a Unix socket (`postgres:///database?host=/run/postgresql`)
-    /// or a network that is private. Several hosts may be named (`host1,host2`), with `target_session_attrs=read-write`
-    /// to find the one that leads. Takes [`CONNECTIONS`] connections and wants them directly, not through a pooler.
+    /// there, empty or ours, in UTF8. With `?sslmode=require` connections are encrypted, and the server has to prove its name by a
+    /// certificate that the system trusts; without, nothing is encrypted, which suits a Unix socket
+    /// (`postgres:///database?host=/run/postgresql`). Several hosts may be named (`host1,host2`), with
+    /// `target_session_attrs=read-write` to find the one that leads. Takes [`CONNECTIONS`] connections and wants them directly, not
+    /// through a pooler.
     ///
     /// Blocks for some seconds at most.
     ///
@@ -115,6 +117,12 @@ impl Store {
     /// software.
     pub fn connect(address: &str) -> Result<Self, OpenError> {
         Ok(Self(Arc::new(Engine::Postgres(postgres::Postgres::connect(address)?))))
+    }
+
+    /// Whether connections to this address of a PostgreSQL database cross a network unencrypted: to a host that is not this machine,
+    /// without `sslmode=require`.
+    pub fn is_in_the_clear(address: &str) -> bool {
+        postgres::address::is_in_the_clear(address)
     }
 
     /// Queues a verb. `reply` is called exactly once: on a thread of the store once the verb is durable or has failed, or

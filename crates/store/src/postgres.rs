@@ -4,6 +4,7 @@
 //! thread, so they keep their order. Transactions are serializable: what others disturbed is done again. When the server is away
 //! verbs fail at once, and the next ones after a pause try to reach it again.
 
+pub(crate) mod address;
 pub(crate) mod connection;
 pub(crate) mod schema;
 mod worker;
@@ -12,11 +13,12 @@ use std::error::Error;
 use std::sync::Arc;
 
 use bytes::BufMut;
+use tokio_postgres::Row;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Config, Row};
 
 pub(crate) use connection::Transaction;
 
+use address::Address;
 use connection::Connection;
 
 use crate::sql::Value;
@@ -36,20 +38,17 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Reaches the server once, brings the schema up to date, and starts the threads. Each connects when it has something to do.
     pub(crate) fn connect(address: &str) -> Result<Self, OpenError> {
-        let mut config: Config = address.parse().map_err(|error| OpenError::Address(connection::describe(&error)))?;
-        if config.get_application_name().is_none() {
-            config.application_name("ahoy");
-        }
+        let address = Address::parse(address)?;
         // On a thread of its own: the caller may be in the midst of another runtime.
         std::thread::scope(|scope| {
             let prepared = scope.spawn(|| {
-                let mut connection = Connection::open(&config)?;
+                let mut connection = Connection::open(&address)?;
                 schema::bring_up_to_date(&mut connection)?;
                 schema::check_complete(&mut connection)
             });
             prepared.join().expect("bringing the schema up to date does not panic")
         })?;
-        let server = Arc::new(worker::Server::new(config));
+        let server = Arc::new(worker::Server::new(address));
         let start = |index| {
             let server = server.clone();
             let serve = move |queue: &_| worker::run(server, queue);

@@ -1,11 +1,12 @@
-//! PostgreSQL for tests: real servers of the version that is installed (Debian: `postgresql`), on Unix sockets, as a user of little
-//! power. Whoever starts one owns it: it ends with its owner's process, however that ends.
+//! PostgreSQL for tests: real servers of the version that is installed (Debian: `postgresql`), on Unix sockets or, with a certificate,
+//! on loopback too, as a user of little power. Whoever starts one owns it: it ends with its owner's process, however that ends.
 //!
 //! What goes wrong here panics, and says what is missing: a test that needs a database fails without one.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -28,6 +29,12 @@ else
 fi
 "#;
 
+/// Who may come in where there is a certificate: by the network only who is encrypted and knows the password.
+const ADMISSION: &str = "local all all trust\nhostssl all all all scram-sha-256\n";
+
+/// Of the user, where one is asked for.
+const PASSWORD: &str = "sesame";
+
 /// Whether what a server has acknowledged survives a crash of the machine, or only of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -43,25 +50,50 @@ pub struct Postgres {
     installed: Installed,
     folder: TempDir,
     durability: Durability,
+    /// Where it listens, if it has a certificate.
+    ip: Option<Ipv4Addr>,
     keeper: Option<Child>,
 }
 
 impl Postgres {
     /// Starts one. Takes a second or so.
     pub fn start(durability: Durability) -> Self {
+        let mut server = Self::make(durability, None);
+        server.start_again();
+        server
+    }
+
+    /// Starts one that listens on loopback as well, for those only who come encrypted. It proves itself by this certificate, with its
+    /// key, both PEM.
+    pub fn start_with_certificate(certificate: &str, key: &str) -> Self {
+        // An address of its own and the usual port: nobody else has both.
+        let ip = Ipv4Addr::new(127, rand::random_range(1..255), rand::random(), rand::random_range(1..255));
+        let mut server = Self::make(Durability::Unsynced, Some(ip));
+        let data = server.folder.path().join("data");
+        for (name, text) in [("server.crt", certificate), ("server.key", key), ("pg_hba.conf", ADMISSION)] {
+            let file = data.join(name);
+            fs::write(&file, text).expect("the server's folder takes a file");
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("it is ours");
+            server.installed.own(&file);
+        }
+        server.start_again();
+        let password = format!("ALTER USER ahoy PASSWORD '{PASSWORD}'");
+        server.installed.sql(server.folder.path(), "postgres", &password);
+        server
+    }
+
+    fn make(durability: Durability, ip: Option<Ipv4Addr>) -> Self {
         let installed = Installed::find();
         let folder = TempDir::new().expect("there is room for a folder");
         installed.own(folder.path());
         installed.make_data(&folder.path().join("data"));
-        let mut server = Self { installed, folder, durability, keeper: None };
-        server.start_again();
-        server
+        Self { installed, folder, durability, ip, keeper: None }
     }
 
     /// Starts it once more, after [`Self::kill`], on what it has on its disk.
     pub fn start_again(&mut self) {
         assert!(self.keeper.is_none(), "it runs");
-        self.keeper = Some(self.installed.keep(self.folder.path(), self.durability, "owner"));
+        self.keeper = Some(self.installed.keep(self.folder.path(), self.durability, self.ip, "owner"));
     }
 
     /// Ends all of its processes without any warning.
@@ -83,6 +115,15 @@ impl Postgres {
     /// Makes an empty database.
     pub fn database(&self) -> String {
         self.installed.make_database(self.folder.path(), "")
+    }
+
+    /// Makes an empty database, and gives its address by the network, of a server [with a certificate](Self::start_with_certificate)
+    /// that has to be this host's. More may be added to it by `&`.
+    pub fn database_on(&self, host: &str) -> String {
+        let ip = self.ip.expect("it has a certificate");
+        let address = self.database();
+        let name = address.split(['/', '?']).nth(3).expect("the name stands in the address");
+        format!("postgres://ahoy:{PASSWORD}@{host}/{name}?hostaddr={ip}")
     }
 
     fn signal(&self, signal: &str) {
@@ -173,7 +214,7 @@ impl Shared {
             if !installed.is_running(&folder) {
                 installed.copy_data(&folder);
                 // It ends with the last lease, not with us.
-                drop(installed.keep(&folder, Durability::Unsynced, "lease"));
+                drop(installed.keep(&folder, Durability::Unsynced, None, "lease"));
             }
             Self { installed, folder, _lease: lease }
         })
@@ -270,11 +311,15 @@ impl Installed {
     }
 
     /// Starts a server and waits until it takes connections.
-    fn keep(&self, folder: &Path, durability: Durability, until: &str) -> Child {
+    fn keep(&self, folder: &Path, durability: Durability, ip: Option<Ipv4Addr>, until: &str) -> Child {
         let mut options = format!(
-            "-c listen_addresses= -c unix_socket_directories={} -c max_connections=500 -c shared_buffers=64MB",
+            "-c listen_addresses={} -c unix_socket_directories={} -c max_connections=500 -c shared_buffers=64MB",
+            ip.map(|ip| ip.to_string()).unwrap_or_default(),
             folder.display()
         );
+        if ip.is_some() {
+            options += " -c ssl=on";
+        }
         if durability == Durability::Unsynced {
             options += " -c fsync=off -c full_page_writes=off";
         }

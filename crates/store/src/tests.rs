@@ -14,6 +14,7 @@ mod on_sqlite;
 mod plans;
 mod postgres;
 mod power;
+mod tls;
 
 use std::path::PathBuf;
 use std::sync::mpsc;

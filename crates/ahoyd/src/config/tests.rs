@@ -176,6 +176,24 @@ fn a_fabric_that_is_no_address_is_refused_without_a_word_of_it() {
 }
 
 #[test]
+fn what_goes_in_the_clear_is_told_by_its_key_with_the_remedy_and_without_its_password() {
+    let told = |store: &str, fabric: &str| {
+        settings(&[&format!("store={store}"), &format!("fabric={fabric}")]).unwrap().in_the_clear()
+    };
+    let lines = told("postgres://ahoy:sesame@10.0.0.1/ahoy", "redis-sentinel://:sesame@10.0.0.1:26379/ahoy");
+    assert!(
+        matches!(lines[..], [store, fabric] if store.contains("`store`") && fabric.contains("`fabric`")),
+        "{lines:?}"
+    );
+    assert!(lines[0].contains("sslmode=require") && lines[1].contains("rediss"), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains("sesame") && !line.contains('\n')), "{lines:?}");
+    let encrypted = told("postgres://ahoy@10.0.0.1/ahoy?sslmode=require", "rediss-sentinel://10.0.0.1:26379/ahoy");
+    assert!(encrypted.is_empty(), "{encrypted:?}");
+    assert!(told("postgres:///ahoy?host=/run/postgresql", "redis://127.0.0.1").is_empty());
+    assert!(settings(&[]).unwrap().in_the_clear().is_empty(), "SQLite, and nobody else");
+}
+
+#[test]
 fn roles_and_what_belongs_to_them_agree() {
     let check = |list: &[&str]| settings(list).unwrap().check().map_err(|error| format!("{error:#}"));
     let refused = |list: &[&str]| check(list).unwrap_err();

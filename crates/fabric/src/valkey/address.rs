@@ -1,6 +1,6 @@
 //! Where Valkey is, and the way to the one node of it that has the leases.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, PushInfo,
@@ -20,8 +20,11 @@ const NODES_MAX: usize = 16;
 /// - `redis-sentinel://HOST:PORT,HOST:PORT/NAME`: the primary that these sentinels call NAME;
 /// - `redis-cluster://HOST:PORT,HOST:PORT`: a cluster that these nodes belong to.
 ///
-/// `USER:PASSWORD@` may stand before the hosts, percent-encoded; sentinels are asked without it. Nothing is encrypted: it is meant
-/// for a private network or a socket of the same machine.
+/// `USER:PASSWORD@` may stand before the hosts, percent-encoded; sentinels are asked without it.
+///
+/// With `rediss` in the place of `redis` everything is encrypted, and all of them have to prove the names or addresses that they are
+/// reached by with certificates that the system trusts. It takes the process's `rustls` provider, which has to be installed. Without,
+/// nothing is encrypted: that is meant for a private network or a socket of the same machine.
 #[derive(Clone)]
 pub struct ValkeyConfig {
     nodes: Vec<ConnectionInfo>,
@@ -40,11 +43,13 @@ enum Topology {
 #[non_exhaustive]
 pub enum InvalidAddress {
     /// No or another scheme.
-    #[error("write redis://, redis-sentinel:// or redis-cluster:// with host:port, or unix:// with a path")]
+    #[error(
+        "write redis://, redis-sentinel:// or redis-cluster:// with host:port (rediss for redis to encrypt), or unix:// with a path"
+    )]
     Scheme,
-    /// TLS.
-    #[error("TLS to Valkey is not spoken: use a private network or a unix socket, and redis://")]
-    Encrypted,
+    /// TLS with whoever answers.
+    #[error("a server's certificate is always verified: leave out #insecure")]
+    Insecure,
     /// No primary's name.
     #[error(
         "after the sentinels' addresses comes a slash and the primary's name, such as redis-sentinel://host:26379/ahoy"
@@ -66,10 +71,11 @@ impl FromStr for ValkeyConfig {
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
         let (scheme, rest) = text.split_once("://").ok_or(InvalidAddress::Scheme)?;
-        match scheme {
-            "redis" | "valkey" | "unix" => Ok(Self { nodes: vec![node(text)?], topology: Topology::Single }),
-            "rediss" | "valkeys" => Err(InvalidAddress::Encrypted),
-            "redis-sentinel" => {
+        match scheme.split_once('-').unwrap_or((scheme, "")) {
+            ("redis" | "rediss" | "valkey" | "valkeys" | "unix", "") => {
+                Ok(Self { nodes: vec![node(text)?], topology: Topology::Single })
+            }
+            (way @ ("redis" | "rediss"), "sentinel") => {
                 let (hosts, service) = rest.rsplit_once('/').ok_or(InvalidAddress::Service)?;
                 if service.is_empty() {
                     return Err(InvalidAddress::Service);
@@ -77,14 +83,14 @@ impl FromStr for ValkeyConfig {
                 let (secret, hosts) = split_secret(hosts);
                 let primary = settings(&node(&format!("redis://{secret}localhost"))?);
                 let topology = Topology::Sentinel { service: service.to_owned(), primary };
-                Ok(Self { nodes: nodes("", hosts)?, topology })
+                Ok(Self { nodes: nodes(way, "", hosts)?, topology })
             }
-            "redis-cluster" => {
+            (way @ ("redis" | "rediss"), "cluster") => {
                 let (secret, hosts) = split_secret(rest);
                 if hosts.contains('/') {
                     return Err(InvalidAddress::Path);
                 }
-                Ok(Self { nodes: nodes(secret, hosts)?, topology: Topology::Cluster })
+                Ok(Self { nodes: nodes(way, secret, hosts)?, topology: Topology::Cluster })
             }
             _ => Err(InvalidAddress::Scheme),
         }
@@ -96,17 +102,20 @@ fn split_secret(text: &str) -> (&str, &str) {
     text.split_at(text.rfind('@').map_or(0, |at| at + 1))
 }
 
-fn nodes(secret: &str, hosts: &str) -> Result<Vec<ConnectionInfo>, InvalidAddress> {
+fn nodes(way: &str, secret: &str, hosts: &str) -> Result<Vec<ConnectionInfo>, InvalidAddress> {
     let has_port = |host: &&str| host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let hosts: Vec<&str> = hosts.split(',').collect();
     if hosts.len() > NODES_MAX || !hosts.iter().all(has_port) {
         return Err(InvalidAddress::Nodes);
     }
-    hosts.iter().map(|host| node(&format!("redis://{secret}{host}"))).collect()
+    hosts.iter().map(|host| node(&format!("{way}://{secret}{host}"))).collect()
 }
 
 fn node(text: &str) -> Result<ConnectionInfo, InvalidAddress> {
     let node = text.into_connection_info().map_err(|error| InvalidAddress::Other(error.to_string()))?;
+    if matches!(node.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
+        return Err(InvalidAddress::Insecure);
+    }
     let settings = settings(&node);
     Ok(node.set_redis_settings(settings))
 }
@@ -124,9 +133,16 @@ impl fmt::Debug for ValkeyConfig {
 }
 
 impl ValkeyConfig {
+    /// Whether anything of it crosses a network unencrypted: to a host that is not this machine, without `rediss`. Sentinels and
+    /// clusters count even here, for where they lead to is theirs to say.
+    pub fn is_in_the_clear(&self) -> bool {
+        let stays = |host: &str| matches!(self.topology, Topology::Single) && is_loopback(host);
+        self.nodes.iter().any(|node| matches!(node.addr(), ConnectionAddr::Tcp(host, _) if !stays(host)))
+    }
+
     /// A connection to the node that has this key. `turn` says which of the configured nodes is asked for the way; it goes up from
     /// attempt to attempt. `changed` is notified by every message that the connection brings.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         turn: usize,
         key: String,
@@ -141,7 +157,8 @@ impl ValkeyConfig {
                 command.arg("GET-MASTER-ADDR-BY-NAME").arg(service);
                 let found: Option<(String, u16)> = command.query_async(&mut sentinel).await?;
                 let (host, port) = found.ok_or_else(|| Failure::NoPrimary(service.clone()))?;
-                let node = asked.clone().set_addr(ConnectionAddr::Tcp(host, port)).set_redis_settings(primary.clone());
+                let address = as_asked(asked.addr(), host, port);
+                let node = asked.clone().set_addr(address).set_redis_settings(primary.clone());
                 open(&node, changed).await
             }
             Topology::Cluster => {
@@ -161,10 +178,22 @@ impl ValkeyConfig {
 fn moved(asked: &ConnectionAddr, address: &str) -> Option<ConnectionAddr> {
     let (host, port) = address.rsplit_once(':')?;
     let host = match (host, asked) {
-        ("", ConnectionAddr::Tcp(asked, _)) => asked,
+        ("", ConnectionAddr::Tcp(asked, _) | ConnectionAddr::TcpTls { host: asked, .. }) => asked,
         (host, _) => host,
     };
-    Some(ConnectionAddr::Tcp(host.to_owned(), port.parse().ok()?))
+    Some(as_asked(asked, host.to_owned(), port.parse().ok()?))
+}
+
+/// Another server, encrypted if the one is that was asked for it.
+fn as_asked(asked: &ConnectionAddr, host: String, port: u16) -> ConnectionAddr {
+    match asked {
+        ConnectionAddr::TcpTls { .. } => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        _ => ConnectionAddr::Tcp(host, port),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 async fn open(node: &ConnectionInfo, changed: Arc<Notify>) -> Result<MultiplexedConnection, Failure> {
@@ -199,11 +228,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_for_encrypted_is_so_at_every_node_and_wherever_those_lead() {
+        for text in ["rediss://a:1", "valkeys://a:1", "rediss-sentinel://a:1,b:2/main", "rediss-cluster://a:1,b:2"] {
+            for node in text.parse::<ValkeyConfig>().unwrap().nodes {
+                let leads =
+                    [node.addr().clone(), moved(node.addr(), ":3").unwrap(), moved(node.addr(), "c:3").unwrap()];
+                assert!(leads.iter().all(|to| matches!(to, ConnectionAddr::TcpTls { insecure: false, .. })), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_others_on_the_way_can_read_is_known() {
+        let is_in_the_clear = |text: &str| text.parse::<ValkeyConfig>().unwrap().is_in_the_clear();
+        for text in ["redis://valkey.internal", "redis-sentinel://[::1]:1/main", "redis-cluster://10.0.0.1:1"] {
+            assert!(is_in_the_clear(text), "{text}");
+        }
+        for text in
+            ["rediss://valkey.internal", "rediss-cluster://10.0.0.1:1", "redis://[::1]", "unix:///run/valkey.sock"]
+        {
+            assert!(!is_in_the_clear(text), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_address_is_refused_with_the_reason() {
         let refused = |text: &str| text.parse::<ValkeyConfig>().unwrap_err();
         assert_eq!(refused("valkey.internal:6379"), InvalidAddress::Scheme);
         assert_eq!(refused("http://valkey.internal"), InvalidAddress::Scheme);
-        assert_eq!(refused("rediss://valkey.internal"), InvalidAddress::Encrypted);
+        assert_eq!(refused("rediss://valkey.internal/#insecure"), InvalidAddress::Insecure);
+        assert_eq!(refused("unix-cluster://a:1"), InvalidAddress::Scheme);
         assert_eq!(refused("redis-sentinel://a:1"), InvalidAddress::Service);
         assert_eq!(refused("redis-sentinel://a:1/"), InvalidAddress::Service);
         assert_eq!(refused("redis-sentinel://a/main"), InvalidAddress::Nodes);

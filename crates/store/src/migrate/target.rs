@@ -1,11 +1,12 @@
 //! The database that is moved to.
 
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Config, Row};
 
 use super::MoveError;
 use super::tables::{Cell, Cells, TABLES, Table};
 use crate::OpenError;
+use crate::postgres::address::Address;
 use crate::postgres::connection::{Connection, describe};
 use crate::postgres::{schema, value};
 use crate::sql::Value;
@@ -30,9 +31,8 @@ impl From<tokio_postgres::Error> for MoveError {
 
 impl Target {
     pub(super) fn open(address: &str) -> Result<Self, MoveError> {
-        let config: Config =
-            address.parse().map_err(|error| MoveError::Target(OpenError::Address(describe(&error))))?;
-        let mut connection = Connection::open(&config).map_err(|error| MoveError::Target(error.into()))?;
+        let address = Address::parse(address).map_err(MoveError::Target)?;
+        let mut connection = Connection::open(&address).map_err(|error| MoveError::Target(error.into()))?;
         schema::bring_up_to_date(&mut connection).map_err(MoveError::Target)?;
         let (runtime, client) = connection.parts();
         runtime.block_on(client.batch_execute(SESSION))?;

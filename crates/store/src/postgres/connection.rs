@@ -10,9 +10,11 @@ use std::time::Duration;
 use tokio::runtime::{self, Runtime};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, IsolationLevel, NoTls, Statement};
+use tokio_postgres::{Client, Config, IsolationLevel, NoTls, Socket, Statement};
 
+use super::address::Address;
 use crate::StoreError;
 use crate::sql::{self, Extent, Value};
 use crate::verb::TIME_MAX;
@@ -67,15 +69,13 @@ pub(crate) enum Failure {
 }
 
 impl Connection {
-    pub(crate) fn open(config: &Config) -> Result<Self, ConnectError> {
+    pub(crate) fn open(address: &Address) -> Result<Self, ConnectError> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ConnectError::Runtime)?;
         let open = async {
-            let (client, connection) = config.connect(NoTls).await?;
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(error = describe(&error), "a connection to PostgreSQL ended");
-                }
-            });
+            let client = match &address.tls {
+                Some(tls) => connect(&address.config, tls.clone()).await?,
+                None => connect(&address.config, NoTls).await?,
+            };
             client.batch_execute(SESSION).await?;
             _ = client.batch_execute(ALWAYS_BY_INDEX).await;
             Ok::<_, tokio_postgres::Error>(client)
@@ -129,6 +129,20 @@ impl Connection {
         }
         Err(failure)
     }
+}
+
+/// Connects. A task of the runtime that this is called in moves the bytes.
+async fn connect<T>(config: &Config, tls: T) -> Result<Client, tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket, Stream: Send + 'static>,
+{
+    let (client, connection) = config.connect(tls).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = describe(&error), "a connection to PostgreSQL ended");
+        }
+    });
+    Ok(client)
 }
 
 /// Waits for the server, but not for ever.

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_postgres::Config;
 
+use super::address::Address;
 use super::connection::{ConnectError, Connection, Failure, describe};
 use crate::StoreError;
 use crate::verb::Job;
@@ -27,20 +27,19 @@ const AWAY_MIN: Duration = Duration::from_millis(100);
 const AWAY_MAX: Duration = Duration::from_secs(5);
 
 /// What all threads know of the server.
-#[derive(Debug)]
 pub(super) struct Server {
-    config: Config,
+    address: Address,
     /// The log has been told that it is away.
     is_away: AtomicBool,
 }
 
 impl Server {
-    pub(super) fn new(config: Config) -> Self {
-        Self { config, is_away: AtomicBool::new(false) }
+    pub(super) fn new(address: Address) -> Self {
+        Self { address, is_away: AtomicBool::new(false) }
     }
 
     fn open(&self) -> Result<Connection, ConnectError> {
-        let opened = Connection::open(&self.config);
+        let opened = Connection::open(&self.address);
         let was_away = self.is_away.swap(opened.is_err(), Ordering::Relaxed);
         match &opened {
             Ok(_) if was_away => tracing::info!("PostgreSQL is back"),
