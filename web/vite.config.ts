@@ -1,14 +1,12 @@
 /** How the page, its worker and its service worker become `dist/`; `--mode demo` builds the made-up town instead, into `dist-demo/`. */
+import { readFileSync } from 'node:fs';
 import preact from '@preact/preset-vite';
 import { defineConfig } from 'vitest/config';
 
 const absent = new URL('app/absent.ts', import.meta.url).pathname;
 
 /** What ahoyd sends with the page (crates/ahoyd/src/web.rs), so that pictures and tests of the interface keep to it too. */
-const policy =
-  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; media-src 'self'; font-src 'self'; " +
-  "worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; " +
-  "trusted-types ahoy; connect-src 'self'";
+const policy = `${readFileSync(new URL('content-security-policy.txt', import.meta.url), 'utf8').trim()}; connect-src 'self'`;
 
 export default defineConfig(({ mode, command }) => ({
   // ts-mls would load these for cipher suites that no version of the protocol has.

@@ -85,7 +85,6 @@ export function openHost(): Host {
         taking.set(number, resolve);
         tell({ kind: 'take-lead', number });
       });
-      await isOnline(remote.client);
     },
     startAnew: async () => {
       await remote.entrance.startAnew();
@@ -98,20 +97,4 @@ export function openHost(): Host {
 /** Another object, so that whoever signs in next is told apart from who was here before. */
 function fresh(client: Client): Client {
   return { ...client };
-}
-
-/** A session that has just moved here is up within a second; a network that is away refuses the call by itself. */
-const ONLINE_MS = 8_000;
-
-async function isOnline(client: Client): Promise<void> {
-  let found: () => void = () => undefined;
-  const ready = new Promise<void>((resolve) => (found = resolve));
-  const end = client.subscribe((event) => {
-    if (event.kind === 'ready') found();
-  });
-  if ((await client.online().catch(() => null)) !== null) found();
-  const timer = setTimeout(found, ONLINE_MS);
-  await ready;
-  clearTimeout(timer);
-  end();
 }

@@ -5,6 +5,7 @@
 
 import { effect, signal } from '@preact/signals';
 import type { Store } from './store/store.ts';
+import { beWatched } from './tabs.ts';
 
 const IDLE_MS = 5 * 60_000;
 /** Between two words to other tabs. */
@@ -23,12 +24,15 @@ export function watchActivity(store: Store): () => void {
   for (const kind of stirs) addEventListener(kind, stirred, { passive: true });
   for (const kind of ['focus', 'blur'] as const) addEventListener(kind, looked);
   document.addEventListener('visibilitychange', looked);
-  // A session begins away, whoever is there.
-  const end = effect(() => {
-    if (store.link.value === 'online') watch.repeat();
-  });
+  const ends = [
+    // A session begins away, whoever is there.
+    effect(() => {
+      if (store.link.value === 'online') watch.repeat();
+    }),
+    effect(() => (isPresent.value ? beWatched() : undefined)),
+  ];
   return () => {
-    end();
+    for (const end of ends) end();
     watch.close();
     for (const kind of stirs) removeEventListener(kind, stirred);
     for (const kind of ['focus', 'blur'] as const) removeEventListener(kind, looked);

@@ -51,7 +51,7 @@ export interface Host {
   readonly seat: ReadonlySignal<Seat>;
   /** Counts how often the client has moved to another tab or back: what was read of it is then to be read again. */
   readonly moved: ReadonlySignal<number>;
-  /** This tab runs the client: it rings and notifies, and no other. */
+  /** This tab runs the client: it notifies, and no other. */
   readonly isLead: ReadonlySignal<boolean>;
   readonly sound: Sound;
   /** Looks for the network again. */

@@ -4,12 +4,19 @@ import type { Call } from '../sdk/client.ts';
 import { cleanLine } from './clean.ts';
 import { go } from './route.ts';
 import type { Store } from './store/store.ts';
+import { isAnyWatched } from './tabs.ts';
 import { t } from './text.ts';
+
+/** A call that rings; nothing is shown of it where somebody looks at a tab. */
+interface Notified {
+  call: string;
+  shown: Notification | null;
+}
 
 const BLINK_MS = 1_000;
 
 let blink: ReturnType<typeof setInterval> | undefined;
-let notified: { call: string; shown: Notification } | null = null;
+let notified: Notified | null = null;
 const lastUnread = new Map<string, number>();
 
 /** Follows the store; an effect. */
@@ -29,8 +36,9 @@ export function showOutside(store: Store, isLead: boolean): void {
   showMessages(store, isLead);
 }
 
-function mayNotify(): boolean {
-  return document.visibilityState === 'hidden' && typeof Notification !== 'undefined' && Notification.permission === 'granted';
+/** Whoever looks at one of the tabs sees it there. */
+async function mayNotify(): Promise<boolean> {
+  return typeof Notification !== 'undefined' && Notification.permission === 'granted' && !(await isAnyWatched());
 }
 
 /** On phones only a service worker may notify; a page that can't is no reason to fail. */
@@ -50,13 +58,17 @@ function notify(title: string, options: NotificationOptions, onClick: () => void
 
 function showCall(store: Store, call: Call | null): void {
   if (notified !== null && notified.call !== call?.call) {
-    notified.shown.close();
+    notified.shown?.close();
     notified = null;
   }
-  if (call === null || notified !== null || !mayNotify()) return;
-  const name = store.nameOf(call.peer.account);
-  const shown = notify(t.call.incoming(name), { tag: `call ${call.call}`, requireInteraction: true, silent: call.quiet }, () => undefined);
-  if (shown !== null) notified = { call: call.call, shown };
+  if (call === null || notified !== null) return;
+  const mine: Notified = { call: call.call, shown: null };
+  notified = mine;
+  const title = t.call.incoming(store.nameOf(call.peer.account));
+  void mayNotify().then((may) => {
+    // It may have stopped ringing meanwhile.
+    if (may && notified === mine) mine.shown = notify(title, { tag: `call ${call.call}`, requireInteraction: true, silent: call.quiet }, () => undefined);
+  });
 }
 
 function showMessages(store: Store, isLead: boolean): void {
@@ -64,10 +76,12 @@ function showMessages(store: Store, isLead: boolean): void {
     const { conversation, unread, last } = row.value;
     const before = lastUnread.get(conversation);
     lastUnread.set(conversation, unread);
-    if (before === undefined || unread <= before || last?.body.kind !== 'text' || !isLead || !mayNotify()) continue;
+    if (before === undefined || unread <= before || last?.body.kind !== 'text' || !isLead) continue;
     const text = `${store.nameOf(last.account)}: ${cleanLine(last.body.text)}`;
     const quiet = store.settings.peek()?.availability === 'do-not-disturb';
-    if (!quiet) notify(store.titleOf(row.value), { body: text, tag: conversation }, () => go({ at: 'chat', conversation, about: false }));
+    const title = store.titleOf(row.value);
+    const open = () => go({ at: 'chat', conversation, about: false });
+    if (!quiet) void mayNotify().then((may) => (may ? notify(title, { body: text, tag: conversation }, open) : undefined));
   }
 }
 

@@ -1,5 +1,7 @@
 /** Sounds of calls, made here: a ship's bell for those who are called, a knock for those in a call, and tones for those who wait. */
 
+import { soundInTurn } from './tabs.ts';
+
 /** Partials of a small bell: ratio, loudness, seconds of ringing. */
 const BELL: readonly [number, number, number][] = [
   [1, 0.5, 1.4],
@@ -14,14 +16,35 @@ const ROUND_MS = 2_600;
 const KNOCK_MS = 4_000;
 const LOUDNESS = 0.22;
 
-let context: AudioContext | null = null;
+/** From the end of a ring until the speaker is let go of: it fades out. */
+const FADE_MS = 500;
 
-/** Rings until the answer is called. A page that nobody has touched may not make a sound; then it stays silent. */
+let context: AudioContext | null = null;
+let resting: ReturnType<typeof setTimeout> | undefined;
+
+/** Rings until the answer is called: in one of those tabs that may make a sound, which a tab that nobody has touched mostly may not. */
 export function ringFor(kind: 'ring' | 'knock'): () => void {
   context ??= typeof AudioContext === 'undefined' ? null : new AudioContext();
   const made = context;
   if (made === null) return () => undefined;
-  void made.resume().catch(() => undefined);
+  clearTimeout(resting);
+  let isOver = false;
+  let end: () => void = () => undefined;
+  // Where the browser allows no sound, this waits for as long as it does not.
+  made.resume().then(
+    () => {
+      if (!isOver) end = soundInTurn(() => sound(made, kind));
+    },
+    () => undefined,
+  );
+  return () => {
+    isOver = true;
+    end();
+    resting = setTimeout(() => void made.suspend().catch(() => undefined), FADE_MS);
+  };
+}
+
+function sound(made: AudioContext, kind: 'ring' | 'knock'): () => void {
   const out = made.createGain();
   out.gain.value = kind === 'ring' ? LOUDNESS : LOUDNESS / 4;
   out.connect(made.destination);
@@ -34,8 +57,7 @@ export function ringFor(kind: 'ring' | 'knock'): () => void {
   return () => {
     clearInterval(timer);
     out.gain.setTargetAtTime(0, made.currentTime, 0.05);
-    setTimeout(() => out.disconnect(), 400);
-    void setTimeout(() => made.suspend().catch(() => undefined), 500);
+    setTimeout(() => out.disconnect(), FADE_MS - 100);
   };
 }
 

@@ -1,7 +1,8 @@
 /** The words of single screens, a part of {@link ./text.ts}. */
 
-const rules = new Intl.PluralRules('en');
-const people = (count: number) => (rules.select(count) === 'one' ? `${count} person` : `${count} people`);
+import { plural } from './text-locale.ts';
+
+const people = (count: number) => plural(count, { one: `${count} person`, other: `${count} people` });
 
 export const screens = {
   welcome: {
@@ -105,7 +106,7 @@ export const screens = {
     deleted: 'This message was deleted',
     unread: 'New',
     newest: 'To the newest message',
-    newer: (count: number) => (rules.select(count) === 'one' ? `${count} new message` : `${count} new messages`),
+    newer: (count: number) => plural(count, { one: `${count} new message`, other: `${count} new messages` }),
     gap: 'Something may be missing here',
     gapText: 'This device was away for too long to get all messages.',
     start: (name: string) => `This is the beginning with ${name}.`,
@@ -215,7 +216,7 @@ export const screens = {
     leave: 'Leave the group',
     leaveTitle: 'Leave this group?',
     leaveText: 'You get nothing new of it. To come back somebody has to invite you.',
-    devices: (count: number) => (rules.select(count) === 'one' ? `${count} device` : `${count} devices`),
+    devices: (count: number) => plural(count, { one: `${count} device`, other: `${count} devices` }),
     chosen: (count: number) => `${people(count)} chosen`,
   },
 

@@ -1,19 +1,13 @@
 /**
  * Every word that the interface says. A translation is another object of the type {@link Words}; what counts something is a
- * function, so that each language has its own plural rules.
+ * function, so that each language has its own plural rules (`./text-locale.ts`).
  */
 
 import type { Availability, Cause, LastSeen } from '../sdk/client.ts';
+import { locale, plural } from './text-locale.ts';
 import { screens } from './text-screens.ts';
 
-const rules = new Intl.PluralRules('en');
-
-/** Picks the form for a number. */
-export function plural(count: number, forms: { one: string; other: string }): string {
-  return rules.select(count) === 'one' ? forms.one : forms.other;
-}
-
-const list = new Intl.ListFormat('en', { type: 'conjunction' });
+const list = new Intl.ListFormat(locale, { type: 'conjunction' });
 
 const availability: Record<Availability, string> = {
   offline: 'Offline',

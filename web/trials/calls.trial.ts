@@ -8,14 +8,19 @@ import { expect, test } from './stage.ts';
 const SPEECH_SECONDS = 13;
 
 /** A call, from the first ring until both have said all, so many seconds after the microphones opened. Gives the lower score. */
-async function talk(anna: Person, boris: Person, seconds = LEAD_SECONDS + SPEECH_SECONDS): Promise<number> {
+async function talk(anna: Person, boris: Person, seconds?: number): Promise<number> {
+  return Math.min(...(await scoresOf(anna, boris, seconds)));
+}
+
+/** The same; gives how each was heard by the other. */
+async function scoresOf(anna: Person, boris: Person, seconds = LEAD_SECONDS + SPEECH_SECONDS): Promise<[anna: number, boris: number]> {
   await anna.call();
   await boris.answer();
   await Promise.all([anna.isInCall(), boris.isInCall()]);
   await anna.page.waitForTimeout((seconds + 1) * 1_000);
-  const scores = [await anna.scoreOf(boris), await boris.scoreOf(anna)];
+  const scores: [number, number] = [await boris.scoreOf(anna), await anna.scoreOf(boris)];
   console.log(`PESQ-WB: ${scores.map((score) => score.toFixed(2)).join(' and ')}`);
-  return Math.min(...scores);
+  return scores;
 }
 
 test('two pages become contacts, write and call, and each hears the other', async ({ stage }) => {
@@ -36,8 +41,11 @@ test('two pages become contacts, write and call, and each hears the other', asyn
 test('a call stays good with the echo canceller, noise suppression and gain of the browser', async ({ stage }) => {
   // One after the other, as people do: where both speak, an echo canceller has to choose.
   const leadSeconds = LEAD_SECONDS + SPEECH_SECONDS + 2;
-  const { anna, boris } = await stage.pair(await stage.network(), { processing: true }, { leadSeconds });
-  expect(await talk(anna, boris, leadSeconds + SPEECH_SECONDS)).toBeGreaterThanOrEqual(floor(3.4));
+  const { anna, boris } = await stage.pair(await stage.network(), { processing: 'all' }, { processing: 'but noise', leadSeconds });
+  const [suppressed, natural] = await scoresOf(anna, boris, leadSeconds + SPEECH_SECONDS);
+  // The browser's noise suppression alone leaves 3.0 of this voice (docs/browser.md).
+  expect(suppressed).toBeGreaterThanOrEqual(floor(2.4));
+  expect(natural).toBeGreaterThanOrEqual(floor(3.4));
 });
 
 test('a call goes by WebSocket where UDP does not get through', async ({ stage }) => {

@@ -17,8 +17,11 @@ declare global {
   var trialUsable: number | undefined;
 }
 
-/** To be called before the first page opens. `processing`: whether the browser may work on the microphone's sound. */
-export async function listen(context: BrowserContext, processing: boolean): Promise<void> {
+/** What the browser may do to the microphone's sound: nothing, or what the page asks for, with or without noise suppression. */
+export type Processing = 'none' | 'but noise' | 'all';
+
+/** To be called before the first page opens. */
+export async function listen(context: BrowserContext, processing: Processing): Promise<void> {
   await context.addInitScript(
     ({ samples, processing }) => {
       const connect = AudioNode.prototype.connect as (this: AudioNode, ...args: unknown[]) => unknown;
@@ -47,7 +50,9 @@ export async function listen(context: BrowserContext, processing: boolean): Prom
         else globalThis.trialUsable = performance.now();
       };
       requestAnimationFrame(look);
-      if (processing || navigator.mediaDevices === undefined) return;
+      // As the settings keep it.
+      if (processing === 'but noise') localStorage.setItem('ahoy noise', 'left in');
+      if (processing !== 'none' || navigator.mediaDevices === undefined) return;
       const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
       navigator.mediaDevices.getUserMedia = (asked) => {
         const audio = typeof asked?.audio === 'object' ? asked.audio : {};
@@ -86,5 +91,6 @@ export async function longTasks(page: Page, since: number): Promise<number[]> {
 
 /** When the page's first form was there to be filled, in milliseconds from the start of its loading. */
 export async function usableAfter(page: Page): Promise<number> {
-  return page.evaluate(() => globalThis.trialUsable ?? Number.POSITIVE_INFINITY);
+  const usable = await page.waitForFunction(() => globalThis.trialUsable);
+  return (await usable.jsonValue()) ?? 0;
 }

@@ -3,7 +3,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import type { Person } from '../../sdk/client.ts';
-import { attempt, reasonOf, say } from '../act.ts';
+import { attempt, say } from '../act.ts';
 import { useStore } from '../host.ts';
 import { go } from '../route.ts';
 import { t } from '../text.ts';
@@ -11,6 +11,7 @@ import { Avatar } from '../ui/avatar.tsx';
 import { PaneHead } from '../ui/bits.tsx';
 import { Button } from '../ui/button.tsx';
 import { Field, Tabs } from '../ui/field.tsx';
+import { useSubmit } from '../ui/form.ts';
 import { cleanName, nameProblem } from './names.ts';
 
 const NOTE_MAX = 280;
@@ -52,33 +53,19 @@ export function AddContact({ name: given }: { name: string }) {
 function ByName({ name, onName }: { name: string; onName: (name: string) => void }) {
   const store = useStore();
   const note = useSignal('');
-  const wrong = useSignal<string | null>(null);
-  const busy = useSignal(false);
-  const ask = async () => {
-    wrong.value = nameProblem(name);
-    if (wrong.value !== null) return;
-    busy.value = true;
-    try {
-      await store.client.requestContact(cleanName(name), note.value);
-      say(t.contacts.sent(cleanName(name)));
-      go({ at: 'contacts' }, true);
-    } catch (error) {
-      wrong.value = reasonOf(error);
-    } finally {
-      busy.value = false;
-    }
-  };
+  const form = useSubmit(async () => {
+    const problem = nameProblem(name);
+    if (problem !== null) return problem;
+    await store.client.requestContact(cleanName(name), note.value);
+    say(t.contacts.sent(cleanName(name)));
+    go({ at: 'contacts' }, true);
+    return null;
+  });
   return (
-    <form
-      class="form"
-      onSubmit={(event) => {
-        event.preventDefault();
-        void ask();
-      }}
-    >
-      <Field label={t.contacts.name} value={name} onInput={onName} wrong={wrong.value} autoFocus maxLength={64} />
+    <form class="form" onSubmit={form.onSubmit}>
+      <Field label={t.contacts.name} value={name} onInput={onName} wrong={form.wrong} autoFocus maxLength={64} />
       <Field label={`${t.contacts.note} (${t.optional})`} value={note.value} onInput={(value) => (note.value = value)} hint={t.contacts.noteHint} lines maxLength={NOTE_MAX} />
-      <Button look="main" submit wide busy={busy.value}>
+      <Button look="main" submit wide busy={form.busy}>
         {t.contacts.ask}
       </Button>
     </form>

@@ -51,7 +51,7 @@ export function IncomingCall() {
   const host = useHost();
   const call = store.incomingCall.value;
   const isOther = store.activeCall.value !== null;
-  const rings = host.isLead.value && call !== null && call.state === 'ringing' && !call.quiet;
+  const rings = call !== null && call.state === 'ringing' && !call.quiet;
   useEffect(() => (rings ? ringFor(isOther ? 'knock' : 'ring') : undefined), [rings, isOther]);
   if (call === null) return null;
   const name = store.nameOf(call.peer.account);

@@ -7,6 +7,7 @@ import { attempt } from '../act.ts';
 import { useHost, useStore } from '../host.ts';
 import { back } from '../route.ts';
 import { lasting, now } from '../store/when.ts';
+import { locale } from '../text-locale.ts';
 import { t } from '../text.ts';
 import { Avatar } from '../ui/avatar.tsx';
 import { Empty, Meter, PaneHead } from '../ui/bits.tsx';
@@ -131,13 +132,14 @@ function Quality({ quality }: { quality: CallQuality | null }) {
   );
 }
 
+const percent = new Intl.NumberFormat(locale, { style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
 function Numbers({ quality }: { quality: CallQuality }) {
-  const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
   const ms = (value: number) => `${Math.round(value)} ms`;
   const rows: [string, string][] = [
-    [t.call.lossIn, percent(quality.lossIn)],
-    [t.call.lossOut, percent(quality.lossOut)],
-    [t.call.concealed, percent(quality.concealed)],
+    [t.call.lossIn, percent.format(quality.lossIn)],
+    [t.call.lossOut, percent.format(quality.lossOut)],
+    [t.call.concealed, percent.format(quality.concealed)],
     [t.call.delay, ms(quality.playoutDelayMs)],
     [t.call.jitter, ms(quality.jitterMs)],
     [t.call.roundTrip, ms(quality.roundTripMs)],

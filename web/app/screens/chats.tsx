@@ -9,6 +9,7 @@ import { go, href, route } from '../route.ts';
 import type { Store } from '../store/store.ts';
 import { markOf } from '../store/timeline.ts';
 import { shortTime } from '../store/when.ts';
+import { locale } from '../text-locale.ts';
 import { t } from '../text.ts';
 import { Avatar } from '../ui/avatar.tsx';
 import { Badge, Empty } from '../ui/bits.tsx';
@@ -27,8 +28,8 @@ export function Chats() {
   const query = useSignal('');
   const shown = useSignal(ROWS);
   const menuAt = useSignal<DOMRect | null>(null);
-  const wanted = cleanLine(query.value).toLocaleLowerCase();
-  const found = wanted === '' ? store.order.value : store.order.value.filter((row) => store.titleOf(row.value).toLocaleLowerCase().includes(wanted));
+  const wanted = cleanLine(query.value).toLocaleLowerCase(locale);
+  const found = wanted === '' ? store.order.value : store.order.value.filter((row) => store.titleOf(row.value).toLocaleLowerCase(locale).includes(wanted));
   const people = wanted === '' ? [] : peopleFound(store, wanted);
   return (
     <>
@@ -87,7 +88,7 @@ function grow(list: HTMLElement, shown: Signal<number>): void {
 function peopleFound(store: Store, wanted: string): Contact[] {
   const known = new Set(store.order.value.map((row) => row.value.pair?.account));
   return [...store.contacts.value.values()].filter(
-    ({ person, alias, state }) => state === 'accepted' && !known.has(person.account) && `${person.name} ${alias ?? ''}`.toLocaleLowerCase().includes(wanted),
+    ({ person, alias, state }) => state === 'accepted' && !known.has(person.account) && `${person.name} ${alias ?? ''}`.toLocaleLowerCase(locale).includes(wanted),
   );
 }
 

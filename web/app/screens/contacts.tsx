@@ -6,6 +6,7 @@ import { attempt } from '../act.ts';
 import { clean, cleanLine } from '../clean.ts';
 import { useStore } from '../host.ts';
 import { go, href, route } from '../route.ts';
+import { locale } from '../text-locale.ts';
 import { t } from '../text.ts';
 import { Avatar } from '../ui/avatar.tsx';
 import { Badge, Empty } from '../ui/bits.tsx';
@@ -18,12 +19,12 @@ const order = { online: 0, away: 1, 'do-not-disturb': 2, invisible: 3, offline: 
 export function Contacts() {
   const store = useStore();
   const query = useSignal('');
-  const wanted = cleanLine(query.value).toLocaleLowerCase();
-  const all = [...store.contacts.value.values()].filter(({ person, alias }) => `${person.name} ${alias ?? ''}`.toLocaleLowerCase().includes(wanted));
+  const wanted = cleanLine(query.value).toLocaleLowerCase(locale);
+  const all = [...store.contacts.value.values()].filter(({ person, alias }) => `${person.name} ${alias ?? ''}`.toLocaleLowerCase(locale).includes(wanted));
   const by = (state: Contact['state']) =>
     all
       .filter((contact) => contact.state === state)
-      .sort((first, second) => order[first.presence.availability] - order[second.presence.availability] || store.nameOf(first.person.account).localeCompare(store.nameOf(second.person.account)));
+      .sort((first, second) => order[first.presence.availability] - order[second.presence.availability] || store.nameOf(first.person.account).localeCompare(store.nameOf(second.person.account), locale));
   const [asks, accepted, asked, blocked] = [by('asks'), by('accepted'), by('asked'), by('blocked')];
   return (
     <>

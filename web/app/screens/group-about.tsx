@@ -13,6 +13,7 @@ import { PaneHead } from '../ui/bits.tsx';
 import { Button, IconButton } from '../ui/button.tsx';
 import { Ask, Dialog } from '../ui/dialog.tsx';
 import { Field } from '../ui/field.tsx';
+import { useSubmit } from '../ui/form.ts';
 import { TITLE_MAX } from './new-group.tsx';
 import { PickPeople } from './pick-people.tsx';
 
@@ -142,21 +143,16 @@ function Invite({ conversation, members, onClose }: { conversation: string; memb
 function Rename({ conversation, title, onClose }: { conversation: string; title: string; onClose: () => void }) {
   const store = useStore();
   const text = useSignal(title);
-  const rename = async () => {
-    if (await attempt(() => store.client.rename(conversation, cleanLine(text.value)))) onClose();
-  };
+  const form = useSubmit(async () => {
+    await store.client.rename(conversation, cleanLine(text.value));
+    onClose();
+  });
   return (
     <Dialog title={t.group.rename} onClose={onClose}>
-      <form
-        class="form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void rename();
-        }}
-      >
-        <Field label={t.group.title} value={text.value} onInput={(value) => (text.value = value)} maxLength={TITLE_MAX} autoFocus />
+      <form class="form" onSubmit={form.onSubmit}>
+        <Field label={t.group.title} value={text.value} onInput={(value) => (text.value = value)} wrong={form.wrong} maxLength={TITLE_MAX} autoFocus />
         <div class="actions">
-          <Button look="main" submit disabled={cleanLine(text.value) === ''}>
+          <Button look="main" submit busy={form.busy} disabled={cleanLine(text.value) === ''}>
             {t.save}
           </Button>
         </div>

@@ -41,10 +41,8 @@ export function NewDevice() {
     if (device === null) return;
     store.client.devices().then(
       (devices) => {
-        const own = devices.find((other) => other.own);
         const fresh = devices.find((other) => other.device === device);
-        // To a device that has just come, those that were there before are news too, but to nobody else.
-        if (own !== undefined && fresh !== undefined && fresh.madeAt >= own.madeAt) name.value = cleanLine(fresh.name);
+        if (fresh !== undefined) name.value = cleanLine(fresh.name);
       },
       () => undefined,
     );

@@ -13,6 +13,7 @@ import { Empty, PaneHead } from '../ui/bits.tsx';
 import { Button } from '../ui/button.tsx';
 import { Ask, Dialog } from '../ui/dialog.tsx';
 import { Field } from '../ui/field.tsx';
+import { useSubmit } from '../ui/form.ts';
 import { placeCall } from './call-place.ts';
 import { openChat } from './chats.tsx';
 import { Compare } from './compare.tsx';
@@ -148,22 +149,17 @@ const ALIAS_MAX = 64;
 function Alias({ account, alias, onClose }: { account: string; alias: string; onClose: () => void }) {
   const store = useStore();
   const text = useSignal(alias);
-  const save = async () => {
+  const form = useSubmit(async () => {
     const chosen = cleanLine(text.value);
-    if (await attempt(() => store.client.setAlias(account, chosen === '' ? null : chosen))) onClose();
-  };
+    await store.client.setAlias(account, chosen === '' ? null : chosen);
+    onClose();
+  });
   return (
     <Dialog title={t.contacts.alias} onClose={onClose}>
-      <form
-        class="form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void save();
-        }}
-      >
-        <Field label={t.contacts.alias} value={text.value} onInput={(value) => (text.value = value)} hint={t.contacts.aliasHint} maxLength={ALIAS_MAX} autoFocus />
+      <form class="form" onSubmit={form.onSubmit}>
+        <Field label={t.contacts.alias} value={text.value} onInput={(value) => (text.value = value)} hint={t.contacts.aliasHint} wrong={form.wrong} maxLength={ALIAS_MAX} autoFocus />
         <div class="actions">
-          <Button look="main" submit>
+          <Button look="main" submit busy={form.busy}>
             {t.save}
           </Button>
         </div>

@@ -1,13 +1,14 @@
 /** The account: its password, signing out, deleting it. */
 
 import { useSignal } from '@preact/signals';
-import { attempt, reasonOf, say } from '../act.ts';
+import { attempt, say } from '../act.ts';
 import { useHost, useStore } from '../host.ts';
 import { t } from '../text.ts';
 import { Avatar } from '../ui/avatar.tsx';
 import { Button } from '../ui/button.tsx';
 import { Ask, Dialog } from '../ui/dialog.tsx';
 import { Field } from '../ui/field.tsx';
+import { useSubmit } from '../ui/form.ts';
 import { strengthOf } from './names.ts';
 import { StrengthLine } from './strength.tsx';
 
@@ -54,39 +55,23 @@ function PasswordForm({ name }: { name: string }) {
   const store = useStore();
   const old = useSignal('');
   const fresh = useSignal('');
-  const wrong = useSignal<string | null>(null);
-  const busy = useSignal(false);
   const strength = strengthOf(fresh.value, name);
-  const change = async () => {
-    busy.value = true;
-    wrong.value = null;
-    try {
-      await store.client.changePassword(old.value, fresh.value);
-      old.value = '';
-      fresh.value = '';
-      say(t.settings.passwordDone);
-    } catch (error) {
-      wrong.value = reasonOf(error);
-    } finally {
-      busy.value = false;
-    }
-  };
+  const form = useSubmit(async () => {
+    await store.client.changePassword(old.value, fresh.value);
+    old.value = '';
+    fresh.value = '';
+    say(t.settings.passwordDone);
+  });
   return (
-    <form
-      class="form"
-      onSubmit={(event) => {
-        event.preventDefault();
-        void change();
-      }}
-    >
+    <form class="form" onSubmit={form.onSubmit}>
       <h2>{t.settings.password}</h2>
       <input type="text" autocomplete="username" value={name} readOnly hidden />
-      <Field label={t.settings.passwordOld} type="password" autocomplete="current-password" value={old.value} onInput={(value) => (old.value = value)} wrong={wrong.value} />
+      <Field label={t.settings.passwordOld} type="password" autocomplete="current-password" value={old.value} onInput={(value) => (old.value = value)} wrong={form.wrong} />
       <Field label={t.settings.passwordFresh} type="password" autocomplete="new-password" value={fresh.value} onInput={(value) => (fresh.value = value)}>
         <StrengthLine password={fresh.value} name={name} />
       </Field>
       <div class="actions">
-        <Button look="main" submit busy={busy.value} disabled={old.value === '' || strength === 'short'}>
+        <Button look="main" submit busy={form.busy} disabled={old.value === '' || strength === 'short'}>
           {t.settings.password}
         </Button>
       </div>
@@ -98,25 +83,22 @@ function Delete({ onClose }: { onClose: () => void }) {
   const store = useStore();
   const host = useHost();
   const password = useSignal('');
-  const wrong = useSignal<string | null>(null);
-  const remove = async () => {
-    try {
-      await store.client.deleteAccount(password.value);
-      await host.startAnew();
-    } catch (error) {
-      wrong.value = reasonOf(error);
-    }
-  };
+  const form = useSubmit(async () => {
+    await store.client.deleteAccount(password.value);
+    await host.startAnew();
+  });
   return (
     <Dialog title={t.settings.deleteTitle} onClose={onClose}>
       <p class="soft">{t.settings.deleteText}</p>
-      <Field label={t.welcome.password} type="password" autocomplete="current-password" value={password.value} onInput={(value) => (password.value = value)} wrong={wrong.value} autoFocus />
-      <div class="actions">
-        <Button onClick={onClose}>{t.cancel}</Button>
-        <Button look="red" disabled={password.value === ''} onClick={remove}>
-          {t.settings.delete}
-        </Button>
-      </div>
+      <form class="form" onSubmit={form.onSubmit}>
+        <Field label={t.welcome.password} type="password" autocomplete="current-password" value={password.value} onInput={(value) => (password.value = value)} wrong={form.wrong} autoFocus />
+        <div class="actions">
+          <Button onClick={onClose}>{t.cancel}</Button>
+          <Button look="red" submit busy={form.busy} disabled={password.value === ''}>
+            {t.settings.delete}
+          </Button>
+        </div>
+      </form>
     </Dialog>
   );
 }

@@ -11,6 +11,7 @@ import { t } from '../text.ts';
 import { Button, IconButton } from '../ui/button.tsx';
 import { Ask, Dialog } from '../ui/dialog.tsx';
 import { Field } from '../ui/field.tsx';
+import { useSubmit } from '../ui/form.ts';
 import { Icon } from '../ui/icon.tsx';
 
 const NAME_MAX = 64;
@@ -82,23 +83,17 @@ export function DevicesPage() {
 function Rename({ device, onClose, onDone }: { device: Device; onClose: () => void; onDone: () => Promise<void> }) {
   const store = useStore();
   const name = useSignal(cleanLine(device.name));
-  const rename = async () => {
-    if (!(await attempt(() => store.client.renameDevice(device.device, cleanLine(name.value))))) return;
+  const form = useSubmit(async () => {
+    await store.client.renameDevice(device.device, cleanLine(name.value));
     onClose();
     await onDone();
-  };
+  });
   return (
     <Dialog title={t.settings.deviceName} onClose={onClose}>
-      <form
-        class="form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void rename();
-        }}
-      >
-        <Field label={t.settings.deviceName} value={name.value} onInput={(value) => (name.value = value)} maxLength={NAME_MAX} autoFocus />
+      <form class="form" onSubmit={form.onSubmit}>
+        <Field label={t.settings.deviceName} value={name.value} onInput={(value) => (name.value = value)} wrong={form.wrong} maxLength={NAME_MAX} autoFocus />
         <div class="actions">
-          <Button look="main" submit disabled={cleanLine(name.value) === ''}>
+          <Button look="main" submit busy={form.busy} disabled={cleanLine(name.value) === ''}>
             {t.save}
           </Button>
         </div>

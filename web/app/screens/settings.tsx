@@ -13,6 +13,7 @@ import { Avatar, PresenceMark } from '../ui/avatar.tsx';
 import { PaneHead } from '../ui/bits.tsx';
 import { Button } from '../ui/button.tsx';
 import { Choices, Field, Switch, Tabs } from '../ui/field.tsx';
+import { useSubmit } from '../ui/form.ts';
 import { Icon, type IconName } from '../ui/icon.tsx';
 import { AccountPage } from './settings-account.tsx';
 import { DevicesPage } from './settings-devices.tsx';
@@ -113,8 +114,9 @@ function PresencePage() {
   const change = useChange();
   const settings = store.settings.value;
   const mood = useSignal<string | null>(null);
+  const shown = mood.value ?? settings?.mood ?? '';
+  const form = useSubmit(() => store.client.changeSettings({ mood: cleanLine(shown) }));
   if (settings === null) return <p class="note">{t.loading}</p>;
-  const shown = mood.value ?? settings.mood;
   return (
     <>
       <div class="card">
@@ -125,16 +127,10 @@ function PresencePage() {
           onChoose={(availability) => void change({ availability })}
         />
       </div>
-      <form
-        class="form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void change({ mood: cleanLine(shown) });
-        }}
-      >
-        <Field label={t.settings.mood} value={shown} onInput={(value) => (mood.value = value)} hint={t.settings.moodHint} maxLength={MOOD_MAX} />
+      <form class="form" onSubmit={form.onSubmit}>
+        <Field label={t.settings.mood} value={shown} onInput={(value) => (mood.value = value)} hint={t.settings.moodHint} wrong={form.wrong} maxLength={MOOD_MAX} />
         <div class="actions">
-          <Button look="main" submit disabled={cleanLine(shown) === settings.mood}>
+          <Button look="main" submit busy={form.busy} disabled={cleanLine(shown) === settings.mood}>
             {t.save}
           </Button>
         </div>

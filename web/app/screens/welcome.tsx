@@ -8,6 +8,7 @@ import { t } from '../text.ts';
 import { Empty } from '../ui/bits.tsx';
 import { Button } from '../ui/button.tsx';
 import { Field, Tabs } from '../ui/field.tsx';
+import { useSubmit } from '../ui/form.ts';
 import { Icon } from '../ui/icon.tsx';
 import { cleanName, deviceName, nameProblem, strengthOf } from './names.ts';
 import { RecoveryCode } from './recovery-code.tsx';
@@ -98,38 +99,28 @@ function WayForm({ way, network, onCode }: { way: Way; network: NetworkAbout; on
   const invite = useSignal(new URLSearchParams(location.search).get('invite') ?? '');
   const code = useSignal('');
   const nameWrong = useSignal<string | null>(null);
-  const wrong = useSignal<string | null>(null);
-  const busy = useSignal(false);
   const isNew = way !== 'sign-in';
-  const send = async () => {
+  const wordOf = (error: unknown) => {
+    const isRefused = error instanceof Refusal && error.reason === 'wrong-password';
+    if (!isRefused) return reasonOf(error);
+    return way === 'recover' ? t.welcome.wrongCode : t.welcome.wrong;
+  };
+  const sending = useSubmit(async () => {
     const form = { name: cleanName(name.value), password: password.value, device: deviceName(navigator.userAgent) };
     nameWrong.value = nameProblem(name.value);
-    wrong.value = isNew && strengthOf(password.value, form.name) === 'short' ? t.welcome.strength.short : null;
-    if (nameWrong.value !== null || wrong.value !== null) return;
-    busy.value = true;
-    try {
-      if (way === 'sign-in') await host.signIn(form);
-      else if (way === 'sign-up') onCode(await host.signUp({ ...form, invite: network.signUp === 'invite' ? invite.value.trim() : null }));
-      else {
-        const fresh = await host.recover({ ...form, code: code.value });
-        if (fresh === null) host.enter();
-        else onCode(fresh);
-      }
-    } catch (error) {
-      const isRefused = error instanceof Refusal && error.reason === 'wrong-password';
-      wrong.value = isRefused ? (way === 'recover' ? t.welcome.wrongCode : t.welcome.wrong) : reasonOf(error);
-    } finally {
-      busy.value = false;
+    if (isNew && strengthOf(password.value, form.name) === 'short') return t.welcome.strength.short;
+    if (nameWrong.value !== null) return null;
+    if (way === 'sign-in') await host.signIn(form);
+    else if (way === 'sign-up') onCode(await host.signUp({ ...form, invite: network.signUp === 'invite' ? invite.value.trim() : null }));
+    else {
+      const fresh = await host.recover({ ...form, code: code.value });
+      if (fresh === null) host.enter();
+      else onCode(fresh);
     }
-  };
+    return null;
+  }, wordOf);
   return (
-    <form
-      class="form"
-      onSubmit={(event) => {
-        event.preventDefault();
-        if (!busy.value) void send();
-      }}
-    >
+    <form class="form" onSubmit={sending.onSubmit}>
       {way === 'recover' && <h2>{t.welcome.recoverTitle}</h2>}
       <Field label={t.welcome.name} value={name.value} autocomplete="username" maxLength={64} onInput={(value) => (name.value = value)} wrong={nameWrong.value} hint={way === 'sign-up' ? t.welcome.nameHint : undefined} />
       {way === 'recover' && <Field label={t.welcome.code} value={code.value} onInput={(value) => (code.value = value)} hint={t.welcome.codeHint} />}
@@ -140,15 +131,15 @@ function WayForm({ way, network, onCode }: { way: Way; network: NetworkAbout; on
         autocomplete={isNew ? 'new-password' : 'current-password'}
         value={password.value}
         onInput={(value) => (password.value = value)}
-        wrong={wrong.value}
+        wrong={sending.wrong}
         hint={t.welcome.secure}
       >
         {isNew && <StrengthLine password={password.value} name={name.value} />}
       </Field>
-      <Button look="main" wide submit busy={busy.value}>
+      <Button look="main" wide submit busy={sending.busy}>
         {way === 'sign-in' ? t.welcome.signIn : way === 'sign-up' ? t.welcome.signUpLong : t.welcome.recoverDo}
       </Button>
-      {busy.value && (
+      {sending.busy && (
         <p class="note" role="status">
           {t.welcome.working}
         </p>

@@ -1,6 +1,7 @@
-/** Times as people say them, in the language of the browser. */
+/** Times as people say them, in the language of the words around them. */
 
 import { signal } from '@preact/signals';
+import { locale } from '../text-locale.ts';
 import { t } from '../text.ts';
 import { dayOf } from './timeline.ts';
 
@@ -13,12 +14,12 @@ export function now(): number {
   return clock.value();
 }
 
-const hour = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
-const weekday = new Intl.DateTimeFormat(undefined, { weekday: 'short' });
-const longWeekday = new Intl.DateTimeFormat(undefined, { weekday: 'long' });
-const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
-const dayYear = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'long', year: 'numeric' });
-const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'short' });
+const hour = new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit' });
+const weekday = new Intl.DateTimeFormat(locale, { weekday: 'short' });
+const longWeekday = new Intl.DateTimeFormat(locale, { weekday: 'long' });
+const day = new Intl.DateTimeFormat(locale, { day: 'numeric', month: 'short' });
+const dayYear = new Intl.DateTimeFormat(locale, { day: 'numeric', month: 'long', year: 'numeric' });
+const full = new Intl.DateTimeFormat(locale, { dateStyle: 'full', timeStyle: 'short' });
 
 export function timeOf(atMs: number): string {
   return hour.format(atMs);

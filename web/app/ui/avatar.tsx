@@ -1,6 +1,7 @@
 /** A flag for everybody, made from the name alone: nothing is loaded from anywhere, and the same name flies the same flag everywhere. */
 
 import type { Availability } from '../../sdk/client.ts';
+import { locale } from '../text-locale.ts';
 import { t } from '../text.ts';
 import { memo } from './memo.ts';
 
@@ -41,8 +42,8 @@ function hashOf(name: string): number {
 
 /** The first sign that a reader would call one, as a capital. */
 function initialOf(name: string): string {
-  const segments = new Intl.Segmenter(undefined, { granularity: 'grapheme' }).segment(name.trim());
-  for (const { segment } of segments) if (/[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(segment)) return segment.toLocaleUpperCase();
+  const segments = new Intl.Segmenter(locale, { granularity: 'grapheme' }).segment(name.trim());
+  for (const { segment } of segments) if (/[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(segment)) return segment.toLocaleUpperCase(locale);
   return '·';
 }
 

@@ -124,7 +124,7 @@ export class Calls {
 
   /** Calls somebody. Resolves once they are found; what comes of it is told by events. */
   async call(name: string): Promise<CallId> {
-    this.scope.requireSession();
+    await this.scope.sessionSoon();
     if (this.isFull) throw new Refusal('limit', 'This device is in a call already.');
     const call = new CallState(hex(this.scope.chance.bytes(ID_LENGTH)), 'outgoing', 'finding', { account: '', name: foldName(name) });
     this.add(call);
@@ -141,8 +141,8 @@ export class Calls {
   /** A call that rang when the process before this one ended is waited for: it is brought again. */
   async answer(id: CallId): Promise<void> {
     if (this.get(id) === null && this.scope.now() - this.#openedAt < BROUGHT_WITHIN_MS) await this.#brought(id);
+    const session = await this.scope.sessionSoon();
     const call = this.#ringing(id);
-    const session = this.scope.requireSession();
     call.phase = 'answering';
     this.#timers.cancel(`give-up/${id}`);
     this.emit(call);

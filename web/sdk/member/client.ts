@@ -169,7 +169,7 @@ export class MemberClient implements Client {
   devices(): Promise<Device[]> {
     return refusing(async () => {
       const { scope, devices } = this.member;
-      const records = await devices.list(scope, scope.requireSession());
+      const records = await devices.list(scope, await scope.sessionSoon());
       return records.flatMap((record) => devices.device(record));
     });
   }
@@ -241,7 +241,7 @@ export class MemberClient implements Client {
   removeMember(conversation: ConversationId, account: AccountId): Promise<void> {
     return refusing(async () => {
       const entry = this.#group(conversation);
-      this.member.scope.requireSession();
+      await this.member.scope.sessionSoon();
       if (account === this.member.scope.identity.account) throw new Refusal('network', 'This is your own name: leave the group instead.');
       await this.#wish(entry, { kind: 'remove', account });
     });
@@ -250,7 +250,7 @@ export class MemberClient implements Client {
   leave(conversation: ConversationId): Promise<void> {
     return refusing(async () => {
       const entry = this.#group(conversation);
-      const session = this.member.scope.requireSession();
+      const session = await this.member.scope.sessionSoon();
       const request = create(LeaveConversationSchema, { conversation: idBytes(conversation) });
       try {
         await session.command({ case: 'leaveConversation', value: request }, 'done');
@@ -366,13 +366,14 @@ export class MemberClient implements Client {
   }
 
   async #invite(conversation: Conversation, accounts: AccountId[]): Promise<void> {
-    const session = this.member.scope.requireSession();
+    const session = await this.member.scope.sessionSoon();
     const offered: Offered[] = [];
     for (const account of accounts) offered.push(...(await this.member.conversations.wishes.claim(account, session)));
     await this.#wish(conversation, { kind: 'add', accounts, offered });
   }
 
   async #wish(conversation: Conversation, aim: Conversation['wishes'][number]['aim']): Promise<void> {
+    if (conversation.isGone) throw noSuchConversation();
     if (conversation.wishes.length >= WISHES_MAX) throw new Refusal('limit', 'Too much is waiting already: try again later.');
     const why = await new Promise<Refusal | null>((done) => {
       conversation.wishes.push({ aim, tries: 0, done });

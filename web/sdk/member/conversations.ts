@@ -183,9 +183,10 @@ export class Conversations implements LogTold {
   }
 
   /** Waits until a conversation can be used; rejects with a refusal where it can't. */
-  usable(conversation: Conversation): Promise<void> {
-    if (this.scope.session === null) return Promise.reject(offline());
-    return new Promise((resolve, reject) => {
+  async usable(conversation: Conversation): Promise<void> {
+    await this.scope.sessionSoon();
+    if (conversation.isGone) throw noSuchConversation();
+    await new Promise<void>((resolve, reject) => {
       conversation.awaiting.push((why) => (why === null ? resolve() : reject(why)));
       this.wake(conversation);
     });
@@ -289,8 +290,6 @@ export class Conversations implements LogTold {
     const text = JSON.stringify(summary);
     if (text !== conversation.told) changes.tell({ kind: 'conversation', conversation: summary });
     conversation.told = text;
-    const own = conversation.roll.leaves.filter(({ account }) => account === this.scope.identity.account);
-    this.devices.see(own.map(({ device }) => device), changes);
   }
 
   async #loop(conversation: Conversation): Promise<void> {

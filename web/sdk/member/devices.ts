@@ -68,18 +68,13 @@ export class OwnDevices {
     this.gone.add(device);
   }
 
-  /** Devices of this account stand in a group: those that are new are told of. */
-  see(devices: readonly DeviceId[], changes: Changes): void {
-    if (this.#seen === null) return;
-    const fresh = devices.filter((device) => device !== this.own && this.#seen?.has(device) === false);
-    if (fresh.length === 0) return;
-    this.#keepSeen([...this.#seen, ...fresh], changes);
-    for (const device of fresh) changes.tell({ kind: 'new-own-device', device });
-  }
-
-  /** Asks about devices of this account that the last list did not have: once in a session for each. `true`: some are gone. */
+  /**
+   * Asks about devices of this account that stand in a group and are new here, or not on the last list: once in a session for each.
+   * The new ones are told of, unless they are gone: leaves of devices that were revoked before this one came stand in groups too.
+   * `true`: some are gone.
+   */
   async doubt(devices: readonly DeviceId[], scope: Scope, session: MemberSession): Promise<boolean> {
-    const doubted = devices.filter((device) => !this.#listed.has(device) && !this.gone.has(device) && !this.#doubted.has(device));
+    const doubted = devices.filter((device) => device !== this.own && !this.#isKnown(device) && !this.#doubted.has(device));
     if (doubted.length === 0) return false;
     for (const device of doubted) this.#doubted.add(device);
     const records = await this.list(scope, session);
@@ -87,6 +82,7 @@ export class OwnDevices {
     if (!listed.has(this.own)) return false;
     const gone = doubted.filter((device) => !listed.has(device));
     for (const device of gone) this.gone.add(device);
+    await scope.change((changes) => this.#tellFresh(doubted.filter((device) => listed.has(device)), changes));
     return gone.length > 0;
   }
 
@@ -100,6 +96,17 @@ export class OwnDevices {
   device({ device, name, madeAt, lastSeen }: DeviceRecord): Device[] {
     const id = idOf(device);
     return id === null ? [] : [{ device: id, name, own: id === this.own, madeAt: toNumber(madeAt), lastSeen: lastSeenOf(lastSeen) }];
+  }
+
+  #isKnown(device: DeviceId): boolean {
+    return this.gone.has(device) || (this.#listed.has(device) && this.#seen?.has(device) === true);
+  }
+
+  #tellFresh(devices: DeviceId[], changes: Changes): void {
+    const fresh = devices.filter((device) => this.#seen?.has(device) === false);
+    if (fresh.length === 0) return;
+    this.#keepSeen([...(this.#seen ?? []), ...fresh], changes);
+    for (const device of fresh) changes.tell({ kind: 'new-own-device', device });
   }
 
   #keepSeen(devices: DeviceId[], changes: Changes): void {

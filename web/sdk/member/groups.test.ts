@@ -87,7 +87,8 @@ describe('a group', () => {
     await alice.client.post(conversation, { text: 'both?' });
     await world.shows(bob, conversation, 'both?');
     await world.until(async () => (await tablet.texts(conversation)).includes('both?'), 'the tablet reads along');
-    expect(bob.last('new-own-device')?.device).toBe(tablet.identity.device);
+    await world.until(() => bob.last('new-own-device')?.device === tablet.identity.device, 'bob is told of the tablet');
+    expect(tablet.count('new-own-device')).toBe(0);
     expect((await alice.client.members(conversation)).find(({ account }) => account === bob.identity.account)?.devices).toBe(2);
   });
 
@@ -101,6 +102,24 @@ describe('a group', () => {
     await world.passUntil(async () => (await alice.client.members(conversation)).find(({ account }) => account === bob.identity.account)?.devices === 1, 'it is out', 6_000);
     await again.client.post(conversation, { text: 'clean' });
     await world.shows(alice, conversation, 'clean');
+  });
+
+  it('tells a new device nothing of own devices that were revoked before it came', async () => {
+    const { world, alice, bob, conversation } = await group();
+    const [tablet] = await world.online('bob');
+    const devices = async (): Promise<number | undefined> => (await alice.client.members(conversation)).find(({ account }) => account === bob.identity.account)?.devices;
+    await world.until(async () => (await devices()) === 2, 'the tablet is in');
+    tablet.down();
+    bob.down();
+    world.exchange.revokeDevice(bob.identity.account, tablet.identity.device);
+    const [laptop] = await world.online('bob');
+    await world.passUntil(async () => (await devices()) === 2 && (await titleOf(laptop, conversation)) === 'Crew', 'the laptop has taken its place', 12_000);
+    const leaves = laptop.member.conversations.require(conversation).roll.leaves.map(({ device }) => device);
+    expect(leaves).not.toContain(tablet.identity.device);
+    expect(laptop.count('new-own-device')).toBe(0);
+    const again = await (await bob.restart()).ready();
+    await world.until(() => again.count('new-own-device') > 0, 'who was there before is told of the laptop');
+    expect(again.last('new-own-device')?.device).toBe(laptop.identity.device);
   });
 
   it('finds its own commit in the log when the answer was lost', async () => {

@@ -62,7 +62,7 @@ export class Making {
   }
 
   async #make(peer: AccountId | null): Promise<Conversation> {
-    const session = this.scope.requireSession();
+    const session = await this.scope.sessionSoon();
     const { identity } = this.scope;
     const theirs = peer === null ? [] : await this.#claim(peer, session);
     const own = await this.#claim(identity.account, session);

@@ -153,6 +153,7 @@ export class Member implements Upper {
     if (this.#isStopped) return;
     this.#isStopped = true;
     this.#end(false);
+    this.scope.stop();
     this.calls.stop();
     this.#emit({ kind: 'stopped', reason, text });
   }
@@ -163,6 +164,7 @@ export class Member implements Upper {
     this.#listeners.clear();
     const kept = this.calls.close();
     this.#end(false);
+    this.scope.stop();
     await kept;
     await this.scope.close();
   }

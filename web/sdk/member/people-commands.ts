@@ -84,11 +84,11 @@ export class PeopleCommands {
   }
 
   async search(prefix: string): Promise<Person[]> {
-    const session = this.scope.requireSession();
     const folded = foldName(prefix);
     if (characters(folded) < SEARCH_PREFIX_MIN) throw tooLong();
     // No name can begin like this.
     if (!/^[a-z0-9._-]+$/.test(folded)) return [];
+    const session = await this.scope.sessionSoon();
     const { accounts } = await session.command({ case: 'searchDirectory', value: create(SearchDirectorySchema, { prefix: folded }) }, 'accountsFound');
     // Nothing is pinned by it: a name is looked up when it is asked or called.
     return accounts.slice(0, SEARCH_RESULTS_MAX).flatMap(({ account, name }) => {
@@ -126,7 +126,6 @@ export class PeopleCommands {
   }
 
   async changeSettings(change: Partial<Settings>): Promise<void> {
-    const session = this.scope.requireSession();
     const mood = change.mood === undefined ? undefined : oneLine(change.mood);
     if (mood !== undefined && characters(mood) > MOOD_CHARACTERS_MAX) throw tooLong();
     const callsFrom = change.callsFrom && toWireCallsFrom(change.callsFrom);
@@ -137,6 +136,7 @@ export class PeopleCommands {
       ...(mood !== undefined && { mood }),
       ...(change.listed !== undefined && { listed: change.listed }),
     });
+    const session = await this.scope.sessionSoon();
     await this.contacts.handleSettingsChanged(await session.command({ case: 'changeSettings', value: request }, 'settingsChanged'));
   }
 
@@ -157,13 +157,13 @@ export class PeopleCommands {
   }
 
   async report(account: AccountId, reason: string, messages: RevealedMessage[], reportKey: Uint8Array): Promise<void> {
-    const session = this.scope.requireSession();
     if (characters(reason) > REPORT_REASON_CHARACTERS_MAX) throw tooLong();
     const content = create(ReportContentSchema, { reason, messages });
     const sealed = await sealReport(content, { reporter: this.scope.identity.account, about: account }, reportKey).catch(() => {
       throw tooLong();
     });
     if (sealed === null) throw new Refusal('no-key', 'The network takes no reports.');
+    const session = await this.scope.sessionSoon();
     await session.command({ case: 'report', value: create(ReportSchema, { account: idBytes(account), sealed }) }, 'done');
   }
 
@@ -179,9 +179,9 @@ export class PeopleCommands {
   }
 
   async #find(name: string): Promise<{ account: AccountId; found: AccountFound }> {
-    const session = this.scope.requireSession();
     const folded = foldName(name);
     if (!isName(folded) || folded === this.scope.identity.name) throw noSuchName();
+    const session = await this.scope.sessionSoon();
     let found: AccountFound;
     try {
       found = await session.command({ case: 'findAccount', value: create(FindAccountSchema, { name: folded }) }, 'accountFound');
@@ -203,7 +203,7 @@ export class PeopleCommands {
   }
 
   async #change(body: RequestBody): Promise<void> {
-    const session = this.scope.requireSession();
+    const session = await this.scope.sessionSoon();
     try {
       await this.contacts.handleContactChanged(await session.command(body, 'contactChanged'));
     } catch (error) {

@@ -14,6 +14,9 @@ import type { MemberSession } from './session.ts';
 /** Longest pause before a device does what others may do too: remove leaves, tell a title. */
 const COURTESY_MS = 5_000;
 
+/** How long a command waits for a session: one whose link has just come up is there within a second. */
+const SESSION_WITHIN_MS = 8_000;
+
 /** Conversations whose groups are in memory; those of 512 devices take a megabyte each. */
 const WARM_MAX = 32;
 
@@ -36,14 +39,15 @@ export class Scope {
   readonly clock: Clock;
   readonly chance: Chance;
   readonly people: People;
-  /** The session that is up, once this device has checked in. */
-  session: MemberSession | null = null;
   /** Whether this account has blocked another. */
   isBlocked: (account: AccountId) => boolean = () => false;
   /** Tells what became of a conversation at the end of a set of changes. */
   onChanged: (conversation: Conversation, changes: Changes) => void = () => undefined;
 
   readonly #commits = new Set<Promise<void>>();
+  readonly #waiting = new Set<(session: MemberSession | null) => void>();
+  #session: MemberSession | null = null;
+  #isStopped = false;
   #isClosed = false;
   /** Used last is last. */
   readonly #warmed = new Set<Conversation>();
@@ -57,10 +61,42 @@ export class Scope {
     this.people = parts.people;
   }
 
-  /** The session, for a command that needs one. */
+  /** The session that is up, once this device has checked in. */
+  get session(): MemberSession | null {
+    return this.#session;
+  }
+
+  set session(session: MemberSession | null) {
+    this.#session = session;
+    if (session !== null) for (const done of [...this.#waiting]) done(session);
+  }
+
+  /** The session, for what is tried again anyway. */
   requireSession(): MemberSession {
-    if (this.session === null) throw offline();
-    return this.session;
+    if (this.#session === null) throw offline();
+    return this.#session;
+  }
+
+  /** The session, for a command that needs one: between a link that is up and its session there is the check-in. */
+  sessionSoon(): Promise<MemberSession> {
+    if (this.#session !== null) return Promise.resolve(this.#session);
+    if (this.#isStopped) return Promise.reject(offline());
+    return new Promise((resolve, reject) => {
+      const done = (session: MemberSession | null): void => {
+        cancel();
+        this.#waiting.delete(done);
+        if (session === null) reject(offline());
+        else resolve(session);
+      };
+      const cancel = this.clock.after(SESSION_WITHIN_MS, () => done(null));
+      this.#waiting.add(done);
+    });
+  }
+
+  /** No session comes any more. */
+  stop(): void {
+    this.#isStopped = true;
+    for (const done of [...this.#waiting]) done(null);
   }
 
   /** Makes changes durable, then tells of them. */

@@ -114,6 +114,37 @@ describe('a list that is older than an answer before it', () => {
 });
 
 describe('a command', () => {
+  it('that is given before the device has checked in waits for that', async () => {
+    const world = new World();
+    const [bob] = await world.online('bob');
+    const alice = await world.device('alice');
+    let release: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    world.exchange.holding = (body, device) => (body.case === 'checkIn' && device === alice.identity.device ? held : null);
+    alice.up();
+    const asked = alice.client.requestContact('bob', '');
+    const made = alice.client.createGroup('Crew', []);
+    const calls = [alice.client.call('bob'), alice.client.call('bob')].map((call) => call.catch((error: unknown) => error));
+    await world.clock.pass(7_000);
+    world.exchange.holding = null;
+    release();
+    await Promise.all([asked, made]);
+    expect(bob.last('contact')?.contact).toMatchObject({ person: { name: 'alice' }, state: 'asks' });
+    // Of calls that have waited together only one is placed.
+    expect(await Promise.all(calls)).toEqual([expect.any(String), expect.objectContaining({ reason: 'limit' })]);
+  });
+
+  it.each(['stop', 'close'] as const)('waits for no session any more after a %s', async (end) => {
+    const world = new World();
+    const alice = await world.device('alice');
+    const asked = alice.client.find('bob').catch((error: unknown) => error);
+    if (end === 'stop') alice.member.stop('revoked', '');
+    else await alice.member.close();
+    expect(await asked).toMatchObject({ reason: 'offline' });
+    await expect(alice.client.call('bob')).rejects.toMatchObject({ reason: 'offline' });
+    expect(world.clock.running).toBe(0);
+  });
+
   it('that was under way when the session ended is refused, and can be given again', async () => {
     const world = new World();
     const [alice, bob] = await world.online('alice', 'bob');
