@@ -87,7 +87,8 @@ impl Banner {
         Self(format!(
             "Ahoy is running: a whole voice network on this machine.
 
-  accounts and voice  http://localhost:{port}  ({listen}, TCP and UDP)
+  in a browser        http://localhost:{port}
+  clients and voice   {listen}, TCP and UDP
   metrics and health  {admin}
   data                {data}
 
