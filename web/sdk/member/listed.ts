@@ -36,7 +36,9 @@ export async function takeListed(conversation: Conversation, listed: Listed, sco
 
 async function compare(conversation: Conversation, listed: Listed, sent: number, sending: Sending, changes: Changes): Promise<void> {
   const first = conversation.queue.entries[0]?.number ?? conversation.record.last + 1;
-  if (first > sent + 1) {
+  // 0 is also said by one that knows no number of this device any more, restored from a backup, and takes any: numbers that went out
+  // name messages for good, and are not given again.
+  if (sent > 0 && first > sent + 1) {
     // The log lacks messages that this device does not have any more: they are in nobody's, and given up.
     await sending.fail(conversation, changes);
     conversation.change({ last: sent });

@@ -197,7 +197,9 @@ impl Member {
             Some(_) => {}
         }
         let sent = listed.sent.max(conversation.in_log);
-        if conversation.queue.first_number().unwrap_or(conversation.record.last + 1) > sent + 1 {
+        // 0 is also said by one that knows no number of this device any more, restored from a backup, and takes any: numbers that went
+        // out name messages for good, and are not given again.
+        if sent > 0 && conversation.queue.first_number().unwrap_or(conversation.record.last + 1) > sent + 1 {
             // The log lacks messages that this device does not have any more: they are in nobody's, and given up.
             self.fail_queue(id);
             let Some(conversation) = self.conversations.get_mut(&id) else { return };
