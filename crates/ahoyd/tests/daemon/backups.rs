@@ -172,6 +172,16 @@ fn people_who_are_ahead_of_a_restored_backup_talk_again() {
         }
         bob.post(conversation, "so am I").await.unwrap();
         heard(&mut of_alice, "so am I").await;
+        // Nothing that was said has made way for what was said later.
+        let mut lines = bob.history(conversation, None, 100).await.unwrap();
+        lines.retain(|line| line.message.account == identities[0].account);
+        lines.reverse();
+        let said = lines.iter().map(|line| match &line.message.body {
+            MessageBody::Text { text, .. } => text.as_str(),
+            _ => "no text",
+        });
+        let said: Vec<_> = said.collect();
+        assert_eq!(said, ["in the backup", "after it", "and more", "here again", "and again"]);
     });
 }
 
