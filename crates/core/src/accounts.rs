@@ -178,15 +178,16 @@ impl Accounts {
 
     /// Doubts that contacts are as they were whose home is another one now.
     fn doubt_moved(&mut self, before: &Fleet, dead: &[Node], now: Now, after: &Fleet) {
+        let patience = |contact| {
+            let home = before.home_of_account(contact).node;
+            if dead.contains(&home) {
+                return Some(DOUBT);
+            }
+            (home != after.home_of_account(contact).node).then_some(DOUBT_OF_MOVED)
+        };
         for presence in self.accounts.values_mut().filter_map(|account| account.presence.as_mut()) {
-            let was = |contact| before.home_of_account(contact).node;
-            let moved = |contact| was(contact) != after.home_of_account(contact).node;
-            if presence.doubt(|contact| dead.contains(&was(contact))) {
-                self.doubt = self.doubt.max(Some(now.instant + DOUBT));
-            }
-            if presence.doubt(|contact| moved(contact) && !dead.contains(&was(contact))) {
-                self.doubt = self.doubt.max(Some(now.instant + DOUBT_OF_MOVED));
-            }
+            let longest = presence.doubt(patience);
+            self.doubt = self.doubt.max(longest.map(|patience| now.instant + patience));
         }
     }
 
@@ -230,7 +231,7 @@ impl Accounts {
     }
 
     pub(crate) fn timers(&self) -> usize {
-        usize::from(self.doubt.is_some()) + self.engagements.next_timer().iter().len()
+        usize::from(self.doubt.is_some()) + usize::from(self.engagements.next_timer().is_some())
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -9,6 +9,8 @@
 //! Contacts and settings are changed in the store, from any shard. Their serials tell what is newer, so that it does not matter in what order
 //! changes and pages of the list get here.
 
+use std::time::Duration;
+
 use ahoy_proto::v1::supernode_message::Body;
 use ahoy_proto::{AccountId, limits, v1};
 use bytes::{Bytes, BytesMut};
@@ -91,14 +93,17 @@ pub(crate) fn offline(account: AccountId) -> Bytes {
 }
 
 impl Presence {
-    /// Doubts that those contacts are as they were; says whether there are any.
-    pub(crate) fn doubt(&mut self, of: impl Fn(AccountId) -> bool) -> bool {
-        let before = self.doubtful.len();
-        self.doubtful.extend(self.contacts.iter().copied().filter(|contact| of(*contact)));
-        let any = self.doubtful.len() > before;
+    /// Doubts that those contacts are as they were who are given a time to say so; gives the longest of these times.
+    pub(crate) fn doubt(&mut self, patience: impl Fn(AccountId) -> Option<Duration>) -> Option<Duration> {
+        let mut longest = None;
+        for contact in &self.contacts {
+            let time = patience(*contact);
+            longest = longest.max(time);
+            self.doubtful.extend(time.map(|_| *contact));
+        }
         self.doubtful.sort_unstable();
         self.doubtful.dedup();
-        any
+        longest
     }
 
     /// Tells these contacts how the account is, and asks how they are.

@@ -123,19 +123,35 @@ fn told(rig: &mut Rig, link: Recipient) -> Vec<v1::Availability> {
     rig.events(link).into_iter().filter_map(availability).collect()
 }
 
+/// Somebody at home on the first supernode, whose contact at home on the third has just come.
+struct Watched {
+    rig: Rig,
+    contact: Member,
+    /// Of the one who watches, on the first supernode.
+    link: Recipient,
+    /// Of the contact.
+    theirs: Recipient,
+}
+
+/// The contact has its link on that supernode.
+fn watched(on: usize) -> Watched {
+    let mut rig = fleet(1);
+    let watcher = member_at(&rig, 0, 1);
+    let contact = member_at(&rig, 2, 2);
+    rig.introduce(&[&watcher, &contact]);
+    rig.store.add_contact(watcher.account, contact.account);
+    let link = sign_in_on(&mut rig, 0, &watcher);
+    rig.request(link, list_contacts());
+    let theirs = sign_in_on(&mut rig, on, &contact);
+    rig.request(theirs, list_contacts());
+    assert_eq!(told(&mut rig, link), [v1::Availability::Away]);
+    Watched { rig, contact, link, theirs }
+}
+
 #[test]
 fn contacts_who_were_at_home_on_a_dead_supernode_are_told_to_be_gone_unless_they_come_back() {
     for comes_back in [false, true] {
-        let mut rig = fleet(1);
-        let watcher = member_at(&rig, 0, 1);
-        let contact = member_at(&rig, 2, 2);
-        rig.introduce(&[&watcher, &contact]);
-        rig.store.add_contact(watcher.account, contact.account);
-        let link = sign_in_on(&mut rig, 0, &watcher);
-        rig.request(link, list_contacts());
-        let theirs = sign_in_on(&mut rig, 2, &contact);
-        rig.request(theirs, list_contacts());
-        assert_eq!(told(&mut rig, link), [v1::Availability::Away]);
+        let Watched { mut rig, contact, link, .. } = watched(2);
         third_dies(&mut rig);
         if comes_back {
             let theirs = sign_in_on(&mut rig, 1, &contact);
@@ -151,16 +167,7 @@ fn contacts_who_were_at_home_on_a_dead_supernode_are_told_to_be_gone_unless_they
 #[test]
 fn whoever_turns_invisible_while_its_home_moves_by_a_drain_is_told_to_be_gone() {
     for turns_invisible in [false, true] {
-        let mut rig = fleet(1);
-        let watcher = member_at(&rig, 0, 1);
-        let contact = member_at(&rig, 2, 2);
-        rig.introduce(&[&watcher, &contact]);
-        rig.store.add_contact(watcher.account, contact.account);
-        let link = sign_in_on(&mut rig, 0, &watcher);
-        rig.request(link, list_contacts());
-        let theirs = sign_in_on(&mut rig, 1, &contact);
-        rig.request(theirs, list_contacts());
-        assert_eq!(told(&mut rig, link), [v1::Availability::Away]);
+        let Watched { mut rig, link, theirs, .. } = watched(1);
         for seer in [0, 1, 2] {
             rig.sees_draining(seer, &[0, 1, 2], &[2]);
         }
@@ -180,15 +187,7 @@ fn whoever_turns_invisible_while_its_home_moves_by_a_drain_is_told_to_be_gone() 
 
 #[test]
 fn whoever_spoke_before_this_supernode_saw_its_home_move_is_there_after_all() {
-    let mut rig = fleet(1);
-    let watcher = member_at(&rig, 0, 1);
-    let contact = member_at(&rig, 2, 2);
-    rig.introduce(&[&watcher, &contact]);
-    rig.store.add_contact(watcher.account, contact.account);
-    let link = sign_in_on(&mut rig, 0, &watcher);
-    rig.request(link, list_contacts());
-    let theirs = sign_in_on(&mut rig, 1, &contact);
-    rig.request(theirs, list_contacts());
+    let Watched { mut rig, link, theirs, .. } = watched(1);
     for seer in [1, 2] {
         rig.sees_draining(seer, &[0, 1, 2], &[2]);
     }

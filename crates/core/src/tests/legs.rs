@@ -133,6 +133,8 @@ fn a_call_survives_the_death_of_its_supernode() {
         rig.pass(limits::LEG_RETURN * 2);
         // Each can end the call, and with it what is known of an account without a link.
         rig.lose(links[1]);
+        assert_eq!(rig.gauges(|g| g.accounts), 1);
+        assert!(rig.gauges(|g| g.timers) > rig.gauges(|g| g.sessions), "what is known of calls is looked over");
         rig.request(links[0], hang_up(call, v1::Cause::HungUp));
         assert!(rig.events(links[0]).contains(&ended(call, v1::Cause::HungUp)));
         assert_eq!(rig.gauges(|g| g.accounts), 1);
