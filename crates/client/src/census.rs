@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ahoy_net::{ClientLink, DialError, DialOptions, LinkEnd, dial};
-use ahoy_proto::NetworkId;
 use ahoy_proto::document::{Roster, RosterEntry, SupernodeCertificate};
 use ahoy_proto::v1::{self, ErrorCode, supernode_message::Body};
+use ahoy_proto::{NetworkId, frame};
 use ed25519_dalek::VerifyingKey;
 use prost::Message as _;
 use tokio::task::JoinSet;
@@ -165,18 +165,30 @@ where
     }
 }
 
-async fn visit(entry: &RosterEntry, signing_keys: &[VerifyingKey], network: NetworkId) -> Result<Seen, Unseen> {
+pub(crate) async fn visit(
+    entry: &RosterEntry,
+    signing_keys: &[VerifyingKey],
+    network: NetworkId,
+) -> Result<Seen, Unseen> {
     let link = dial(entry, &DialOptions { timeout: ANSWER_WITHIN, ..DialOptions::default() }).await?;
     let said = timeout(ANSWER_WITHIN, hear(&link)).await.unwrap_or(Err(Unseen::Silent));
+    let says = match said {
+        Ok(Ok(challenge)) => {
+            let introduction = introduction(challenge, entry, signing_keys, network, SystemTime::now());
+            let refusal = timeout(ANSWER_WITHIN, turned_away(&link)).await.ok().flatten();
+            Ok(refusal.map_or(Ok(introduction), Err))
+        }
+        Ok(Err(refusal)) => Ok(Err(refusal)),
+        Err(unseen) => Err(unseen),
+    };
     let (address, round_trip) = (link.remote_address(), link.rtt());
     link.close(ErrorCode::Unspecified);
     // Whether it has heard of that or not, we have seen it.
     let _ = timeout(CLOSE_WITHIN, link.flush_close()).await;
-    let says = said?.map(|challenge| introduction(challenge, entry, signing_keys, network, SystemTime::now()));
-    Ok(Seen { address, round_trip, says })
+    Ok(Seen { address, round_trip, says: says? })
 }
 
-/// The supernode's first words.
+/// The supernode's first words, or the next.
 async fn hear(link: &ClientLink) -> Result<Result<v1::Challenge, Refusal>, Unseen> {
     // A full one says first who has room, then that it is full.
     for _ in 0..2 {
@@ -189,6 +201,16 @@ async fn hear(link: &ClientLink) -> Result<Result<v1::Challenge, Refusal>, Unsee
         }
     }
     Err(Unseen::Silent)
+}
+
+/// Whether it takes nobody now: it says so to whoever signs in, before it looks at what they prove. An empty proof is enough to ask.
+async fn turned_away(link: &ClientLink) -> Option<Refusal> {
+    let ask = v1::ClientMessage { request: 1, body: Some(v1::client_message::Body::Prove(v1::Prove::default())) };
+    link.send(frame::encode(&ask)).ok()?;
+    match hear(link).await {
+        Ok(Err(refusal)) if matches!(refusal.code, ErrorCode::Overloaded | ErrorCode::ShuttingDown) => Some(refusal),
+        _ => None,
+    }
 }
 
 fn introduction(

@@ -24,6 +24,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::account::{Network as NetworkDocuments, NetworkUrl};
 use crate::audio::{Flow, Frame, Sink, Source};
+use crate::census;
 use crate::member::CertificateError;
 use crate::profile::{DeviceKey, Identity};
 
@@ -54,7 +55,7 @@ enum Health {
     Well,
     /// Takes packets and answers none.
     Dead,
-    /// Refuses links.
+    /// Refuses sign-ins.
     Full,
     /// Its certificate has expired.
     Uncertified,
@@ -394,6 +395,20 @@ async fn longest_silence(device: &mut Device, call: CallId, steady: Duration) ->
         }
     }
     longest
+}
+
+#[tokio::test]
+async fn the_census_tells_a_supernode_that_is_full_from_one_that_takes_people() {
+    for (health, state) in [
+        (Health::Well, census::State::Up),
+        (Health::Full, census::State::Full),
+        (Health::Uncertified, census::State::NotCertified),
+    ] {
+        let net = Net::of_one_region(&[health]);
+        let entry = net.entries[0].clone();
+        let seen = census::visit(&entry, &[key(2).verifying_key()], network()).await;
+        assert_eq!(census::Sighting { entry, seen }.state(), state, "{health:?}");
+    }
 }
 
 #[tokio::test]
