@@ -769,7 +769,7 @@ impl Online {
     /// Requests that may have died with whoever had them.
     fn refuse_unanswered(&mut self, link: LinkId, outbox: &mut Outbox) {
         for request in std::mem::take(&mut self.unanswered) {
-            outbox.send(link, framed(request, STORE_UNAVAILABLE.body()));
+            outbox.send(link, framed(request, FLEET_CHANGED.body()));
         }
     }
 
@@ -796,6 +796,12 @@ fn start_call(start: Start, caller: Party, request: u64, callee: Callee, outbox:
 fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
+
+/// Whoever takes the place of the dead is known already: only what others still see differently is waited for.
+const FLEET_CHANGED: Refusal = Refusal {
+    retry_after_ms: 100,
+    ..Refusal::unavailable("the fleet has changed before this was answered: try again")
+};
 
 const RATE_LIMITED: Refusal = Refusal::new(v1::ErrorCode::RateLimited, "too many requests of this kind");
 const CREDENTIAL_REFUSED: Refusal =

@@ -79,7 +79,7 @@ pub(crate) enum Event {
 pub(crate) enum Failure {
     /// Nobody answered, or whoever did refused. It is tried again.
     Unreached(String),
-    /// What answered is not who the authority says it is. It is not tried again until the authority has said something new.
+    /// What answered is not who the authority says it is. It is tried again when the authority has said something new, or in half a minute.
     Untrusted(String),
 }
 
@@ -125,6 +125,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// How long an attempt may take: a handshake of four round trips on a way across the world, with a loss.
 const ATTEMPT_MAX: Duration = Duration::from_secs(3);
+
+/// How long what answers with the wrong certificate is left alone: it may have fetched a new one since. A stranger has two handshakes a
+/// minute of it.
+const UNTRUSTED_PAUSE: Duration = Duration::from_secs(30);
 
 /// How long a trunk may be up before its peer's lease is known: three renewals are 3 s, an engine that is back takes 3 s.
 const LEASE_MAX: Duration = Duration::from_secs(10);
@@ -190,14 +194,16 @@ enum Dialling {
         until: Instant,
     },
     /// What answered was not it.
-    Untrusted,
+    Untrusted {
+        until: Instant,
+    },
 }
 
 impl Dialling {
     fn attempt(&self) -> Option<u64> {
         match self {
             Self::Resolving { attempt } | Self::Trying { attempt, .. } => Some(*attempt),
-            Self::Not | Self::Waiting { .. } | Self::Untrusted => None,
+            Self::Not | Self::Waiting { .. } | Self::Untrusted { .. } => None,
         }
     }
 }
@@ -247,7 +253,7 @@ impl View {
         self.outdated_attempt = self.last_attempt;
         let listed = |supernode| self.roster.supernodes.iter().any(|entry| entry.supernode == supernode);
         self.peers.retain(|supernode, peer| {
-            if peer.dial == Dialling::Untrusted {
+            if matches!(peer.dial, Dialling::Untrusted { .. }) {
                 peer.dial = Dialling::Not;
             }
             let listed = listed(*supernode);
@@ -307,7 +313,7 @@ impl View {
             // Judged by what the authority said before: it may be good by now.
             Failure::Untrusted(_) if attempt <= self.outdated_attempt => peer.wait(now),
             Failure::Untrusted(why) => {
-                peer.dial = Dialling::Untrusted;
+                peer.dial = Dialling::Untrusted { until: now + UNTRUSTED_PAUSE };
                 if self.warned.is_none_or(|warned| warned + WARN_EVERY <= now) {
                     self.warned = Some(now);
                     tracing::warn!(?supernode, why, "what answers there is no supernode of this network");
@@ -344,7 +350,9 @@ impl View {
                 self.orders.push_back(Order::GiveUp(shard, attempt));
                 peer.wait(now);
             }
-            if matches!(peer.dial, Dialling::Waiting { until } if until <= now) {
+            if let Dialling::Waiting { until } | Dialling::Untrusted { until } = peer.dial
+                && until <= now
+            {
                 peer.dial = Dialling::Not;
             }
         }
@@ -422,8 +430,10 @@ impl View {
     fn next_deadline(&self) -> Option<Instant> {
         let of = |peer: &Peer| {
             let dial = match peer.dial {
-                Dialling::Trying { until, .. } | Dialling::Waiting { until } => Some(until),
-                Dialling::Not | Dialling::Resolving { .. } | Dialling::Untrusted => None,
+                Dialling::Trying { until, .. } | Dialling::Waiting { until } | Dialling::Untrusted { until } => {
+                    Some(until)
+                }
+                Dialling::Not | Dialling::Resolving { .. } => None,
             };
             let lease = peer.trunk.as_ref().filter(|trunk| trunk.node.is_none());
             dial.into_iter().chain(lease.map(|trunk| trunk.since + LEASE_MAX)).min()

@@ -161,6 +161,17 @@ describe('a call that rings', () => {
 });
 
 describe('a call that stands', () => {
+  it('asks again for a leg before anybody wonders, where its home has died', async () => {
+    const { world, alice, bob } = await connected();
+    let refusals = 2;
+    world.exchange.refusing = (body) => (body.case === 'attachLeg' && refusals-- > 0 ? ErrorCode.UNAVAILABLE : null);
+    alice.down();
+    await world.until(() => bob.lastCall?.state === 'lost', 'bob hears that she is away');
+    await alice.ready();
+    // 100 ms and 200 ms, and half as much again at most, in steps of 250 ms.
+    await world.passUntil(() => bob.lastCall?.state === 'connected', 'she is back', 750);
+  });
+
   it('outlives its session, by a fresh leg', async () => {
     const { world, alice, bob, call } = await connected();
     const before = alice.voice.running.get(call)?.own.leg;

@@ -399,8 +399,9 @@ export class Calls {
     if ((!passes(error) && !isRefusal) || session === null) return false;
     call.failures += 1;
     // A leg that was attached before has its own patience.
-    if (call.failures >= ATTEMPTS_MAX && call.phase !== 'attached') return false;
-    await session.pause(call.failures - 1, error.retryAfterMs);
+    const isAttached = call.phase === 'attached';
+    if (call.failures >= ATTEMPTS_MAX && !isAttached) return false;
+    await (isAttached ? session.pauseInCall(call.failures - 1, error.retryAfterMs) : session.pause(call.failures - 1, error.retryAfterMs));
     return this.isCurrent(call);
   }
 

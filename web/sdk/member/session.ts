@@ -12,6 +12,14 @@ import { passes } from './refusals.ts';
 const PAUSE_MIN_MS = 1_000;
 const PAUSE_MAX_MS = 30_000;
 
+/**
+ * The same for a leg that is to be attached anew: two people hear silence meanwhile. What its call's dead home was asked is refused once the
+ * fleet knows of the death, and the next home is known in that moment.
+ */
+const CALL_PAUSE_MIN_MS = 100;
+/** With it, a leg asks nine times in the 10 s that it is waited for. */
+const CALL_PAUSE_MAX_MS = 2_000;
+
 /** Asks of a command before whoever waits is told: with pauses of 1, 2 and 4 s, and half of that on top, 7 to 11 s. */
 const COMMAND_ASKS = 4;
 
@@ -88,8 +96,16 @@ export class MemberSession {
 
   /** Waits after a failure: what the supernode asks for, or a pause that doubles, and a random half on top. */
   pause(failures: number, retryAfterMs: number): Promise<void> {
-    const doubled = Math.min(PAUSE_MIN_MS * 2 ** Math.min(failures, 10), PAUSE_MAX_MS);
-    return this.sleep(Math.max(doubled, retryAfterMs) * (1 + this.chance.share() / 2));
+    return this.#sleepFor(Math.min(PAUSE_MIN_MS * 2 ** Math.min(failures, 10), PAUSE_MAX_MS), retryAfterMs);
+  }
+
+  /** The same before a leg is attached anew. */
+  pauseInCall(failures: number, retryAfterMs: number): Promise<void> {
+    return this.#sleepFor(Math.min(CALL_PAUSE_MIN_MS * 2 ** Math.min(failures, 10), CALL_PAUSE_MAX_MS), retryAfterMs);
+  }
+
+  #sleepFor(pause: number, retryAfterMs: number): Promise<void> {
+    return this.sleep(Math.max(pause, retryAfterMs) * (1 + this.chance.share() / 2));
   }
 
   /** Rejects with {@link SessionLost} where the session ends before. */

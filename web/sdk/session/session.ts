@@ -224,8 +224,8 @@ class Driver implements SessionHandle {
     const survey = inCall || this.#channel !== null ? [] : this.#fleet.survey(entries);
     const isLast = ({ supernode }: RosterEntry): boolean => supernode === this.#last;
     const others = entries.filter((entry) => !isLast(entry));
-    if (this.#channel !== null) return { entries: [...entries.filter(isLast), ...others], survey };
-    return { entries: inCall ? [...others, ...entries.filter(isLast)] : entries, survey };
+    if (this.#channel !== null) return { entries: [...entries.filter(isLast), ...others], isSilent: true, survey };
+    return { entries: inCall ? [...others, ...entries.filter(isLast)] : entries, isSilent: false, survey };
   }
 
   #context(inCall: boolean): Context {
@@ -395,7 +395,7 @@ class Driver implements SessionHandle {
     }
     // It is kept until it ends.
     if (entries.length === 0) return this.#departure.forget();
-    const route = { entries: [...named, ...entries.filter(({ supernode }) => supernode !== to)], survey: [] };
+    const route = { entries: [...named, ...entries.filter(({ supernode }) => supernode !== to)], isSilent: false, survey: [] };
     const inCall = this.#upper.isInCall();
     this.#move = this.#run(inCall, (signal) => connect(route, this.#context(inCall), signal));
   }

@@ -36,9 +36,13 @@ const LEISURELY: Pace = Pace { every: Duration::from_secs(1), dial: Duration::fr
 
 /// In a call: a new attempt every 350 ms, each for 2 s (a handshake at a round trip of 900 ms). With three of them and QUIC's own
 /// repeats a first packet goes out at least every 400 ms, so a supernode that is back hears of us within that; with two dead ones
-/// among the three, the third is dialled after 700 ms.
+/// among the three, the third is dialled after 500 ms.
 const IN_CALL: Pace =
     Pace { every: Duration::from_millis(350), dial: Duration::from_secs(2), proof: Duration::from_secs(2) };
+
+/// Head start of a supernode whose link has fallen silent: it is most often dead. A round trip that is longer costs the next one a
+/// handshake for nothing.
+const SILENT_HEAD_START: Duration = Duration::from_millis(150);
 
 /// Head start of QUIC over a WebSocket: where nobody knows yet whether UDP gets through, two round trips of 300 ms, and as much again for a
 /// packet that was lost …
@@ -109,6 +113,8 @@ pub(super) struct Route {
     pub(super) credential: String,
     /// In the order to try.
     pub(super) entries: Vec<RosterEntry>,
+    /// The first of them is the one whose link has fallen silent.
+    pub(super) silent: bool,
     /// Of those, the ones to be measured first: not empty at a first sign-in where there are several regions.
     pub(super) survey: Vec<RosterEntry>,
     /// The network's, for the certificates of supernodes.
@@ -135,6 +141,7 @@ impl Route {
         let mut up = self.look_around().await;
         let mut next: VecDeque<RosterEntry> = self.entries.iter().take(TRIES_MAX).cloned().collect();
         let mut dials = JoinSet::new();
+        let mut started = 0;
         let mut start_next = Instant::now();
         let mut failure = ConnectError::NoSupernode;
         while !next.is_empty() || !dials.is_empty() {
@@ -145,7 +152,8 @@ impl Route {
                         Some(link) => drop(dials.spawn(async { (entry, Ok(link)) })),
                         None => drop(dials.spawn(dialled(entry, self.leisurely()))),
                     }
-                    start_next = Instant::now() + LEISURELY.every;
+                    started += 1;
+                    start_next = Instant::now() + self.head_start(started, &LEISURELY);
                 }
                 Some(ended) = dials.join_next() => {
                     let Ok(dialled) = ended else { continue };
@@ -178,7 +186,7 @@ impl Route {
                 () = sleep_until(start_next), if dials.len() < DIALS_MAX => {
                     dials.spawn(dialled(targets[started % targets.len()].clone(), self.in_call(started)));
                     started += 1;
-                    start_next = Instant::now() + IN_CALL.every;
+                    start_next = Instant::now() + self.head_start(started, &IN_CALL);
                 }
                 Some(ended) = dials.join_next() => {
                     let Ok(dialled) = ended else { continue };
@@ -223,6 +231,11 @@ impl Route {
             self.entries = self.fleet.order(self.identity.account, &self.entries, wall_clock(), Instant::now().into());
         }
         up
+    }
+
+    /// Of the dial that was started last, the so manieth.
+    fn head_start(&self, started: usize, pace: &Pace) -> Duration {
+        if started == 1 && self.silent { SILENT_HEAD_START } else { pace.every }
     }
 
     fn leisurely(&self) -> DialOptions {

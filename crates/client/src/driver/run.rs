@@ -408,9 +408,9 @@ impl Driver {
     fn dial_at_once(&mut self) {
         self.retry_at = None;
         let mut route = self.route();
-        let silent = self.session.is_some();
+        route.silent = self.session.is_some();
         // Stable: the others stay in their order.
-        route.entries.sort_by_key(|entry| (Some(entry.supernode) == self.last) != silent);
+        route.entries.sort_by_key(|entry| (Some(entry.supernode) == self.last) != route.silent);
         // A leisurely attempt under way gives way to this one.
         let calls = !self.speeches.is_empty();
         self.connecting = Some(if calls { Box::pin(route.reconnect()) } else { Box::pin(route.connect()) });
@@ -835,6 +835,7 @@ fn route(identity: &Identity, options: &ClientOptions, fleet: &Fleet) -> Route {
     Route {
         identity: named(identity).expect("the binding was read when the client started"),
         credential: identity.credential.clone(),
+        silent: false,
         survey: fleet.survey(&entries, wall),
         entries,
         signing_keys: identity.network.verified_signing_keys(wall).unwrap_or_default(),

@@ -70,6 +70,13 @@ const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// Longest such pause.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// The same for a leg that is to be attached anew: two people hear silence meanwhile. What its call's dead home was asked is refused once the
+/// fleet knows of the death, and the next home is known in that moment.
+const CALL_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// With it, a leg asks nine times in the 10 s that it is waited for.
+const CALL_PAUSE_MAX: Duration = Duration::from_secs(2);
+
 /// Why a command was not taken up at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -622,8 +629,12 @@ impl Member {
 
     /// Sets a timer after a failure: what the supernode asks for, or a pause that doubles, and a random half on top.
     fn pause(&mut self, timer: Timer, failures: u32, body: &Body, now: Instant) {
+        self.pause_for(PAUSE_MIN.saturating_mul(1 << failures.min(10)).min(PAUSE_MAX), timer, body, now);
+    }
+
+    /// A pause of this length, or of what the supernode asks for, and a random half on top.
+    fn pause_for(&mut self, pause: Duration, timer: Timer, body: &Body, now: Instant) {
         let asked = if let Body::Error(error) = body { error.retry_after_ms } else { 0 };
-        let pause = PAUSE_MIN.saturating_mul(1 << failures.min(10)).min(PAUSE_MAX);
         let pause = pause.max(Duration::from_millis(asked.into()));
         let jitter = self.mls.random_below(pause.as_millis() as u64 / 2);
         self.timers.insert(timer, now + pause + Duration::from_millis(jitter));

@@ -345,3 +345,25 @@ fn commands_that_make_no_sense_are_refused() {
     world.lose_link(alice);
     assert_eq!(world.member(alice).call(&name("bob"), now), Err(CommandError::NotSignedIn));
 }
+
+#[test]
+fn a_leg_whose_call_has_lost_its_home_asks_again_before_anybody_wonders() {
+    let (mut world, alice, bob) = World::of_two();
+    world.connect(alice, bob);
+    world.lose_link(alice);
+    world.forget_events();
+    let mut refusals = 2;
+    world.clients[alice].tamper = Some(Box::new(move |message| {
+        if refusals > 0 && matches!(message.body, Some(Body::LegAttached(_))) {
+            refusals -= 1;
+            let error = v1::Error { code: v1::ErrorCode::Unavailable.into(), text: "gone".into(), retry_after_ms: 100 };
+            message.body = Some(Body::Error(error));
+        }
+    }));
+    let attached = |event: &Event| matches!(event, Event::OwnLegChanged { .. });
+    world.sign_in(alice);
+    assert!(!world.events(alice).iter().any(attached), "it is refused");
+    // 100 ms and 200 ms, and half as much again at most.
+    world.pass(Duration::from_millis(450));
+    assert_eq!(world.events(alice).iter().filter(|event| attached(event)).count(), 1);
+}
