@@ -233,7 +233,10 @@ fn a_fleet_that_loses_a_third_of_its_room_serves_as_many_as_it_can_and_all_when_
         std::thread::sleep(AWAY / 2);
         fleet.supernodes[0].start(trial)
     };
-    measure("sessions_max = 125\n", AWAY + Duration::from_secs(30), dies, |run| {
+    let clients = clients();
+    // Of each of three, so that all have four fifths of the room.
+    let room = clients * 5 / 12;
+    measure(&format!("sessions_max = {room}\n"), AWAY + Duration::from_secs(30), dies, |run| {
         let seconds: Vec<Second> = run
             .seconds
             .iter()
@@ -243,17 +246,33 @@ fn a_fleet_that_loses_a_third_of_its_room_serves_as_many_as_it_can_and_all_when_
             })
             .collect();
         if let Some(file) = std::env::var_os("AHOY_PLOT") {
-            let first = seconds.iter().position(|second| second.signed_in == 300).context("all were there")?;
+            let first = seconds.iter().position(|second| second.signed_in == clients).context("all were there")?;
             let struck = first + BEFORE.as_secs() as usize;
             let marks =
                 [(struck, "kill -9 of one of three"), (struck + AWAY.as_secs() as usize / 2, "it is started again")];
-            std::fs::write(file, svg("300 clients, three supernodes with room for 125 each", &seconds, &marks))?;
+            std::fs::write(
+                file,
+                svg(&format!("{clients} clients, three supernodes with room for {room} each"), &seconds, &marks),
+            )?;
         }
-        let least = seconds.iter().skip_while(|second| second.signed_in < 300).map(|second| second.signed_in).min();
-        println!("at least {least:?} of 300 were signed in at any second");
-        ensure!(seconds.last().is_some_and(|second| second.signed_in == 300), "not all are back: {seconds:?}");
+        let least = seconds.iter().skip_while(|second| second.signed_in < clients).map(|second| second.signed_in).min();
+        println!("at least {least:?} of {clients} were signed in at any second");
+        ensure!(seconds.last().is_some_and(|second| second.signed_in == clients), "not all are back: {seconds:?}");
         Ok(())
     });
+}
+
+/// The load's words, unless `AHOY_LOAD` has others.
+const WORDS: &str = "--clients 300 --calls 20 --messages 20";
+
+fn words() -> String {
+    std::env::var("AHOY_LOAD").unwrap_or_else(|_| WORDS.to_owned())
+}
+
+fn clients() -> u64 {
+    let words = words();
+    let number = words.split_whitespace().skip_while(|word| *word != "--clients").nth(1);
+    number.and_then(|number| number.parse().ok()).expect("the load says how many --clients there are")
 }
 
 /// How long something is away.
@@ -299,7 +318,7 @@ fn measure(
         let strike = format!("touch {}", begun.display());
         let (lasts, before) = (format!("{}s", (BEFORE + within).as_secs()), format!("{}s", BEFORE.as_secs()));
         let url = fleet.url();
-        let words = std::env::var("AHOY_LOAD").unwrap_or_else(|_| "--clients 300 --calls 20 --messages 20".to_owned());
+        let words = words();
         let mut words: Vec<&str> = words.split_whitespace().collect();
         words.extend(["--for", &lasts, "--strike-after", &before, "--strike", &strike]);
         let run = std::thread::scope(|scope| {
