@@ -286,6 +286,11 @@ fn messages_are_framed_by_their_length() {
             agent: "ahoyd/0.1.0".into(),
         })),
     };
+    let (device, number) = (DeviceId([0xbb; 16]).to_bytes(), 300);
+    let reply_to = v1::MessageRef { device, number: 7 };
+    let text = v1::Text { text: "Grüße von Bord ⛴".into(), reply_to: Some(reply_to) };
+    let content =
+        v1::Content { sent_at_ms: 1_800_000_000_123, number, body: Some(v1::content::Body::Text(text.clone())) };
     let flows: Vec<Value> = [0, 63, 64, 16_383, 16_384, 1 << 30]
         .into_iter()
         .map(|number| {
@@ -294,14 +299,17 @@ fn messages_are_framed_by_their_length() {
             json!({ "flow": number, "bytes": hex(&bytes) })
         })
         .collect();
-    golden(
+    let kept = golden(
         "messages",
         &json!({
+            "content": { "sent_at_ms": 1_800_000_000_123_u64, "number": number, "text": text.text,
+                "reply_to": { "device": hex(&[0xbb; 16]), "number": 7 }, "encoded": hex(&content.encode_to_vec()) },
             "find_account": { "request": 300, "name": "alice", "framed": hex(&frame::encode(&find)) },
             "challenge": { "time_ms": 1_800_000_000_123_u64, "framed": hex(&frame::encode(&challenge)) },
             "flow_ids": flows,
         }),
     );
+    assert_eq!(v1::Content::decode(&unhex(&kept["content"]["encoded"])[..]), Ok(content));
 }
 
 /// Candidates as JSON, so that other implementations read what these indices mean.

@@ -6,7 +6,7 @@ import type { MessageRef } from '../client.ts';
 import { characters, utf8 } from '../proto/bytes.ts';
 import { idBytes, idOf } from '../proto/ids.ts';
 import { REACTION_MAX, TEXT_MAX, TITLE_CHARACTERS_MAX } from '../proto/limits.ts';
-import { ContentSchema, MessageRefSchema, type MessageRef as WireRef } from '../proto/messages.ts';
+import { ContentSchema, MessageRefSchema, type Content, type MessageRef as WireRef } from '../proto/messages.ts';
 
 /** What a message comes to. */
 export type Said =
@@ -19,17 +19,25 @@ export type Said =
   /** Somebody does not know the title. */
   | { kind: 'title-wanted' };
 
-/** Reads a message; `null` where it breaks a bound, or is of a kind that a newer client knows. */
-export function readContent(plain: Uint8Array): Said | null {
+/** A message as its sender has sealed it. */
+export interface Spoken {
+  /** What names it, together with its device. */
+  number: bigint;
+  /** `null` where it breaks a bound, or is of a kind that a newer client knows. */
+  said: Said | null;
+}
+
+/** Reads a message; `null` where it is none. */
+export function readContent(plain: Uint8Array): Spoken | null {
   try {
-    return said(plain);
+    const { number, body } = fromBinary(ContentSchema, plain);
+    return { number, said: readBody(body) };
   } catch {
     return null;
   }
 }
 
-function said(plain: Uint8Array): Said | null {
-  const { body } = fromBinary(ContentSchema, plain);
+function readBody(body: Content['body']): Said | null {
   switch (body.case) {
     case 'text':
       return fitsText(body.value.text) ? { kind: 'text', text: body.value.text, replyTo: fromWire(body.value.replyTo) } : null;
@@ -55,8 +63,8 @@ function said(plain: Uint8Array): Said | null {
 }
 
 /** The encoded Content. */
-export function writeContent(what: Said, sentAtMs: number): Uint8Array<ArrayBuffer> {
-  const content = create(ContentSchema, { sentAtMs: BigInt(sentAtMs), body: bodyOf(what) });
+export function writeContent({ number, said, sentAtMs }: { number: number; said: Said; sentAtMs: number }): Uint8Array<ArrayBuffer> {
+  const content = create(ContentSchema, { sentAtMs: BigInt(sentAtMs), number: BigInt(number), body: bodyOf(said) });
   return Uint8Array.from(toBinary(ContentSchema, content));
 }
 

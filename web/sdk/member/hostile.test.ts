@@ -87,6 +87,27 @@ describe('a supernode that makes things up', () => {
     expect((await bob.client.conversations())[0]?.standing).toBe('inside');
   });
 
+  it('renumbers messages in vain: nothing is put in the place of another, and the log goes on', async () => {
+    for (const renumber of [() => 0n, () => 1n, (number: bigint) => number + 1n, () => HUGE]) {
+      const world = new World();
+      const { alice, bob, conversation } = await world.pair();
+      const stored = world.exchange.conversations.all.get(conversation);
+      const one = await alice.client.post(conversation, { text: 'one' });
+      await world.shows(bob, conversation, 'one');
+      bob.down();
+      await alice.client.post(conversation, { text: 'two' });
+      await alice.client.edit(conversation, one, 'eins');
+      await alice.client.react(conversation, one, '👍', true);
+      await world.until(() => stored?.log.length === 4, 'all are in the log');
+      for (const { body } of stored?.log.slice(1) ?? []) if (body.case === 'message') body.value.number = renumber(body.value.number);
+      await bob.ready();
+      await alice.client.post(conversation, { text: 'five' });
+      await world.shows(bob, conversation, 'one', 'five');
+      expect((await bob.lines(conversation))[0]).toMatchObject({ edited: false, reactions: [] });
+      expect((await bob.client.conversations())[0]).toMatchObject({ head: 5, unread: 2, standing: 'inside' });
+    }
+  });
+
   it('with a commit that can’t be applied makes a device enter anew, and no more', async () => {
     const world = new World();
     const { alice, bob, conversation } = await world.pair();

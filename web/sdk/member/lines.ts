@@ -70,11 +70,17 @@ export class Lines {
     return readJson(await this.changes.read('lines', lineKey(this.conversation, Number(new TextDecoder().decode(at)))), isLine);
   }
 
-  /** Puts a line there, unless there is one of that reference. */
-  async put(made: NewLine): Promise<void> {
-    if ((await this.find(made.reference)) !== null) return;
+  /**
+   * Puts a line there, unless there is one of that reference; `false`: there was. What was given up is in nobody's log, and makes way:
+   * its number may be given again. So does what stood there for a line that waits: this device numbers what it writes.
+   */
+  async put(made: NewLine): Promise<boolean> {
+    const before = await this.find(made.reference);
+    if (before !== null && !before.failed && made.sequence !== null) return false;
+    if (before !== null) this.changes.remove('lines', lineKey(this.conversation, before.position));
     const position = made.sequence === null ? WAITING + made.reference.number : positionOf(made.sequence);
     this.#write({ ...made, edited: false, deleted: false, failed: false, reactions: [], position });
+    return true;
   }
 
   /** A line that waited stands in the log. */

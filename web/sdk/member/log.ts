@@ -163,8 +163,11 @@ export class Log {
     // Forged, replayed, of before this device's time, or not by whom it is said to be.
     if (unsealed === null || unsealed.sender.account !== place.account || unsealed.sender.device !== place.device) return;
     const { account } = place;
+    const spoken = readContent(unsealed.plain);
+    // Under another number it would pass for another message, and what is said of that one would go to it.
+    if (spoken?.number !== message.number) return;
     if (account !== scope.identity.account) this.told.received(conversation);
-    const said = readContent(unsealed.plain);
+    const { said } = spoken;
     if (said === null) return;
     if (said.kind === 'title-wanted') return this.told.titleWanted(conversation);
     if (said.kind === 'title') return this.takeTitle(conversation, { ...place, reference: { device: place.device, number } }, said.title, changes);
@@ -189,8 +192,8 @@ export class Log {
     switch (said.kind) {
       case 'text': {
         const { text, replyTo } = said;
-        await lines.put({ reference: { device, number }, account, sequence, atMs, body: { kind: 'text', text, replyTo } });
-        const isUnread = account !== this.scope.identity.account && sequence > conversation.record.read;
+        const isNew = await lines.put({ reference: { device, number }, account, sequence, atMs, body: { kind: 'text', text, replyTo } });
+        const isUnread = isNew && account !== this.scope.identity.account && sequence > conversation.record.read;
         if (isUnread) conversation.change({ unread: conversation.record.unread + 1 });
         return;
       }

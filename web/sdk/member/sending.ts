@@ -53,7 +53,8 @@ export class Sending {
     switch (said.kind) {
       case 'text': {
         const { text, replyTo } = said;
-        return lines.put({ reference, account, sequence: null, atMs, body: { kind: 'text', text, replyTo } });
+        await lines.put({ reference, account, sequence: null, atMs, body: { kind: 'text', text, replyTo } });
+        return;
       }
       case 'edit':
         return lines.edit(said.target, account, said.text);
@@ -108,7 +109,7 @@ export class Sending {
       const { generation, epoch } = conversation.record;
       if (!conversation.isCurrent || epoch === null || conversation.queue.next !== queued) return null;
       if (queued.sealed?.generation === generation && queued.sealed.epoch === epoch) return queued.sealed;
-      const bytes = await conversation.seal(this.scope.mls, writeContent(queued.said, queued.sentAtMs));
+      const bytes = await conversation.seal(this.scope.mls, writeContent(queued));
       const sealed = { generation, epoch, bytes };
       conversation.queue.seal(queued, sealed, changes);
       return sealed;

@@ -67,7 +67,8 @@ pub enum MessageBody {
 /// A change of the history of one conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// A line is there. One with the same reference is replaced.
+    /// A line is there. Ignored when there is one with the same reference, unless that one was given up or this one waits for its
+    /// place: a device numbers what it writes.
     Put(Message),
     /// A line of this device stands in the log now.
     Placed {

@@ -263,14 +263,17 @@ impl Member {
             }
         };
         let sender = unsealed.sender;
-        if (sender.account, sender.device) != (place.account, place.device) {
+        let is_senders = (sender.account, sender.device) == (place.account, place.device);
+        let content = v1::Content::decode(&unsealed.plain[..]).ok();
+        // Under another number it would pass for another message, and what is said of that one would go to it.
+        let named = content.filter(|content| is_senders && content.number == message.number);
+        let Some(content) = named else {
             self.passed_over += 1;
             return Ok(());
-        }
+        };
         if sender.account != own {
             self.receipt_due(id, now);
         }
-        let Ok(content) = v1::Content::decode(&unsealed.plain[..]) else { return Ok(()) };
         let reference = MessageRef { device: sender.device, number: message.number };
         match content::read(content, reference, sender.account, entry.sequence, entry.at_ms) {
             Some(Taken::Change(_)) if self.is_blocked(sender.account) => {}

@@ -132,8 +132,8 @@ impl Member {
         if let Some(change) = content::own(reference, self.identity.account, &said, at_ms) {
             self.outbox.history(id, change);
         }
-        let content = v1::Content { sent_at_ms: at_ms, body: Some(said) };
         let number = reference.number;
+        let content = v1::Content { sent_at_ms: at_ms, number, body: Some(said) };
         let queued = Queued { number, content, sealed: None, flight: Flight::Waiting, ticket };
         conversation.queue.push(id, queued, &mut self.outbox);
         conversation.write_record(&mut self.outbox);

@@ -526,7 +526,7 @@ impl Member {
         self.outbox.pop().unwrap_or_else(|| Output::Idle { wake: self.timers.values().min().copied() })
     }
 
-    /// Log entries so far that did not open, or were not by whom they were said to be.
+    /// Log entries so far that did not open, or were not by whom, or not of the number, that they were said to be.
     pub fn passed_over(&self) -> u64 {
         self.passed_over
     }

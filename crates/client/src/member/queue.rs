@@ -65,7 +65,9 @@ pub(super) enum Flight {
 impl Queue {
     /// Takes over one persisted message. Of one that can't be read the number is kept: something has to stand under it.
     pub(super) fn restore(&mut self, number: u64, value: &[u8]) {
-        let content = v1::Content::decode(value).unwrap_or_default();
+        let kept = v1::Content::decode(value).unwrap_or_default();
+        // Earlier builds wrote none into it.
+        let content = v1::Content { number, ..kept };
         let entry = Queued { number, content, sealed: None, flight: Flight::Waiting, ticket: None };
         let at = self.entries.partition_point(|entry| entry.number < number);
         self.entries.insert(at, entry);

@@ -132,6 +132,10 @@ fn target(change: &Change) -> Option<MessageRef> {
 /// The line after a change; `None` where the change is to be ignored. `head` is the place of the last line in the log.
 fn changed(before: Option<Line>, change: &Change, number: u64, head: u64) -> Option<Line> {
     if let Change::Put(message) = change {
+        // One reference, one line: the first stays. What was given up is in nobody's log, and its number may be given again.
+        if message.sequence.is_some() && before.as_ref().is_some_and(|before| !before.failed) {
+            return None;
+        }
         let born = before.map_or(number, |before| before.position.born);
         return Some(Line::new(message.clone(), born));
     }

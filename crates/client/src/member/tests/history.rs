@@ -35,6 +35,7 @@ impl History {
                 let at = find(lines, message.reference);
                 let line = Line { message, deleted: false, failed: false, reactions: BTreeSet::new() };
                 match at {
+                    Some(at) if line.message.sequence.is_some() && !lines[at].failed => {}
                     Some(at) => lines[at] = line,
                     None => lines.push(line),
                 }

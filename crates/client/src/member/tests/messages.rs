@@ -75,6 +75,22 @@ fn what_is_written_without_a_session_leaves_with_the_next_in_order() {
 }
 
 #[test]
+fn what_an_earlier_build_has_queued_leaves_with_its_number_in_it() {
+    let (mut world, alice, bob) = World::of_two();
+    let conversation = world.pair(alice, bob);
+    world.lose_link(alice);
+    for text in ["one", "two"] {
+        world.say(alice, conversation, text);
+    }
+    for (_, value) in world.clients[alice].disk.iter_mut().filter(|(key, _)| key.starts_with(b"queue/")) {
+        let content = v1::Content::decode(&value[..]).unwrap();
+        *value = v1::Content { number: 0, ..content }.encode_to_vec();
+    }
+    world.restart(alice);
+    world.both_read(conversation, &[alice, bob], &["one", "two"]);
+}
+
+#[test]
 fn a_device_that_was_away_catches_up_exactly() {
     let (mut world, alice, bob) = World::of_two();
     let tablet = world.device(2, "bob", 22);
@@ -354,4 +370,38 @@ fn a_message_that_comes_again_under_another_place_is_passed_over() {
         world.say(alice, conversation, text);
     }
     world.both_read(conversation, &[bob], &["one", "three"]);
+}
+
+#[test]
+fn a_supernode_that_renumbers_messages_changes_nothing_in_a_history_and_the_log_goes_on() {
+    let renumber: [fn(u64) -> u64; 4] = [|_| 0, |_| 1, |number| number + 1, |_| u64::MAX];
+    for renumber in renumber {
+        let (mut world, alice, bob) = World::of_two();
+        let laptop = world.device(1, "alice", 12);
+        let conversation = world.pair(alice, bob);
+        let (first, now) = (world.say(alice, conversation, "one"), world.now.instant);
+        for who in [bob, laptop] {
+            world.clients[who].tamper = Some(Box::new(move |message| {
+                if let Some(Body::LogEntry(entry)) = &mut message.body
+                    && let Some(v1::log_entry::Body::Message(sealed)) = &mut entry.body
+                {
+                    sealed.number = renumber(sealed.number);
+                }
+            }));
+        }
+        world.say(alice, conversation, "two");
+        world.member(alice).edit(conversation, first, "eins", None, now).unwrap();
+        world.member(alice).react(conversation, first, Reaction::Set("👍"), None, now).unwrap();
+        world.settle();
+        for who in [bob, laptop] {
+            world.clients[who].tamper = None;
+            assert_eq!(world.member(who).passed_over(), 3);
+        }
+        world.say(alice, conversation, "five");
+        world.both_read(conversation, &[bob, laptop], &["one", "five"]);
+        for who in [bob, laptop] {
+            assert_eq!(world.clients[who].history.gaps(conversation), 0);
+            assert!(world.clients[who].history.line(conversation, first).reactions.is_empty());
+        }
+    }
 }

@@ -92,6 +92,33 @@ fn a_line_that_comes_again_is_told_from_one_that_is_new() {
 }
 
 #[test]
+fn one_reference_is_one_line_and_the_first_stays() {
+    let folder = TempDir::new().unwrap();
+    let mut state = state(&folder);
+    state.commit(&said([Change::Put(text(OTHER, 1, Some(1), "the first"))])).unwrap();
+    let reaction = Change::Reacted { target: reference(OTHER, 1), by: OWN, emoji: "x".to_owned(), set: true };
+    state.commit(&said([reaction])).unwrap();
+    let first = state.page(CONVERSATION, None, 10).unwrap();
+    let told = state.commit(&said([Change::Put(text(OTHER, 1, Some(2), "in its place"))])).unwrap();
+    assert_eq!((told, state.page(CONVERSATION, None, 10).unwrap()), (vec![None], first));
+}
+
+#[test]
+fn what_was_given_up_makes_way_for_what_its_number_is_given_to_again() {
+    let folder = TempDir::new().unwrap();
+    let mut state = state(&folder);
+    let failed = || Change::Failed { reference: reference(OWN, 1) };
+    state.commit(&said([Change::Put(text(OWN, 1, None, "lost")), failed()])).unwrap();
+    for sequence in [None, Some(3)] {
+        let again = text(OWN, 1, sequence, "again");
+        state.commit(&said([Change::Put(again.clone())])).unwrap();
+        let line = state.last(CONVERSATION).unwrap().unwrap();
+        assert_eq!((line.message, line.failed), (again, false));
+        state.commit(&said([failed()])).unwrap();
+    }
+}
+
+#[test]
 fn numbers_of_changes_are_not_used_again_after_everything_was_forgotten() {
     let folder = TempDir::new().unwrap();
     let mut state = state(&folder);
@@ -167,6 +194,7 @@ fn expect(lines: &mut Vec<Expected>, change: &Change) {
             let fresh =
                 Expected { message: message.clone(), edited: false, deleted: false, failed: false, reactions: vec![] };
             match find(lines, &message.reference) {
+                Some(at) if message.sequence.is_some() && !lines[at].failed => {}
                 Some(at) => lines[at] = fresh,
                 None => lines.push(fresh),
             }

@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest';
+
+import type { Line } from '../client.ts';
+import { MemoryVault } from '../vault/memory.ts';
+import { Changes } from './changes.ts';
+import { Lines, readHistory, type NewLine } from './lines.ts';
+
+const [CONVERSATION, ALICE, DEVICE] = ['c'.repeat(32), 'a'.repeat(32), 'd'.repeat(32)];
+
+function text(number: number, sequence: number | null, words: string): NewLine {
+  return { reference: { device: DEVICE, number }, account: ALICE, sequence, atMs: 1, body: { kind: 'text', text: words, replyTo: null } };
+}
+
+/** Changes lines, and tells how they are then. */
+async function change(vault: MemoryVault, by: (lines: Lines) => Promise<unknown>): Promise<Line[]> {
+  const changes = new Changes(vault);
+  await by(new Lines(CONVERSATION, changes, () => undefined));
+  await changes.commit();
+  return readHistory(vault, CONVERSATION, null, 100);
+}
+
+describe('one reference is one line', () => {
+  it('and the first stays', async () => {
+    const vault = new MemoryVault();
+    await change(vault, (lines) => lines.put(text(1, 1, 'the first')));
+    const first = await change(vault, (lines) => lines.react({ device: DEVICE, number: 1 }, ALICE, '👍', true));
+    expect(await change(vault, async (lines) => expect(await lines.put(text(1, 2, 'in its place'))).toBe(false))).toEqual(first);
+    expect(first).toHaveLength(1);
+  });
+
+  it('unless it was given up, and its number is given again', async () => {
+    const vault = new MemoryVault();
+    await change(vault, (lines) => lines.put(text(1, null, 'lost')));
+    for (const sequence of [null, 3]) {
+      await change(vault, (lines) => lines.fail({ device: DEVICE, number: 1 }, 2));
+      const lines = await change(vault, (changed) => changed.put(text(1, sequence, 'again')));
+      expect(lines).toMatchObject([{ sequence, failed: false, body: { text: 'again' } }]);
+    }
+  });
+});
