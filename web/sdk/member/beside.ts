@@ -148,7 +148,7 @@ export class BesideRatchet {
     if (read <= conversation.record.read) return;
     const isAll = read >= conversation.record.head;
     const lines = isAll ? [] : await readHistory(this.scope.vault, conversation.id, null, HISTORY_MAX);
-    const isUnread = lines.filter(({ account, body, deleted, position }) => account !== this.scope.identity.account && body.kind === 'text' && !deleted && position > positionOf(read));
+    const isUnread = lines.filter(({ account, body, deleted, position }) => account !== this.scope.identity.account && body.kind === 'text' && !deleted && position >= positionOf(read + 1));
     conversation.change({ read, unread: isUnread.length });
   }
 

@@ -19,6 +19,18 @@ async function change(vault: MemoryVault, by: (lines: Lines) => Promise<unknown>
   return readHistory(vault, CONVERSATION, null, 100);
 }
 
+it('a place in the log that is given twice takes nothing from the line that stands there', async () => {
+  for (const sequence of [7, 2 ** 53 - 1]) {
+    const vault = new MemoryVault();
+    for (const number of [1, 2]) await change(vault, (lines) => lines.put(text(number, sequence, `${number}`)));
+    await change(vault, (lines) => lines.put(text(3, null, '3')));
+    const placed = await change(vault, (lines) => lines.place({ device: DEVICE, number: 3 }, sequence, 2));
+    expect(placed.map(({ body }) => body)).toMatchObject([{ text: '1' }, { text: '2' }, { text: '3' }]);
+    const found = await Promise.all(placed.map(({ reference }) => new Lines(CONVERSATION, new Changes(vault), () => undefined).find(reference)));
+    expect(found).toEqual(placed);
+  }
+});
+
 describe('one reference is one line', () => {
   it('and the first stays', async () => {
     const vault = new MemoryVault();

@@ -11,8 +11,11 @@ import { hasFields, readJson, type Changes } from './changes.ts';
 /** Positions between two log entries: for lines that were given up there. */
 const STEP = 1_024;
 
-/** First position of lines that wait; 2^42 log entries come before. */
-const WAITING = 2 ** 52;
+/** Log entries that have places of their own; what a supernode makes up beyond them shares the last one. */
+const PLACES = 2 ** 42;
+
+/** First position of lines that wait. */
+const WAITING = PLACES * STEP;
 
 const DIGITS = 16;
 
@@ -27,7 +30,7 @@ export function referenceOfEntry(sequence: number): MessageRef {
 }
 
 export function positionOf(sequence: number): number {
-  return sequence * STEP;
+  return Math.min(sequence, PLACES - 1) * STEP;
 }
 
 /** Reactions kept of one line: each of 256 accounts with a few. */
@@ -78,7 +81,7 @@ export class Lines {
     const before = await this.find(made.reference);
     if (before !== null && !before.failed && made.sequence !== null) return false;
     if (before !== null) this.changes.remove('lines', lineKey(this.conversation, before.position));
-    const position = made.sequence === null ? WAITING + made.reference.number : positionOf(made.sequence);
+    const position = await this.#vacant(made.sequence === null ? WAITING + made.reference.number : positionOf(made.sequence));
     this.#write({ ...made, edited: false, deleted: false, failed: false, reactions: [], position });
     return true;
   }
@@ -88,7 +91,7 @@ export class Lines {
     const line = await this.find(reference);
     if (line === null) return;
     this.changes.remove('lines', lineKey(this.conversation, line.position));
-    this.#write({ ...line, sequence, atMs, failed: false, position: positionOf(sequence) });
+    this.#write({ ...line, sequence, atMs, failed: false, position: await this.#vacant(positionOf(sequence)) });
   }
 
   /** A line that waited is given up; it stays where the log was then. */
@@ -96,7 +99,7 @@ export class Lines {
     const line = await this.find(reference);
     if (line === null || line.sequence !== null) return;
     this.changes.remove('lines', lineKey(this.conversation, line.position));
-    this.#write({ ...line, failed: true, position: positionOf(head) + 1 + (reference.number % (STEP - 1)) });
+    this.#write({ ...line, failed: true, position: await this.#vacant(positionOf(head) + 1 + (reference.number % (STEP - 1))) });
   }
 
   /** Replaces a text by the same account's. */
@@ -125,6 +128,13 @@ export class Lines {
   async #textBy(target: MessageRef, by: string): Promise<Line | null> {
     const line = await this.find(target);
     return line !== null && line.account === by && line.body.kind === 'text' && !line.deleted ? line : null;
+  }
+
+  /** The first position from one on where no line stands: a supernode may give a place in the log twice. */
+  async #vacant(from: number): Promise<number> {
+    let position = from;
+    while ((await this.changes.read('lines', lineKey(this.conversation, position))) !== null) position += 1;
+    return position;
   }
 
   #write(line: Line): void {
