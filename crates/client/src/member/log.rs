@@ -242,9 +242,13 @@ impl Member {
     ) -> Result<(), Failure> {
         let (entry, own) = (place.entry, self.identity.account);
         if place.device == self.identity.device {
-            if let Some(conversation) = self.conversations.get_mut(&id) {
-                conversation.in_log = conversation.in_log.max(message.number);
+            let Some(conversation) = self.conversations.get_mut(&id) else { return Ok(()) };
+            if message.number > conversation.record.last {
+                // This device has not given it.
+                self.passed_over += 1;
+                return Ok(());
             }
+            conversation.in_log = conversation.in_log.max(message.number);
             self.place(id, message.number, entry.sequence, entry.at_ms);
             return Ok(());
         }

@@ -405,3 +405,29 @@ fn a_supernode_that_renumbers_messages_changes_nothing_in_a_history_and_the_log_
         }
     }
 }
+
+#[test]
+fn a_number_that_this_device_has_not_given_does_not_stand_in_the_log_for_it() {
+    let (mut world, alice, bob) = World::of_two();
+    let conversation = world.pair(alice, bob);
+    world.say(alice, conversation, "one");
+    let now = world.now.instant;
+    // What is said between the question for the list and its answer is taken for newer than the list.
+    world.member(alice).resync(now);
+    let sealed = v1::SealedMessage { number: u64::MAX, sealed: some_bytes(300) };
+    let entry = v1::LogEntry {
+        conversation: conversation.to_bytes(),
+        sequence: 2,
+        generation: 1,
+        account: AccountId([1; 16]).to_bytes(),
+        device: DeviceId([11; 16]).to_bytes(),
+        body: Some(v1::log_entry::Body::Message(sealed)),
+        ..v1::LogEntry::default()
+    };
+    let message = v1::SupernodeMessage { in_reply_to: 0, body: Some(Body::LogEntry(entry)) };
+    world.clients[alice].from_supernode.push_back(message);
+    world.settle();
+    assert_eq!(world.member(alice).passed_over(), 1);
+    world.say(alice, conversation, "two");
+    world.both_read(conversation, &[alice, bob], &["one", "two"]);
+}
