@@ -104,7 +104,7 @@ fn refused() -> Refusal {
     Refusal::of(ApiErrorCode::SignInRefused, "wrong name, password or recovery code")
 }
 
-/// The account of a name as typed. `None`, not an error, also for what can't be a name: it is as unknown as others.
+/// The account of a name as typed. `None`, not an error, for one that nobody has: what can't be a name is refused before anything is asked.
 async fn find(authority: &Authority, sender: &Sender, name: &str) -> Result<(Option<Account>, Name), Refusal> {
     let name = Name::parse(name).map_err(|error| Refusal::of(ApiErrorCode::NameInvalid, error.to_string()))?;
     authority.0.limiter.sign_in(sender.0, &name, authority.now())?;
