@@ -232,6 +232,12 @@ impl From<ClientError> for Failure {
                 text,
                 "Move the profile's folder away, then `ahoy sign-in NAME`. If you made no copy, somebody else may have: change the password.",
             ),
+            ClientError::Replaced => Self::new(
+                Exit::Refused,
+                "session-replaced",
+                text,
+                "A device is one process: stop the other one, or give it a profile of its own with `ahoy sign-in NAME`. If you made no copy, somebody else may have: sign this device out on another one, and change the password.",
+            ),
             _ => Self::new(Exit::Other, "stopped", text, "Try again; `ahoy status` checks the way to the network."),
         }
     }
@@ -362,4 +368,17 @@ fn not_taken_up(error: CommandError) -> Failure {
         CommandError::NotSealed => (Exit::Other, "not-sealed", "Try again."),
     };
     Failure::new(exit, code, error.to_string(), advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_another_process_has_taken_over_is_refused_with_a_code_of_its_own() {
+        let failure = Failure::from(ClientError::Replaced);
+        assert_eq!((failure.exit, failure.code), (Exit::Refused, "session-replaced"));
+        assert!(failure.text.contains("another process"), "{}", failure.text);
+        assert!(failure.advice.contains("ahoy sign-in"), "{}", failure.advice);
+    }
 }

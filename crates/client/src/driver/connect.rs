@@ -316,6 +316,7 @@ impl Route {
             .urgent(self.urgency)
             .checking(self.signing_keys.clone(), entry.key.clone());
         let mut skew_ms = 0;
+        let mut proof = None;
         loop {
             let bytes = link.next_message().await.map_err(ConnectError::Ended)?;
             let message = v1::SupernodeMessage::decode(bytes).map_err(|_| SignInError::OutOfOrder)?;
@@ -331,12 +332,34 @@ impl Route {
                 }
                 _ => {}
             }
-            match sign_in.handle_message(&message, clock_ms)? {
-                SignInStep::Send(message) => {
+            match sign_in.handle_message(&message, clock_ms) {
+                Ok(SignInStep::Send(message)) => {
                     link.send(frame::encode(&message)).map_err(|_| ConnectError::Ended(LinkEnd::Local))?;
+                    proof = Some(Proof { fleet: &self.fleet, answered: false });
                 }
-                SignInStep::SignedIn(welcome) => return Ok((welcome, skew_ms)),
+                answer => {
+                    if let Some(proof) = &mut proof {
+                        proof.answered = true;
+                    }
+                    if let SignInStep::SignedIn(welcome) = answer? {
+                        return Ok((welcome, skew_ms));
+                    }
+                }
             }
+        }
+    }
+}
+
+/// A proof that is on its way. Dropped unanswered, as when whoever waits gives up, it is remembered.
+struct Proof<'a> {
+    fleet: &'a Fleet,
+    answered: bool,
+}
+
+impl Drop for Proof<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.fleet.abandon_session(Instant::now().into());
         }
     }
 }

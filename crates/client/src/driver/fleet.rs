@@ -29,6 +29,9 @@ const SHELVED_MAX: Duration = Duration::from_secs(600);
 /// Supernodes measured in one survey, one of each region: a handshake each, of 3 KB and a signature on either side, once a day.
 pub(super) const SURVEY_MAX: usize = 3;
 
+/// How long a session of ours that nobody here has may take to come about, or to be taken for the newer one by clocks that differ.
+const ABANDONED: Duration = Duration::from_secs(30);
+
 /// Shared by the driver and its attempts to connect.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fleet(Arc<Mutex<Known>>);
@@ -43,6 +46,8 @@ struct Known {
     doubted: bool,
     /// Whether the last session's link was one by QUIC.
     reached_by_quic: Option<bool>,
+    /// When a session last was given up that a supernode may have all the same.
+    abandoned: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -146,6 +151,17 @@ impl Fleet {
     /// Whether the roster was doubted since this was asked last.
     pub(super) fn take_doubt(&self) -> bool {
         std::mem::take(&mut self.known().doubted)
+    }
+
+    /// A supernode may have a session of ours that nobody here has: of a proof whose answer was not waited for, or on a link that was not heard
+    /// to end.
+    pub(super) fn abandon_session(&self, now: Instant) {
+        self.known().abandoned = Some(now);
+    }
+
+    /// Whether such a session may still take the place of the present one.
+    pub(super) fn has_abandoned(&self, now: Instant) -> bool {
+        self.known().abandoned.is_some_and(|at| now.saturating_duration_since(at) <= ABANDONED)
     }
 
     /// What is to be kept for sessions to come, if it is not kept yet.
@@ -279,6 +295,15 @@ mod tests {
         fleet.prune(&roster[..1]);
         let known = fleet.known();
         assert!(known.round_trips.is_empty() && known.shelved.is_empty());
+    }
+
+    #[test]
+    fn a_session_that_was_given_up_may_take_the_place_of_another_for_half_a_minute() {
+        let (fleet, now) = (Fleet::default(), Instant::now());
+        assert!(!fleet.has_abandoned(now));
+        fleet.abandon_session(now);
+        assert!(fleet.has_abandoned(now + ABANDONED));
+        assert!(!fleet.has_abandoned(now + ABANDONED + ms(1)));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The tokio driver around a [`Member`]: links, timers, storage, voice.
 //!
 //! [`Client::start`] signs in and leaves one task that owns the member, the profile and the session; the [`Client`] sends it commands,
-//! [`Events`] tell what happens. The task reconnects by itself, after random waits. All queues are bounded; every method may be
-//! cancelled: what it asked for is then done all the same, and nobody hears what came of it.
+//! [`Events`] tell what happens. The task reconnects by itself, after random waits, unless another process has signed in with a copy of the
+//! profile. All queues are bounded; every method may be cancelled: what it asked for is then done all the same, and nobody hears what came of
+//! it.
 //!
 //! What is known at one moment (contacts, conversations, history) is read by methods such as [`Client::conversations`]; what changes after
 //! that moment comes as events. Whoever takes events too slowly gets [`Event::Behind`] in place of those changes, and reads again.
@@ -120,6 +121,9 @@ pub enum ClientError {
     /// This profile is a copy, or comes from a backup: its keys must not be used any more. Sign in anew, on a fresh profile.
     #[error("this profile is a copy or comes from a backup, and can't be used any more: sign in anew")]
     StateTooOld,
+    /// Another process has signed in with this device's keys, from a copy of the profile: this one does not take the session back.
+    #[error("another process has signed in as this device, with a copy of this profile")]
+    Replaced,
     /// The client's task has ended; the last event said why.
     #[error("the client has stopped")]
     Stopped,

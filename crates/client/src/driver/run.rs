@@ -1,6 +1,7 @@
 //! The task behind a [`Client`](super::Client): waits for whatever comes next, tells the member, does what it says.
 
 mod moving;
+mod replaced;
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -261,7 +262,7 @@ impl Driver {
             Input::Command(Some(command)) => self.handle_command(command, now),
             Input::Command(None) => {}
             Input::Message(Ok(bytes)) => self.handle_message(bytes, now),
-            Input::Message(Err(end)) => self.handle_link_end(&end, now),
+            Input::Message(Err(end)) => return self.handle_link_end(&end, now),
             Input::Connected(Ok(session)) => self.handle_session(session, now),
             Input::Moved(result) => self.handle_moved(result, now),
             Input::Leave => self.leave(now),
@@ -354,12 +355,17 @@ impl Driver {
         }
     }
 
-    fn handle_link_end(&mut self, end: &LinkEnd, now: Instant) {
+    fn handle_link_end(&mut self, end: &LinkEnd, now: Instant) -> Result<(), ClientError> {
+        if self.is_taken_over(end, now) {
+            return Err(ClientError::Replaced);
+        }
         // It closes links because it goes down, is full or has enough of us: others are tried first.
         if let (LinkEnd::Closed(_), Some(session)) = (end, &self.session) {
             self.fleet.shelve(session.entry.supernode, self.retry_after, now);
         }
+        self.leave_behind(Some(end), now);
         self.lose_session(now, &end.to_string());
+        Ok(())
     }
 
     /// The session is gone: in a call dials at once, else waits a random while.
@@ -437,6 +443,7 @@ impl Driver {
         // Engines go over to the link with the leg that is attached to it: until then the old one serves.
         match old {
             Some(old) => {
+                self.leave_behind(None, now);
                 self.part_from(old, now);
                 self.member.handle_session_moved(now);
             }

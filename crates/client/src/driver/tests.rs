@@ -193,8 +193,7 @@ impl Net {
     }
 
     async fn start(&self, who: usize) -> Device {
-        let (client, events) = Client::start(self.profile(who).await, ClientOptions::default()).await.unwrap();
-        let mut device = Device { client, events, past: Vec::new() };
+        let mut device = Device::of(self.profile(who).await).await;
         device.until(|event| matches!(event, Event::Ready).then_some(())).await;
         device
     }
@@ -339,6 +338,11 @@ struct Device {
 }
 
 impl Device {
+    async fn of(profile: Profile) -> Self {
+        let (client, events) = Client::start(profile, ClientOptions::default()).await.unwrap();
+        Self { client, events, past: Vec::new() }
+    }
+
     /// The first event that is wanted; those before are kept.
     async fn until<T>(&mut self, wanted: impl Fn(&Event) -> Option<T>) -> T {
         let found = async {
@@ -477,6 +481,19 @@ async fn a_silent_link_that_comes_back_to_life_serves_as_before() {
     wire.mend();
     alice.is_up_again().await;
     assert_eq!(alice.client.devices().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_whose_profile_another_process_has_a_copy_of_gives_way_to_it_for_good() {
+    let net = Net::of_one_region(&[Health::Well, Health::Well]);
+    let profile = net.profile(0).await;
+    let copy = Profile::open(&net.folder.path().join("copy")).unwrap();
+    copy.keep(&profile.identity().unwrap().unwrap()).unwrap();
+    let mut first = Device::of(profile).await;
+    first.until(|event| matches!(event, Event::Ready).then_some(())).await;
+    let _second = Device::of(copy).await;
+    first.until(|event| matches!(event, Event::Stopped(ClientError::Replaced)).then_some(())).await;
+    assert!(!first.has_lost_its_link(), "it says nothing of reconnecting: {:?}", first.past);
 }
 
 #[tokio::test]
