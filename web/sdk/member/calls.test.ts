@@ -131,6 +131,17 @@ describe('a call', () => {
     expect([alice.lastCall?.state, bob.lastCall?.state]).toEqual(['ended', 'ended']);
   });
 
+  it('that can’t be asked for again is hung up where it rings', async () => {
+    const world = new World();
+    const { alice, bob, conversation } = await world.pair();
+    await alice.client.call('bob');
+    await world.until(() => alice.lastCall?.state === 'ringing' && bob.lastCall?.state === 'ringing', 'it rings');
+    alice.member.conversations.require(conversation).voiceSecret = () => null;
+    alice.resync();
+    await world.until(() => alice.lastCall?.cause === 'incompatible', 'it is given up');
+    await world.until(() => bob.lastCall?.cause === 'cancelled', 'it does not ring on');
+  });
+
   it('is asked for again with a fresh leg while the network can’t take it', async () => {
     const world = new World();
     const { alice, bob } = await world.pair();

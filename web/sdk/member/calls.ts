@@ -413,9 +413,9 @@ export class Calls {
     passOver(error);
   }
 
-  /** Its offer can't be sealed. */
+  /** Its offer can't be sealed. With a leg it was asked for before: the supernode may have it, and it would ring into nothing there. */
   #giveUp(call: CallState): void {
-    if (call.phase !== 'calling') this.sendHangUp(call.id, WireCause.INCOMPATIBLE);
+    if (call.phase !== 'calling' || call.own !== null) this.sendHangUp(call.id, WireCause.INCOMPATIBLE);
     this.end(call, 'incompatible');
   }
 

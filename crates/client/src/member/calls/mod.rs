@@ -298,7 +298,12 @@ impl Member {
         }
         let Some(conversation) = entry.conversation.filter(|_| self.session.is_some()) else { return };
         let call_token = entry.call_token.clone();
+        // With a leg it was asked for before: the supernode may have the call, and it would ring or be waited for there.
+        let may_be_known = entry.own.is_some();
         let Some((own, sealed)) = self.seal_offer(id, conversation) else {
+            if may_be_known {
+                self.send_hang_up(id, v1::Cause::Incompatible);
+            }
             return self.end_call(id, Ending::Cause(v1::Cause::Incompatible), now);
         };
         let (call, leg) = (id.to_bytes(), own.leg.to_bytes());

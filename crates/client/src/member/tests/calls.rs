@@ -51,6 +51,26 @@ fn each_way_to_end_a_call_has_its_cause_on_both_sides() {
 }
 
 #[test]
+fn a_call_that_can_not_be_asked_for_again_is_hung_up_where_it_rings() {
+    let (mut world, alice, bob) = World::of_two();
+    let conversation = world.pair(alice, bob);
+    // The supernode has the call, and says that it is not sure of it.
+    world.clients[alice].tamper = Some(Box::new(|message| {
+        if matches!(message.body, Some(Body::Done(_))) {
+            let code = v1::ErrorCode::Unavailable.into();
+            message.body = Some(Body::Error(v1::Error { code, text: String::new(), retry_after_ms: 0 }));
+        }
+    }));
+    let call = world.call(alice, "bob");
+    world.clients[alice].tamper = None;
+    world.forget_events();
+    world.member(alice).conversations.get_mut(&conversation).unwrap().refused = Some(Refusal::ConversationRefused);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.events(alice), [ended(call, v1::Cause::Incompatible)]);
+    assert_eq!(world.events(bob), [ended(call, v1::Cause::Cancelled)]);
+}
+
+#[test]
 fn whoever_wants_no_calls_looks_absent() {
     let (mut world, alice, bob) = World::of_two();
     let call = world.connect(alice, bob);
