@@ -460,10 +460,8 @@ impl ClientLink {
 pub async fn dial(entry: &RosterEntry, options: &DialOptions) -> Result<ClientLink, DialError> {
     let deadline = Instant::now() + options.timeout;
     let mut by_quic = Box::pin(dial_quic(entry, options));
-    let mut by_socket = Box::pin(async {
-        let dialled = timeout_at(deadline, websocket::dial(entry)).await.map_err(|_| DialError::NoAnswer)?;
-        dialled.map(ClientLink::by_socket)
-    });
+    let mut by_socket =
+        Box::pin(async { websocket::dial(entry, deadline).await.map(ClientLink::by_socket) });
     let head_start = match options.web_socket {
         WebSocketUse::Never => return by_quic.await,
         WebSocketUse::Only => return by_socket.await,
@@ -498,11 +496,26 @@ async fn dial_quic(entry: &RosterEntry, options: &DialOptions) -> Result<ClientL
     let deadline = Instant::now() + options.timeout;
     let key = entry.key.verifying_key().ok_or(DialError::Entry("its key is no Ed25519 key"))?;
     let config = config(&key, options)?;
-    let addresses = timeout_at(deadline, resolve(&entry.addresses)).await.map_err(|_| DialError::NoAnswer)??;
+    let targets = timeout_at(deadline, resolve(&entry.addresses)).await.map_err(|_| DialError::NoAnswer)??;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for Target { address, .. } in targets {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    race(addresses, deadline, |address| attempt(address, config.clone(), options.sockets.clone())).await
+}
 
+/// Tries targets in their order, each with a head start of [`limits::ADDRESS_HEAD_START`] over the next: one that takes what is sent to it and
+/// never answers holds up no other. The first link is taken, and the other attempts are dropped.
+async fn race<T, L, F>(targets: Vec<T>, deadline: Instant, attempt: impl Fn(T) -> F) -> Result<L, DialError>
+where
+    L: Send + 'static,
+    F: Future<Output = Result<L, DialError>> + Send + 'static,
+{
     let mut attempts = JoinSet::new();
     let mut failure = DialError::NoAnswer;
-    let mut next = addresses.into_iter().take(limits::ATTEMPTS_MAX).peekable();
+    let mut next = targets.into_iter().take(limits::ATTEMPTS_MAX).peekable();
     let mut start_next = Instant::now();
     loop {
         if next.peek().is_none() && attempts.is_empty() {
@@ -511,7 +524,9 @@ async fn dial_quic(entry: &RosterEntry, options: &DialOptions) -> Result<ClientL
         tokio::select! {
             () = sleep_until(deadline) => return Err(failure),
             () = sleep_until(start_next), if next.peek().is_some() => {
-                attempts.extend(next.next().map(|address| attempt(address, config.clone(), options.sockets.clone())));
+                if let Some(target) = next.next() {
+                    attempts.spawn(attempt(target));
+                }
                 start_next = Instant::now() + limits::ADDRESS_HEAD_START;
             }
             Some(ended) = attempts.join_next() => match ended {
@@ -544,24 +559,32 @@ fn config(key: &VerifyingKey, options: &DialOptions) -> Result<quinn::ClientConf
     Ok(config)
 }
 
+/// Where to dial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    /// `host:port`, as the roster has it.
+    text: String,
+    address: SocketAddr,
+}
+
 /// All addresses behind all `host:port` texts, in order and without repetition.
-async fn resolve(texts: &[String]) -> Result<Vec<SocketAddr>, DialError> {
-    let mut addresses = Vec::new();
+async fn resolve(texts: &[String]) -> Result<Vec<Target>, DialError> {
+    let mut targets = Vec::new();
     let mut failure = None;
     for text in texts {
         match tokio::net::lookup_host(text).await {
             Ok(found) => {
-                for address in found {
-                    if !addresses.contains(&address) {
-                        addresses.push(address);
+                for target in found.map(|address| Target { text: text.clone(), address }) {
+                    if !targets.contains(&target) {
+                        targets.push(target);
                     }
                 }
             }
             Err(error) => failure = Some(error),
         }
     }
-    match (addresses.is_empty(), failure) {
-        (false, _) => Ok(addresses),
+    match (targets.is_empty(), failure) {
+        (false, _) => Ok(targets),
         (true, Some(error)) => Err(DialError::Resolve(error)),
         (true, None) => Err(DialError::Entry("it has no address")),
     }

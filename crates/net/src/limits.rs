@@ -75,8 +75,9 @@ pub const ADDRESS_HEAD_START: Duration = Duration::from_millis(250);
 /// How long dialling may take altogether.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Addresses of one supernode that are tried: two of each family, on two networks.
-pub const ATTEMPTS_MAX: usize = 8;
+/// Addresses of one supernode that are tried: all that a roster entry may have; where names resolve to more, the first. The last of them is
+/// dialled after 1.75 s, within the 2 s that a dial in a call has.
+pub const ATTEMPTS_MAX: usize = limits::SUPERNODE_ADDRESSES_MAX;
 
 /// Messages of a client that wait to be written: with `REQUESTS_IN_FLIGHT_MAX` a well-behaved one never has more than 32.
 pub const CLIENT_QUEUE_MAX: usize = 64;

@@ -20,9 +20,6 @@ export interface Dialler {
 /** Head start of one address over the next (RFC 8305). */
 const ADDRESS_HEAD_START_MS = 250;
 
-/** Addresses tried of one supernode: two of each family. */
-const ADDRESSES_MAX = 4;
-
 /**
  * Head start of WebTransport over WebSocket: two round trips of 300 ms, which a handshake takes. A shorter one leaves people on TCP, where
  * voice waits for lost packets; a longer one keeps those waiting whose network drops UDP.
@@ -64,7 +61,7 @@ export function dialler(options: DiallerOptions = {}): Dialler {
 
   return {
     async dial(entry, network, signal) {
-      const attempts = entry.addresses.slice(0, ADDRESSES_MAX).map((address) => (signal: AbortSignal) => toAddress(address, network, signal));
+      const attempts = entry.addresses.map((address) => (signal: AbortSignal) => toAddress(address, network, signal));
       if (attempts.length === 0) throw new DialError('the roster has no address of it');
       const link = await race(attempts, { headStartMs: ADDRESS_HEAD_START_MS, clock, signal, discard });
       preferredUntil = link.transport === 'websocket' ? clock.elapsed() + TRANSPORT_MEMORY_MS : -Infinity;

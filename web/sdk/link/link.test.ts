@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import type { Network } from '../account/network.ts';
+import { SUPERNODE_ADDRESSES_MAX } from '../proto/limits.ts';
 import { dialler } from './dial.ts';
 import type { Link, LinkEnd } from './link.ts';
 import { DialError, race, type Attempt } from './race.ts';
@@ -440,6 +441,18 @@ describe('dialling a supernode', () => {
     void dial.dial(entry, network, never()).catch(() => undefined);
     await settle();
     expect(lastSocket().url).toBe('wss://one:1/session');
+  });
+
+  test('tries as many addresses as an entry may have', async () => {
+    const { clock, dial } = world();
+    const start = since();
+    const addresses = Array.from({ length: SUPERNODE_ADDRESSES_MAX }, (_, at) => `host-${at}:1`);
+    const dialled = dial.dial({ ...entry, addresses }, network, never());
+    // Within what a dial has in a call.
+    await clock.pass(1_999);
+    for (const address of addresses) expect(made(start)).toContain(`https://${address}/session`);
+    lastTransport().up();
+    await dialled;
   });
 
   test('fails where there is no address, or no way to any', async () => {

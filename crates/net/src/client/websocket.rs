@@ -24,7 +24,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::{Mutex, Notify, mpsc, watch},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::{
@@ -37,7 +37,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{DialError, LinkEnd, LinkStats, SendError};
+use super::{DialError, LinkEnd, LinkStats, SendError, Target, race, resolve};
 use crate::limits;
 
 /// Datagrams that wait for a network that takes them slowly: 160 ms of one voice. The oldest is dropped first.
@@ -183,34 +183,27 @@ impl Socket {
     }
 }
 
-/// Dials the supernode's addresses one after the other.
-pub(super) async fn dial(entry: &RosterEntry) -> Result<Parts, DialError> {
-    let mut failure = DialError::Entry("it has no address");
-    for address in entry.addresses.iter().take(limits::ATTEMPTS_MAX) {
-        match attempt(address).await {
-            Ok(parts) => return Ok(parts),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
+/// Dials the supernode's addresses in their order, as by QUIC.
+pub(super) async fn dial(entry: &RosterEntry, deadline: Instant) -> Result<Parts, DialError> {
+    let targets = timeout_at(deadline, resolve(&entry.addresses)).await.map_err(|_| DialError::NoAnswer)??;
+    race(targets, deadline, attempt).await
 }
 
-async fn attempt(address: &str) -> Result<Parts, DialError> {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+async fn attempt(Target { text, address }: Target) -> Result<Parts, DialError> {
     let asked = Instant::now();
     let stream = TcpStream::connect(address).await.map_err(|_| DialError::NoAnswer)?;
     let rtt = asked.elapsed();
     // Voice waits for nothing that it could fill a packet with.
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(4 * 1024);
-    let remote = stream.peer_addr().map_err(|_| DialError::NoAnswer)?;
-    if remote.ip().is_loopback() {
-        return open(stream, &format!("ws://{address}{}", websocket::PATH), remote, rtt).await;
+    let host = text.rsplit_once(':').map_or(&*text, |(host, _)| host).trim_matches(['[', ']']);
+    if address.ip().is_loopback() {
+        return open(stream, &format!("ws://{text}{}", websocket::PATH), address, rtt).await;
     }
     let name = ServerName::try_from(host.to_owned()).map_err(|_| DialError::Entry("its address has no name"))?;
     let stream = TlsConnector::from(tls()?).connect(name, stream).await;
     let stream = stream.map_err(|error| DialError::Ended(LinkEnd::Broken(error.to_string())))?;
-    open(stream, &format!("wss://{address}{}", websocket::PATH), remote, rtt).await
+    open(stream, &format!("wss://{text}{}", websocket::PATH), address, rtt).await
 }
 
 /// The web's certificates, as this machine knows them.
@@ -369,4 +362,51 @@ where
     sink.send(Message::Binary(bytes)).await.map_err(|error| LinkEnd::Broken(error.to_string()))?;
     shared.sent(length);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ahoy_proto::{SupernodeId, document::Jwk};
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::{
+        accept_hdr_async,
+        tungstenite::handshake::server::{Request, Response},
+    };
+
+    use super::*;
+
+    /// Long enough for a machine that has much to do.
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn entry(addresses: Vec<String>) -> RosterEntry {
+        let (supernode, key) = (SupernodeId::of_roster_key(&[1; 32]), Jwk::ed25519([1; 32]));
+        RosterEntry { supernode, key, addresses, region: String::new(), weight: 1, number: 1 }
+    }
+
+    async fn listening() -> (TcpListener, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        (listener, address)
+    }
+
+    /// Takes one WebSocket without TLS, and holds it.
+    #[expect(clippy::result_large_err, reason = "the library's own answer")]
+    async fn serve(listener: TcpListener) {
+        let (stream, _) = listener.accept().await.unwrap();
+        let choose = |_: &Request, mut response: Response| {
+            let chosen = HeaderValue::from_static(websocket::SUBPROTOCOL);
+            response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
+            Ok(response)
+        };
+        let mut socket = accept_hdr_async(stream, choose).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    }
+
+    #[tokio::test]
+    async fn an_address_that_takes_a_connection_and_never_answers_holds_up_no_other() {
+        let ((_silent, first), (well, second)) = (listening().await, listening().await);
+        tokio::spawn(serve(well));
+        let dialled = dial(&entry(vec![first, second.clone()]), Instant::now() + SOON).await;
+        assert_eq!(dialled.ok().map(|parts| parts.socket.remote_address().to_string()), Some(second));
+    }
 }
