@@ -40,6 +40,8 @@ pub struct DialOptions {
     pub sockets: Option<SharedSockets>,
     /// Whether it may be a WebSocket.
     pub web_socket: WebSocketUse,
+    /// The network was given by an `http://` address: a WebSocket to this very machine goes without TLS. To any other it never does.
+    pub is_plain: bool,
 }
 
 /// When a link may be a WebSocket: over TCP, where voice waits for what is lost, and on the word of the web's certificates.
@@ -62,6 +64,7 @@ impl Default for DialOptions {
             key_log: false,
             sockets: None,
             web_socket: WebSocketUse::Never,
+            is_plain: false,
         }
     }
 }
@@ -461,7 +464,7 @@ pub async fn dial(entry: &RosterEntry, options: &DialOptions) -> Result<ClientLi
     let deadline = Instant::now() + options.timeout;
     let mut by_quic = Box::pin(dial_quic(entry, options));
     let mut by_socket =
-        Box::pin(async { websocket::dial(entry, deadline).await.map(ClientLink::by_socket) });
+        Box::pin(async { websocket::dial(entry, options.is_plain, deadline).await.map(ClientLink::by_socket) });
     let head_start = match options.web_socket {
         WebSocketUse::Never => return by_quic.await,
         WebSocketUse::Only => return by_socket.await,

@@ -53,7 +53,7 @@ export function dialler(options: DiallerOptions = {}): Dialler {
     }
     if (WebSocket) {
       const make = WebSocket;
-      attempts.push((signal) => dialWebSocket(`${isPlain(network) ? 'ws' : 'wss'}://${address}/session`, make, signal));
+      attempts.push((signal) => dialWebSocket(`${isPlain(network, address) ? 'ws' : 'wss'}://${address}/session`, make, signal));
     }
     const headStartMs = clock.elapsed() < preferredUntil ? 0 : TRANSPORT_HEAD_START_MS;
     return race(attempts, { headStartMs, clock, signal, discard });
@@ -74,10 +74,10 @@ function discard(link: Link): void {
   link.close(0, '');
 }
 
-/** Whether a network runs on this machine without TLS. */
-function isPlain({ url }: Network): boolean {
-  const { protocol, hostname } = new URL(url);
-  return protocol === 'http:' && isLoopback(hostname);
+/** Whether a WebSocket goes without TLS: where the network does, which it does on this machine only, and to this very machine. */
+function isPlain({ url }: Network, address: string): boolean {
+  const to = `http://${address}`;
+  return new URL(url).protocol === 'http:' && URL.canParse(to) && isLoopback(new URL(to).hostname);
 }
 
 /** What this platform has. Its types ask more of handlers than links do. */

@@ -432,15 +432,21 @@ describe('dialling a supernode', () => {
     await again;
   });
 
-  test('goes without TLS where the network runs on this machine without it, and nowhere else', async () => {
+  test('goes without TLS to this very machine where the network does, and nowhere else', async () => {
     const clock = new VirtualClock();
     const dial = dialler({ WebTransport: null, WebSocket: TestSocket, clock });
-    void dial.dial(entry, { ...network, url: 'http://localhost:8080' }, never()).catch(() => undefined);
-    await settle();
-    expect(lastSocket().url).toBe('ws://one:1/session');
-    void dial.dial(entry, network, never()).catch(() => undefined);
-    await settle();
-    expect(lastSocket().url).toBe('wss://one:1/session');
+    const urlOf = async (address: string, url: string): Promise<string> => {
+      void dial.dial({ ...entry, addresses: [address] }, { ...network, url }, never()).catch(() => undefined);
+      await settle();
+      return lastSocket().url;
+    };
+    for (const address of ['localhost:1', 'ahoy.localhost:1', '127.0.0.1:1', '127.1.2.3:1', '[::1]:1']) {
+      expect(await urlOf(address, 'http://localhost:8080')).toBe(`ws://${address}/session`);
+      expect(await urlOf(address, 'https://ahoy.example')).toBe(`wss://${address}/session`);
+    }
+    for (const address of ['one:1', '192.168.1.2:1', '127.0.0.1.example.org:1', 'localhost.example.org:1']) {
+      expect(await urlOf(address, 'http://localhost:8080')).toBe(`wss://${address}/session`);
+    }
   });
 
   test('tries as many addresses as an entry may have', async () => {

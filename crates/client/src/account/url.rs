@@ -44,6 +44,11 @@ impl NetworkUrl {
         &self.0
     }
 
+    /// Whether it goes without TLS, which it does on this very machine only.
+    pub fn is_plain(&self) -> bool {
+        self.0.starts_with("http://")
+    }
+
     /// Whether it is this very machine.
     pub fn is_local(&self) -> bool {
         self.0.split_once("://").and_then(|(_, authority)| host_of(authority)).is_some_and(is_loopback)

@@ -124,6 +124,8 @@ pub(super) struct Route {
     pub(super) key_log: bool,
     pub(super) sockets: Option<SharedSockets>,
     pub(super) transport: Transport,
+    /// The network was given by an `http://` address.
+    pub(super) is_plain: bool,
 }
 
 /// A supernode that did not become a session.
@@ -262,7 +264,8 @@ impl Route {
             Transport::Auto | Transport::Quic => WebSocketUse::Never,
         };
         let sockets = self.sockets.clone();
-        DialOptions { timeout: pace.dial, key_log: self.key_log, sockets, web_socket, ..DialOptions::default() }
+        let (timeout, key_log, is_plain) = (pace.dial, self.key_log, self.is_plain);
+        DialOptions { timeout, key_log, sockets, web_socket, is_plain, ..DialOptions::default() }
     }
 
     /// From a dial that has ended to a session; remembers how it went.

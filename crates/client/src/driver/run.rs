@@ -851,6 +851,7 @@ fn route(identity: &Identity, options: &ClientOptions, fleet: &Fleet) -> Route {
         key_log: options.key_log,
         sockets: options.sockets.clone(),
         transport: options.transport,
+        is_plain: identity.network.url.is_plain(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -183,13 +183,13 @@ impl Socket {
     }
 }
 
-/// Dials the supernode's addresses in their order, as by QUIC.
-pub(super) async fn dial(entry: &RosterEntry, deadline: Instant) -> Result<Parts, DialError> {
+/// Dials the supernode's addresses in their order, as by QUIC. `is_plain`: without TLS where that leads to this very machine.
+pub(super) async fn dial(entry: &RosterEntry, is_plain: bool, deadline: Instant) -> Result<Parts, DialError> {
     let targets = timeout_at(deadline, resolve(&entry.addresses)).await.map_err(|_| DialError::NoAnswer)??;
-    race(targets, deadline, attempt).await
+    race(targets, deadline, |target| attempt(target, is_plain)).await
 }
 
-async fn attempt(Target { text, address }: Target) -> Result<Parts, DialError> {
+async fn attempt(Target { text, address }: Target, is_plain: bool) -> Result<Parts, DialError> {
     let asked = Instant::now();
     let stream = TcpStream::connect(address).await.map_err(|_| DialError::NoAnswer)?;
     let rtt = asked.elapsed();
@@ -197,13 +197,22 @@ async fn attempt(Target { text, address }: Target) -> Result<Parts, DialError> {
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(4 * 1024);
     let host = text.rsplit_once(':').map_or(&*text, |(host, _)| host).trim_matches(['[', ']']);
-    if address.ip().is_loopback() {
+    // Whatever a name server says of the name: what goes in the clear stays on this machine.
+    if is_plain && is_loopback(host) && address.ip().is_loopback() {
         return open(stream, &format!("ws://{text}{}", websocket::PATH), address, rtt).await;
     }
     let name = ServerName::try_from(host.to_owned()).map_err(|_| DialError::Entry("its address has no name"))?;
     let stream = TlsConnector::from(tls()?).connect(name, stream).await;
     let stream = stream.map_err(|error| DialError::Ended(LinkEnd::Broken(error.to_string())))?;
     open(stream, &format!("wss://{text}{}", websocket::PATH), address, rtt).await
+}
+
+/// Whether a roster's address names this very machine, as a browser sees it too.
+fn is_loopback(host: &str) -> bool {
+    let name = host.to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The web's certificates, as this machine knows them.
@@ -406,7 +415,27 @@ mod tests {
     async fn an_address_that_takes_a_connection_and_never_answers_holds_up_no_other() {
         let ((_silent, first), (well, second)) = (listening().await, listening().await);
         tokio::spawn(serve(well));
-        let dialled = dial(&entry(vec![first, second.clone()]), Instant::now() + SOON).await;
+        let dialled = dial(&entry(vec![first, second.clone()]), true, Instant::now() + SOON).await;
         assert_eq!(dialled.ok().map(|parts| parts.socket.remote_address().to_string()), Some(second));
+    }
+
+    #[tokio::test]
+    async fn only_this_very_machine_is_spoken_to_in_the_clear_and_only_where_the_network_is() {
+        for (is_plain, first_byte) in [(true, b'G'), (false, 0x16)] {
+            let (listener, address) = listening().await;
+            tokio::spawn(async move { dial(&entry(vec![address]), is_plain, Instant::now() + SOON).await.map(drop) });
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut byte = [0];
+            stream.readable().await.unwrap();
+            stream.peek(&mut byte).await.unwrap();
+            // A request of HTTP, or a handshake of TLS.
+            assert_eq!(byte[0], first_byte);
+        }
+        for host in ["localhost", "LOCALHOST", "ahoy.localhost", "127.0.0.1", "127.1.2.3", "::1"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["192.168.1.2", "localhost.example.org", "127.0.0.1.example.org", "0.0.0.0", "ahoy.example.org"] {
+            assert!(!is_loopback(host), "{host}");
+        }
     }
 }
