@@ -89,6 +89,11 @@ impl OwnDevices {
         self.gone.insert(device);
     }
 
+    /// Whether it was the account's when the supernode last said.
+    pub(super) fn is_listed(&self, device: DeviceId) -> bool {
+        self.listed.contains(&device)
+    }
+
     fn knows(&self, device: DeviceId) -> bool {
         self.listed.contains(&device) || self.gone.contains(&device)
     }
@@ -164,6 +169,8 @@ impl Member {
         if ids.contains(&self.identity.device) {
             self.see_first_devices(&ids);
             self.devices.listed = ids;
+            // What stands in groups may be told of now.
+            self.touched.extend(self.conversations.keys());
             self.advance_all(now);
         }
     }

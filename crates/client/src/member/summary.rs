@@ -99,13 +99,14 @@ impl Member {
         }
     }
 
-    /// Tells of devices of this account that stand in a group and were not known.
+    /// Tells of devices of this account that stand in a group and were not known, once the supernode has listed them: leaves of devices
+    /// that were revoked before this one came stand in groups too.
     fn tell_devices(&mut self, id: ConversationId) {
         let (own, this) = (self.identity.account, self.identity.device);
         let Some(entry) = self.conversations.get(&id) else { return };
         let ours = entry.roll.leaves.iter().filter(|(account, device)| *account == own && *device != this);
-        let new: Vec<DeviceId> =
-            ours.map(|(_, device)| *device).filter(|device| !self.seen.0.contains(device)).collect();
+        let is_new = |device: &DeviceId| !self.seen.0.contains(device) && self.devices.is_listed(*device);
+        let new: Vec<DeviceId> = ours.map(|(_, device)| *device).filter(is_new).collect();
         // The first time all devices are new.
         let first = self.seen.0.is_empty();
         if new.is_empty() || self.seen.0.len() >= SEEN_DEVICES_MAX {

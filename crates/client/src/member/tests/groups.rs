@@ -272,6 +272,28 @@ fn a_device_of_ones_own_that_is_not_known_is_told_of() {
     assert!(!world.tidings(alice).contains(&Event::NewOwnDevice { device }));
 }
 
+#[test]
+fn a_new_device_is_told_nothing_of_those_that_were_revoked_before_it_came() {
+    let (mut world, alice, bob) = World::of_two();
+    let conversation = world.pair(alice, bob);
+    let tablet = world.device(1, "alice", 12);
+    assert_eq!(devices(&world, bob, conversation), 3);
+    // Nobody is there to take its leaf out.
+    world.lose_link(tablet);
+    world.lose_link(alice);
+    world.store.remove_device(DeviceId([12; 16]));
+    let laptop = world.device(1, "alice", 13);
+    world.pass(Duration::from_secs(6));
+    assert_eq!(devices(&world, bob, conversation), 3, "the laptop has taken its place");
+    let told = |events: Vec<Event>| -> Vec<DeviceId> {
+        let device = |event| if let Event::NewOwnDevice { device } = event { Some(device) } else { None };
+        events.into_iter().filter_map(device).collect()
+    };
+    assert_eq!(told(world.tidings(laptop)), []);
+    world.restart(alice);
+    assert_eq!(told(world.tidings(alice)), [DeviceId([13; 16])], "who was there before is told of the laptop");
+}
+
 /// Lets `victim` die after each number of outputs while a group is made, grows and shrinks.
 fn dies_in_a_group(victim: Who) {
     for outputs in 0..300 {
