@@ -91,8 +91,7 @@ pub(crate) fn enrol(config: &Config, own: &OwnKeys) -> anyhow::Result<Membership
         answer.revocations.take().context("the authority says nothing of revocations: update it first")?;
     let membership = Membership::of_answer(own, None, answer, &secret, now).with_context(|| url.to_string())?;
     let wrong = || format!("{url} has signed what does not verify");
-    let roster =
-        membership.verify::<Roster>(authority.fetch_text("/v1/roster")?.trim().to_owned(), now).with_context(wrong)?;
+    let roster = membership.verify::<Roster>(authority.roster()?, now).with_context(wrong)?;
     membership.keep_list(&roster)?;
     let list = membership.verify::<Revocations>(revocations, now).with_context(wrong)?;
     membership.keep_list(&list)?;

@@ -379,6 +379,28 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_roster_is_not_longer_than_what_clients_read() {
+        let public = *key(3).verifying_key().as_bytes();
+        let entry = RosterEntry {
+            supernode: SupernodeId::of_roster_key(&public),
+            key: Jwk::ed25519(public),
+            addresses: vec!["a".repeat(limits::SUPERNODE_ADDRESS_MAX); limits::SUPERNODE_ADDRESSES_MAX],
+            region: "\"".repeat(limits::REGION_MAX),
+            weight: u32::MAX,
+            number: u32::MAX,
+        };
+        let roster = Roster {
+            network: network(),
+            serial: u64::MAX,
+            supernodes: vec![entry; limits::SUPERNODES_MAX],
+            issued_at: UnixTime(u64::MAX),
+            expires: UnixTime(u64::MAX),
+        };
+        let length = sign(&roster, &key(1)).len();
+        assert!((limits::ROSTER_BYTES_MAX * 9 / 10..=limits::ROSTER_BYTES_MAX).contains(&length), "{length}");
+    }
+
+    #[test]
     fn a_document_by_a_strange_key_is_forged() {
         let token = sign(&credential(), &key(1));
         let back = verify::<Credential>(&token, &[key(2).verifying_key()], network(), UnixTime(1500));

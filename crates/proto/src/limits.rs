@@ -183,8 +183,12 @@ pub const REPORT_SEALED_MAX: usize = 32 * 1024;
 /// Reports that one account may file in a day.
 pub const REPORTS_PER_DAY_MAX: usize = 10;
 
-/// Supernodes of one network. At some 300 bytes an entry, a roster of as many is 4 MB as base64, which clients still read.
+/// Supernodes of one network. At some 300 bytes an entry, a roster of as many is 4 MB as base64.
 pub const SUPERNODES_MAX: usize = 10_000;
+
+/// Longest roster as it is signed, in bytes: [`SUPERNODES_MAX`] entries of the largest kind, with eight addresses of the longest kind and 2.4 KB
+/// each, as base64.
+pub const ROSTER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Addresses of one supernode: some of IPv4, of IPv6 and of names.
 pub const SUPERNODE_ADDRESSES_MAX: usize = 8;

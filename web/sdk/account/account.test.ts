@@ -3,8 +3,9 @@ import { describe, expect, test, vi } from 'vitest';
 import { base64url, equalBytes } from '../proto/bytes.ts';
 import { jwk } from '../proto/document.ts';
 import { publicKeyOf } from '../proto/ed25519.ts';
+import { ROSTER_BYTES_MAX } from '../proto/limits.ts';
 import { changePassword, deleteAccount, recover, renewRecoveryCode, signIn, signUp } from './account.ts';
-import { networkUrl } from './authority.ts';
+import { Authority, networkUrl } from './authority.ts';
 import { contact, sameNetwork } from './contact.ts';
 import { cutName, renameDevice, renewCredential, revokeCredential, revokeDevice } from './devices.ts';
 import type { AccountErrorCode } from './error.ts';
@@ -67,6 +68,16 @@ describe('a network', () => {
     const { authority } = await world();
     const environment = { ...authority.environment, nowMs: () => authority.nowMs - 1_000_000 };
     await expect(contact(URL_TEXT, null, environment)).rejects.toMatchObject(code('document'));
+  });
+
+  test('gives the largest roster that there can be, and nothing longer', async () => {
+    const { authority } = await world();
+    const asked = new Authority(URL_TEXT, authority.environment);
+    let length = ROSTER_BYTES_MAX;
+    authority.intercept = (path) => (path === '/v1/roster' ? new Response(new Uint8Array(length).fill(0x61)) : null);
+    expect((await asked.roster()).length).toBe(length);
+    length += 1;
+    await expect(asked.roster()).rejects.toMatchObject(code('not-ahoy'));
   });
 
   test.each<[string, () => Response, AccountErrorCode]>([

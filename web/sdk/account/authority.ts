@@ -1,7 +1,7 @@
 /** The authority over HTTP: requests, bounded answers, refusals. Understands none of what it carries. */
 
 import { concat, unutf8 } from '../proto/bytes.ts';
-import { BODY_MAX } from '../proto/limits.ts';
+import { BODY_MAX, ROSTER_BYTES_MAX } from '../proto/limits.ts';
 import { AccountError, refusalOf } from './error.ts';
 
 /** What dealings with an authority need of the machine. */
@@ -18,9 +18,6 @@ export type Json = { [field: string]: unknown };
 
 /** How long an authority may take: a sign-in costs it some milliseconds, a phone's radio some seconds. */
 const TIMEOUT_MS = 15_000;
-
-/** Longest roster: 10,000 supernodes at 500 bytes each, signed in base64. */
-const ROSTER_MAX = 8 * 1024 * 1024;
 
 /** The address of a network as people type it: `https://` is meant where nothing is said; `http://` works on this machine only. */
 export function networkUrl(text: string): string | null {
@@ -57,7 +54,7 @@ export class Authority {
 
   async roster(): Promise<string> {
     const response = await this.#fetched('/v1/roster', { method: 'GET' });
-    const text = await bounded(response, ROSTER_MAX);
+    const text = await bounded(response, ROSTER_BYTES_MAX);
     if (!response.ok) throw refused(text, this.url);
     return text.trim();
   }

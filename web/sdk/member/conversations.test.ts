@@ -111,6 +111,24 @@ describe('messages', () => {
     expect((await again.client.conversations())[0]).toMatchObject({ unread: 9 });
   });
 
+  it('that can’t be fetched are asked for again within one and a half seconds', async () => {
+    const world = new World();
+    const { alice, bob, conversation } = await world.pair();
+    bob.down();
+    await alice.client.post(conversation, { text: 'one' });
+    await world.until(async () => (await alice.client.conversations())[0]?.head === 1, 'it is in the log');
+    let refused = 0;
+    world.exchange.refusing = (body, device) => {
+      const isFirst = body.case === 'fetchLog' && device === bob.identity.device && refused === 0;
+      if (isFirst) refused += 1;
+      return isFirst ? ErrorCode.UNAVAILABLE : null;
+    };
+    bob.up();
+    await world.until(() => refused === 1, 'bob has asked in vain');
+    await world.clock.pass(1_500);
+    await world.shows(bob, conversation, 'one');
+  });
+
   it('that are gone from the log leave a gap, and the device enters anew', async () => {
     const world = new World();
     const { alice, bob, conversation } = await world.pair();

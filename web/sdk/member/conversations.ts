@@ -460,7 +460,7 @@ export class Conversations implements LogTold {
     // The first conflict is most likely over by now.
     const isAtOnce = isCode(error, ErrorCode.CONFLICT) && conversation.failures === 1;
     this.#idle(conversation.id);
-    if (!isAtOnce) await session.pause(conversation.failures, error instanceof Refused ? error.retryAfterMs : 0);
+    if (!isAtOnce) await session.pause(Math.max(conversation.failures - 1, 0), error instanceof Refused ? error.retryAfterMs : 0);
     this.#again.add(conversation.id);
   }
 

@@ -8,7 +8,10 @@ import { Refused, SessionLost, type ReplyBody, type RequestBody, type Uplink } f
 import type { Chance, Clock } from './clock.ts';
 import { passes } from './refusals.ts';
 
-/** First pause after a request failed for a reason that passes; doubled with each failure. */
+/**
+ * Pause after a request has failed for the first time, for a reason that passes; doubled with each failure. As long as a supernode asks for
+ * whose store is behind.
+ */
 const PAUSE_MIN_MS = 1_000;
 const PAUSE_MAX_MS = 30_000;
 

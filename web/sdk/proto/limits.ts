@@ -63,5 +63,7 @@ export const CALL_SILENCE_MS = 800;
 /** A roster lists fewer supernodes. */
 export const SUPERNODES_MAX = 10_000;
 export const SUPERNODE_ADDRESSES_MAX = 8;
+/** Longest roster as it is signed: as many entries of the largest kind, with eight long addresses and 2.4 KB each, as base64. */
+export const ROSTER_BYTES_MAX = 32 * 1024 * 1024;
 /** Longest body that the authority takes or gives; the roster is a document apart. */
 export const BODY_MAX = 64 * 1024;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahoy_proto::api::{ApiError, ApiErrorCode};
+use ahoy_proto::limits::ROSTER_BYTES_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::tls::{RootCerts, TlsConfig};
@@ -14,8 +15,9 @@ use super::{AccountError, NetworkUrl};
 /// Longest wait for one answer. A busy authority needs milliseconds; five round trips at 1 s and a slow name server fit.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Longest answer in bytes; the largest is a roster: 10,000 supernodes at about 250 bytes, as base64.
-const ANSWER_MAX: u64 = 4 * 1024 * 1024;
+/// Longest answer but the roster, in bytes. The largest is that to an enrolment, which holds the revocation list: 40,000 devices at 75 bytes, as
+/// base64.
+const ANSWER_MAX: usize = 4 * 1024 * 1024;
 
 /// A network's authority, reached at its address.
 #[derive(Debug, Clone)]
@@ -49,15 +51,16 @@ impl Authority {
     /// # Errors
     /// When it can't be reached, refuses, or is no authority.
     pub fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<T, AccountError> {
-        self.parse(&self.fetch_text(path)?)
+        self.parse(&self.answer(self.agent.get(self.at(path)).call(), ANSWER_MAX)?)
     }
 
-    /// `GET path`, the answer as text.
+    /// The newest roster, as it is signed.
     ///
     /// # Errors
     /// When it can't be reached, refuses, or is no authority.
-    pub fn fetch_text(&self, path: &str) -> Result<String, AccountError> {
-        self.answer(self.agent.get(self.at(path)).call())
+    pub fn roster(&self) -> Result<String, AccountError> {
+        let text = self.answer(self.agent.get(self.at("/v1/roster")).call(), ROSTER_BYTES_MAX)?;
+        Ok(text.trim().to_owned())
     }
 
     /// `POST path`, JSON both ways.
@@ -65,7 +68,7 @@ impl Authority {
     /// # Errors
     /// When it can't be reached, refuses, or is no authority.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, AccountError> {
-        self.parse(&self.answer(self.agent.post(self.at(path)).send_json(body))?)
+        self.parse(&self.answer(self.agent.post(self.at(path)).send_json(body), ANSWER_MAX)?)
     }
 
     fn at(&self, path: &str) -> String {
@@ -76,13 +79,17 @@ impl Authority {
         serde_json::from_str(text).map_err(|_| self.not_ahoy())
     }
 
-    fn answer(&self, sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<String, AccountError> {
+    fn answer(
+        &self,
+        sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+        bytes_max: usize,
+    ) -> Result<String, AccountError> {
         let mut response = sent.map_err(|error| self.failure(error))?;
         let status = response.status();
         let text = response
             .body_mut()
             .with_config()
-            .limit(ANSWER_MAX)
+            .limit(bytes_max as u64)
             .read_to_string()
             .map_err(|error| self.failure(error))?;
         if status.is_success() {

@@ -244,15 +244,15 @@ pub fn revoke_device(identity: &Identity, target: DeviceId, now: UnixTime) -> Re
     Ok(())
 }
 
-/// Calls a device of the account otherwise: this one or another. A name is for the owner's eyes; it is cut to 64 bytes.
+/// Calls a device of the account otherwise: this one or another. A name is for the owner's eyes; it is cut to 64 bytes, without control characters.
 ///
 /// # Errors
 /// When the network is not there, or the account has no such device.
 pub fn rename_device(identity: &Identity, target: DeviceId, name: &str, now: UnixTime) -> Result<(), AccountError> {
     let authority = Authority::new(identity.network.url.clone());
     let name = device_name(name);
-    let by = device_request(identity, DeviceVerb::RenameDevice { target, name }, now);
-    let Nothing {} = authority.post("/v1/devices/rename", &RenameDevice { by, target, name: name.to_owned() })?;
+    let by = device_request(identity, DeviceVerb::RenameDevice { target, name: &name }, now);
+    let Nothing {} = authority.post("/v1/devices/rename", &RenameDevice { by, target, name })?;
     Ok(())
 }
 
@@ -426,7 +426,7 @@ impl OwnDevice {
         let key = SigningKey::from_bytes(&rand::random());
         let device = DeviceId(rand::random());
         let binding = binding::make(account, device, &key.verifying_key(), account_key, now).encode_to_vec();
-        let name = device_name(name).to_owned();
+        let name = device_name(name);
         Self { account, key, announced: NewDevice { device, name, binding: binding.as_slice().into() } }
     }
 
@@ -459,8 +459,11 @@ impl OwnDevice {
     }
 }
 
-fn device_name(name: &str) -> &str {
-    &name[..name.floor_char_boundary(DEVICE_NAME_MAX)]
+/// As the authority takes it.
+fn device_name(name: &str) -> String {
+    let mut name: String = name.chars().filter(|letter| !letter.is_control()).collect();
+    name.truncate(name.floor_char_boundary(DEVICE_NAME_MAX));
+    name
 }
 
 fn verified(issued: &CredentialIssued, network: &Network, now: UnixTime) -> Result<Credential, AccountError> {
@@ -497,4 +500,16 @@ fn check_password(password: &str) -> Result<(), AccountError> {
 
 fn jwk(key: &SigningKey) -> Jwk {
     Jwk::ed25519(*key.verifying_key().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_devices_name_is_cut_to_what_the_authority_takes() {
+        assert_eq!(device_name("Alice\u{7} laptop\n"), "Alice laptop");
+        assert_eq!(device_name(&"\u{1f30a}".repeat(20)), "\u{1f30a}".repeat(16));
+        assert_eq!(device_name(&format!("\n{}", "a".repeat(70))), "a".repeat(DEVICE_NAME_MAX));
+    }
 }

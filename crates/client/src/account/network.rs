@@ -51,7 +51,7 @@ pub fn contact(url: &NetworkUrl, pinned: Option<&Network>, now: UnixTime) -> Res
     let authority = Authority::new(url.clone());
     let said: WellKnown = authority.fetch("/.well-known/ahoy")?;
     let mut network = check(url, said.clone(), pinned, now)?;
-    network.roster = authority.fetch_text("/v1/roster")?.trim().to_owned();
+    network.roster = authority.roster()?;
     network.verified_roster(now)?;
     Ok(Contact { network, sign_up: said.sign_up, echo: said.echo })
 }

@@ -207,7 +207,7 @@ impl Member {
             (Err(_), Aim::Add { claims, unclaimed, .. }) if passes(body) => {
                 *claims = claims.saturating_sub(1);
                 unclaimed.push(account);
-                return self.pause(Timer::Claim(id), 0, body, now);
+                return self.pause(Timer::Claim(id), 1, body, now);
             }
             (Ok(checked), Aim::Add { claims, packages, .. }) => {
                 *claims = claims.saturating_sub(1);

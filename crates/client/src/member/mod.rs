@@ -64,8 +64,9 @@ pub use identity::Identity;
 pub use messages::Reaction;
 pub use sign_in::{CertificateError, SignIn, SignInError, SignInStep, check_certificate};
 
-/// First pause after a request failed for a reason that passes; doubled with each failure.
-const PAUSE_MIN: Duration = Duration::from_millis(500);
+/// Pause after a request has failed for the first time, for a reason that passes; doubled with each failure. As long as a supernode asks for
+/// whose store is behind.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// Longest such pause.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -629,7 +630,12 @@ impl Member {
 
     /// Sets a timer after a failure: what the supernode asks for, or a pause that doubles, and a random half on top.
     fn pause(&mut self, timer: Timer, failures: u32, body: &Body, now: Instant) {
-        self.pause_for(PAUSE_MIN.saturating_mul(1 << failures.min(10)).min(PAUSE_MAX), timer, body, now);
+        self.pause_for(
+            PAUSE_MIN.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(PAUSE_MAX),
+            timer,
+            body,
+            now,
+        );
     }
 
     /// A pause of this length, or of what the supernode asks for, and a random half on top.

@@ -239,6 +239,27 @@ fn commits_that_conflict_are_made_again_on_top() {
 }
 
 #[test]
+fn key_packages_that_can_not_be_had_now_are_asked_for_again_after_a_second() {
+    let (mut world, alice, bob, carol) = World::of_three();
+    let conversation = world.group("Crew", &[alice, bob]);
+    world.clients[alice].tamper = Some(Box::new(|message| {
+        if matches!(message.body, Some(Body::KeyPackages(_))) {
+            let code = v1::ErrorCode::Unavailable.into();
+            message.body = Some(Body::Error(v1::Error { code, text: String::new(), retry_after_ms: 0 }));
+        }
+    }));
+    let now = world.now.instant;
+    world.ask_to_invite(alice, conversation, &[carol]);
+    world.settle();
+    let pause = world.member(alice).timers[&Timer::Claim(conversation)] - now;
+    let second = Duration::from_secs(1);
+    assert!((second..second * 3 / 2).contains(&pause), "{pause:?}");
+    world.clients[alice].tamper = None;
+    world.pass(second * 2);
+    assert_eq!(world.accounts(bob, conversation).len(), 3);
+}
+
+#[test]
 fn a_revoked_device_of_ones_own_is_taken_out() {
     let (mut world, alice, bob) = World::of_two();
     let laptop = world.device(1, "alice", 12);
