@@ -33,6 +33,8 @@ export interface Vital {
 
 export class Pulse {
   #silent = false;
+  /** A ping is out that nothing has followed yet. */
+  #asked = false;
   #cancelPing = (): void => {};
   #cancelWatch: (() => void) | null = null;
   #pingedInCallAt = -Infinity;
@@ -68,6 +70,12 @@ export class Pulse {
     if (!this.#silent) this.#ask();
   }
 
+  /** A request goes out: somebody waits for what follows, so a ping goes with it, unless one is out. There may be a call now. */
+  handleRequest(): void {
+    if (!this.#asked) this.ask();
+    this.watch();
+  }
+
   /** There may be a call now. */
   watch(): void {
     if (this.#cancelWatch !== null || this.#over || !this.vital.isInCall()) return;
@@ -99,8 +107,10 @@ export class Pulse {
 
   #ask(): void {
     const heard = this.wire.heard;
+    this.#asked = true;
     this.wire.ping();
     this.#schedule(PING_TIMEOUT_MS, () => {
+      this.#asked = false;
       if (this.wire.heard === heard) this.#fallSilent();
       else this.#schedule(this.#keepalive - PING_TIMEOUT_MS, () => this.#ask());
     });
@@ -109,6 +119,7 @@ export class Pulse {
   #fallSilent(): void {
     if (this.#silent) return;
     this.#silent = true;
+    this.#asked = false;
     this.#askAgain();
     this.vital.handleSilent();
   }

@@ -258,7 +258,7 @@ class Driver implements SessionHandle {
         if (this.#channel === channel) this.#pulse?.handleHeard();
       },
       handleEnd: (end, retryAfterMs) => this.#lose(end, retryAfterMs),
-      handleAsked: () => this.#pulse?.watch(),
+      handleAsked: () => this.#pulse?.handleRequest(),
     });
     this.#channel = channel;
     this.#pulse = new Pulse(session.wire, session.welcome.keepaliveMs, this.#clock, this.#vital(), this.#share);

@@ -68,6 +68,25 @@ test('a link on which nothing follows a ping for 2 s is kept while another sessi
   expect(present.links.map(({ closed }) => closed !== null)).toEqual([true, false]);
 });
 
+test('a link on which nothing follows a request for 2 s is silent, however far the next ping is', async () => {
+  const { world, present } = await up();
+  const ask = (): void => void world.upper.uplink?.request({ case: 'findAccount', value: create(FindAccountSchema, { name: 'x' }) }).catch(() => null);
+  await world.clock.pass(5_000);
+  const { pings } = present.link;
+  ask();
+  ask();
+  await world.clock.pass(2_500);
+  expect(present.link.pings, 'one with the first').toBe(pings + 1);
+  present.link.silent = true;
+  ask();
+  await world.clock.pass(1_000);
+  ask();
+  await world.clock.pass(900);
+  expect(world.online).toEqual(['eu']);
+  await world.clock.pass(600);
+  expect(world.online).toEqual(['eu', null, 'eu']);
+});
+
 test('a silent link that answers first wins, and what was dialled is given up', async () => {
   const { world, present } = await up();
   for (const supernode of world.supernodes) supernode.reach = 'dead';

@@ -1,6 +1,7 @@
 //! The task behind a [`Client`](super::Client): waits for whatever comes next, tells the member, does what it says.
 
 mod moving;
+mod pulse;
 mod replaced;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use ahoy_net::{ClientLink, LinkEnd};
 use ahoy_proto::frame::{self, Assembler, TooLong};
-use ahoy_proto::limits::{CALL_SILENCE, KEEPALIVE, KEEPALIVE_MIN, LARGE_MESSAGE_MAX, PING_TIMEOUT};
+use ahoy_proto::limits::{CALL_SILENCE, LARGE_MESSAGE_MAX};
 use ahoy_proto::{CallId, SupernodeId, v1};
 use bytes::Bytes;
 use prost::Message;
@@ -32,12 +33,10 @@ use crate::member::{self, Batch, Member, Output, OwnLeg, PeerLeg, Person, SignIn
 use crate::profile::{Identity, Profile, State};
 use crate::voice::{CallStatistics, Engine, EngineEvent, EngineHandle, Sorter, Speaker, Statements, Wiring};
 use moving::Leaving;
+use pulse::{Beat, Pulse};
 
 /// How often the link is listened at in a call; an eighth of the silence that counts.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
-
-/// How often a link that answers no ping is asked again: it may have come back to life.
-const PING_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long closing waits for the supernode to answer what was asked, such as to hang up.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -62,6 +61,8 @@ pub(super) struct Driver {
     session: Option<Session>,
     /// Unanswered requests of the session.
     unanswered: usize,
+    /// The session has given way to one of ours whose welcome is on its way.
+    superseded: bool,
     /// Of the session, too: a long message that has come in part.
     assembler: Assembler,
     connecting: Option<Connecting>,
@@ -104,20 +105,6 @@ enum Speech {
 struct Silence {
     packets: u64,
     since: Instant,
-}
-
-/// When the session's supernode is pinged next, or must have answered.
-struct Pulse {
-    at: Instant,
-    /// Packets that had come when it was pinged, while that is unanswered.
-    asked: Option<u64>,
-}
-
-impl Pulse {
-    /// Of a new session. Those that came up in the same moment do not ping in the same.
-    fn begin(now: Instant) -> Self {
-        Self { at: now + KEEPALIVE_MIN.mul_f64(rand::random()), asked: None }
-    }
 }
 
 enum Input {
@@ -168,6 +155,7 @@ impl Driver {
             statements,
             session: Some(session),
             unanswered: 0,
+            superseded: false,
             assembler: Assembler::default(),
             connecting: None,
             retry_at: None,
@@ -180,7 +168,7 @@ impl Driver {
             parting: None,
             resync_at: None,
             silence: Silence { packets: 0, since: Instant::now() },
-            pulse: Pulse::begin(Instant::now()),
+            pulse: Pulse::begin(Instant::now(), rand::random()),
             lost_told: false,
             refreshing: None,
             asked: Asked::default(),
@@ -233,10 +221,10 @@ impl Driver {
         watch: &mut Interval,
         look: &mut Interval,
     ) -> Input {
-        let link = self.session.as_ref().map(|session| session.link.clone());
+        let link = self.serving().map(|session| session.link.clone());
         let speaking = self.is_speaking();
         let leave_at = self.leaving.as_ref().filter(|_| self.moving.is_none()).map(|leaving| leaving.at);
-        let pulse_at = link.as_ref().map(|_| self.pulse.at);
+        let pulse_at = link.as_ref().map(|_| self.pulse.at());
         let part_at = self.parting.as_ref().map(|(_, at)| *at);
         tokio::select! {
             command = inbox.recv() => Input::Command(command),
@@ -359,6 +347,10 @@ impl Driver {
         if self.is_taken_over(end, now) {
             return Err(ClientError::Replaced);
         }
+        if self.gives_way(end) {
+            self.superseded = true;
+            return Ok(());
+        }
         // It closes links because it goes down, is full or has enough of us: others are tried first.
         if let (LinkEnd::Closed(_), Some(session)) = (end, &self.session) {
             self.fleet.shelve(session.entry.supernode, self.retry_after, now);
@@ -371,6 +363,7 @@ impl Driver {
     /// The session is gone: in a call dials at once, else waits a random while.
     fn lose_session(&mut self, now: Instant, why: &str) {
         tracing::debug!(why, "session lost");
+        self.superseded = false;
         let Some(session) = self.session.take() else { return };
         drop(session);
         self.part();
@@ -431,11 +424,12 @@ impl Driver {
         self.retry_at = None;
         self.retry_after = Duration::ZERO;
         self.unanswered = 0;
+        self.superseded = false;
         self.assembler = Assembler::default();
         self.backoff.handle_up(now);
         self.last = Some(session.entry.supernode);
         self.silence = Silence { packets: 0, since: now };
-        self.pulse = Pulse::begin(now);
+        self.pulse = Pulse::begin(now, rand::random());
         self.sorter.set_link(Some(session.link.clone()));
         let online = online(&session);
         self.session = Some(session);
@@ -458,6 +452,7 @@ impl Driver {
     fn handle_no_session(&mut self, error: ConnectError, now: Instant) -> Result<(), ClientError> {
         tracing::debug!(%error, "no session");
         self.connecting = None;
+        self.look_at_superseded(now);
         match &error {
             ConnectError::SignIn(SignInError::Refused { code: v1::ErrorCode::CredentialExpired, .. }) => {
                 self.refresh(renewal::renewed);
@@ -473,7 +468,7 @@ impl Driver {
     /// In a call: whether anything still comes on the link. 800 ms without a packet start a parallel dial; the old link is
     /// kept, and wins if it comes back to life first.
     fn listen_to_link(&mut self, now: Instant) {
-        let Some(session) = &self.session else { return };
+        let Some(session) = self.serving() else { return };
         let packets = session.link.stats().packets_received;
         if packets != self.silence.packets {
             self.silence = Silence { packets, since: now };
@@ -486,25 +481,16 @@ impl Driver {
     /// In a call and outside of one: pings, or looks whether anything has come since.
     fn take_pulse(&mut self, now: Instant) {
         let Some(session) = &self.session else { return };
-        let keepalive = Duration::from_millis(session.welcome.keepalive_ms.into()).clamp(KEEPALIVE_MIN, KEEPALIVE);
+        let keepalive = Duration::from_millis(session.welcome.keepalive_ms.into());
         let packets = session.link.stats().packets_received;
-        let wait = match self.pulse.asked.replace(packets) {
-            Some(before) if packets != before => {
-                self.pulse.asked = None;
-                self.link_lives();
-                keepalive - PING_TIMEOUT
-            }
-            Some(_) => {
+        match self.pulse.beat(packets, keepalive, now) {
+            Beat::Ask => session.link.ping(),
+            Beat::Lives => self.link_lives(),
+            Beat::Silent => {
                 session.link.ping();
                 self.link_is_silent();
-                PING_AGAIN
             }
-            None => {
-                session.link.ping();
-                PING_TIMEOUT
-            }
-        };
-        self.pulse.at = now + wait;
+        }
     }
 
     /// The silent link has come back to life: what was dialled in its place is not needed.
@@ -641,7 +627,14 @@ impl Driver {
     fn send(&mut self, message: &v1::ClientMessage) {
         let Some(session) = &self.session else { return };
         match session.link.send(frame::encode_message(message)) {
-            Ok(()) => self.unanswered += 1,
+            Ok(()) => {
+                self.unanswered += 1;
+                let asks = self.pulse.ask(session.link.stats().packets_received, Instant::now());
+                // QUIC acknowledges the request itself.
+                if asks && session.link.is_web_socket() {
+                    session.link.ping();
+                }
+            }
             // It reads nothing any more, or has ended: the link's end is the next thing that is heard of it.
             Err(_) => session.link.close(v1::ErrorCode::Unspecified),
         }

@@ -16,7 +16,7 @@ use ahoy_proto::document::{
 use ahoy_proto::placement::{Candidate, rank};
 use ahoy_proto::{NetworkId, SupernodeId, UnixTime, binding};
 use ahoy_store::{Admission, Device as NewDevice, NewAccount, Recovery, Store};
-use ahoy_supernode::{CredentialKeys, Supernode, SupernodeConfig};
+use ahoy_supernode::{CredentialKeys, Member, Supernode, SupernodeConfig};
 use ed25519_dalek::SigningKey;
 use prost::Message;
 use tempfile::TempDir;
@@ -112,6 +112,25 @@ impl Net {
 
     fn of_one_region(healths: &[Health]) -> Self {
         Self::of(&healths.iter().map(|health| (*health, "here")).collect::<Vec<_>>())
+    }
+
+    /// Lets all supernodes know of each other, as those of a fleet do, and that the first is about to drain.
+    async fn unite(&self) {
+        let member = |(at, entry): (usize, &RosterEntry)| Member { supernode: entry.supernode, draining: at == 0 };
+        let members: Vec<Member> = self.entries.iter().enumerate().map(member).collect();
+        for (at, supernode) in self.supernodes.iter().enumerate() {
+            let supernode = supernode.as_ref().expect("all of a fleet are well");
+            supernode.update_keys(keys(&key(100 + at as u8), Health::Well, &self.entries));
+            supernode.update_members(members.clone(), false);
+        }
+        let is_whole = |supernode: &Supernode| supernode.figures().supernodes == members.len();
+        tokio::time::timeout(SOON, async {
+            while !self.supernodes.iter().flatten().all(is_whole) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("trunks come up");
     }
 
     /// A profile of a new account: 0 for Alice, 1 for Bob.
@@ -227,6 +246,11 @@ fn supernode(store: &Store, roster_key: &SigningKey, health: Health) -> Supernod
         key_log: false,
         store: store.clone(),
     };
+    Supernode::start(config, keys(roster_key, health, &[])).unwrap()
+}
+
+/// What the authority says to a supernode, with the roster of all.
+fn keys(roster_key: &SigningKey, health: Health, roster: &[RosterEntry]) -> CredentialKeys {
     let (issued_at, expires) = (now(), now().plus(LIFE));
     let ends = if health == Health::Uncertified { UnixTime(issued_at.0 - 1) } else { expires };
     let certificate = SupernodeCertificate {
@@ -240,14 +264,13 @@ fn supernode(store: &Store, roster_key: &SigningKey, health: Health) -> Supernod
     };
     let revocations =
         Revocations { network: network(), serial: 1, devices: vec![], accounts: vec![], issued_at, expires };
-    let roster = Roster { network: network(), serial: 1, supernodes: vec![], issued_at, expires };
-    let keys = CredentialKeys {
+    let roster = Roster { network: network(), serial: 1, supernodes: roster.to_vec(), issued_at, expires };
+    CredentialKeys {
         signing_keys: vec![key(2).verifying_key()],
         revocations: Arc::new(revocations),
         roster: Arc::new(roster),
         certificate: document::sign(&certificate, &key(2)),
-    };
-    Supernode::start(config, keys).unwrap()
+    }
 }
 
 /// A wire to a supernode that can be cut without anybody being told.
@@ -258,13 +281,23 @@ struct Wire {
 
 impl Wire {
     async fn to(supernode: SocketAddr) -> Self {
+        Self::with_delay(supernode, Duration::ZERO).await
+    }
+
+    /// What the supernode says comes later by this.
+    async fn with_delay(supernode: SocketAddr, delay: Duration) -> Self {
         let near = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let wire = Self { address: near.local_addr().unwrap(), is_whole: Arc::new(AtomicBool::new(true)) };
-        tokio::spawn(Self::carry(near, supernode, Arc::clone(&wire.is_whole)));
+        tokio::spawn(Self::carry(near, supernode, Arc::clone(&wire.is_whole), delay));
         wire
     }
 
-    async fn carry(near: Arc<tokio::net::UdpSocket>, supernode: SocketAddr, is_whole: Arc<AtomicBool>) {
+    async fn carry(
+        near: Arc<tokio::net::UdpSocket>,
+        supernode: SocketAddr,
+        is_whole: Arc<AtomicBool>,
+        delay: Duration,
+    ) {
         let mut far = BTreeMap::new();
         let mut packet = [0; 2_048];
         while let Ok((length, client)) = near.recv_from(&mut packet).await {
@@ -278,6 +311,7 @@ impl Wire {
                         Arc::clone(&near),
                         client,
                         Arc::clone(&is_whole),
+                        delay,
                     ));
                     new.insert(socket)
                 }
@@ -293,11 +327,16 @@ impl Wire {
         near: Arc<tokio::net::UdpSocket>,
         client: SocketAddr,
         is_whole: Arc<AtomicBool>,
+        delay: Duration,
     ) {
         let mut packet = [0; 2_048];
         while let Ok(length) = far.recv(&mut packet).await {
             if is_whole.load(Ordering::Relaxed) {
-                let _ = near.send_to(&packet[..length], client).await;
+                let (near, packet) = (Arc::clone(&near), packet[..length].to_vec());
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    let _ = near.send_to(&packet, client).await;
+                });
             }
         }
     }
@@ -507,6 +546,20 @@ async fn who_is_asked_to_go_has_the_new_session_before_the_old_one_ends() {
     assert_eq!(alice.is_up_again().await, net.entries[2].supernode);
     alice.client.devices().await.unwrap();
     assert!(!alice.has_lost_its_link(), "{:?}", alice.past);
+}
+
+#[tokio::test]
+async fn a_session_whose_end_is_heard_before_its_successors_welcome_is_not_lost() {
+    let mut net = Net::of_one_region(&[Health::Well, Health::Well]);
+    let far = net.supernodes[1].as_ref().unwrap().addresses()[0];
+    let wire = Wire::with_delay(far, Duration::from_millis(300)).await;
+    net.entries[1].addresses = vec![wire.address.to_string()];
+    let mut alice = net.start(0).await;
+    net.unite().await;
+    net.supernodes[0].as_ref().unwrap().drain(Duration::ZERO, Duration::ZERO);
+    assert_eq!(alice.is_up_again().await, net.entries[1].supernode);
+    assert!(!alice.has_lost_its_link(), "{:?}", alice.past);
+    alice.client.devices().await.unwrap();
 }
 
 #[tokio::test]

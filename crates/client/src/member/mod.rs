@@ -630,12 +630,8 @@ impl Member {
 
     /// Sets a timer after a failure: what the supernode asks for, or a pause that doubles, and a random half on top.
     fn pause(&mut self, timer: Timer, failures: u32, body: &Body, now: Instant) {
-        self.pause_for(
-            PAUSE_MIN.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(PAUSE_MAX),
-            timer,
-            body,
-            now,
-        );
+        let pause = PAUSE_MIN.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(PAUSE_MAX);
+        self.pause_for(pause, timer, body, now);
     }
 
     /// A pause of this length, or of what the supernode asks for, and a random half on top.

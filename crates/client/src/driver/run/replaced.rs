@@ -5,14 +5,35 @@ use std::time::Instant;
 use ahoy_net::LinkEnd;
 use ahoy_proto::v1;
 
-use super::Driver;
+use super::{Driver, Session};
 
 impl Driver {
     /// Whether the session ends because somebody else holds this device's keys. Whoever came back then would be thrown out in turn: two
     /// processes would take the session from each other for ever.
     pub(super) fn is_taken_over(&self, end: &LinkEnd, now: Instant) -> bool {
-        let seeks = self.connecting.is_some() || self.moving.is_some();
-        *end == LinkEnd::Closed(v1::ErrorCode::SessionReplaced) && !seeks && !self.fleet.has_abandoned(now)
+        is_replaced(end) && !self.seeks() && !self.fleet.has_abandoned(now)
+    }
+
+    /// Whether the session ends because its successor is welcome, of which this device has not heard yet: the old supernode's word may come
+    /// before the new one's. Nothing is lost, and what is under way goes on.
+    pub(super) fn gives_way(&self, end: &LinkEnd) -> bool {
+        is_replaced(end) && self.seeks()
+    }
+
+    /// The session, unless it has given way.
+    pub(super) fn serving(&self) -> Option<&Session> {
+        self.session.as_ref().filter(|_| !self.superseded)
+    }
+
+    /// What was under way has come to nothing: a session that gave way to it is lost.
+    pub(super) fn look_at_superseded(&mut self, now: Instant) {
+        if self.superseded && !self.seeks() {
+            self.lose_session(now, "it gave way to a session that did not come about");
+        }
+    }
+
+    fn seeks(&self) -> bool {
+        self.connecting.is_some() || self.moving.is_some()
     }
 
     /// A link was left, or ended in another way than that the supernode said so: it may have the session for a while.
@@ -21,4 +42,8 @@ impl Driver {
             self.fleet.abandon_session(now);
         }
     }
+}
+
+fn is_replaced(end: &LinkEnd) -> bool {
+    *end == LinkEnd::Closed(v1::ErrorCode::SessionReplaced)
 }
