@@ -2,6 +2,7 @@
 
 use crate::needs::{self, Purpose};
 use crate::shell::{self, cargo, step};
+use crate::test::Lints;
 use crate::web::Web;
 use crate::{deps, licences, test, tidy};
 
@@ -13,12 +14,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
     step("deps", deps::run)?;
     step("licences", licences::run)?;
     step("types of the browser client", || shell::run(Web::ready()?.npm().args(["run", "--silent", "check"])))?;
-    step("clippy", || shell::run(cargo("clippy").args(["--workspace", "--all-targets", "--", "--deny", "warnings"])))?;
-    step("doc", || {
-        let mut doc = cargo("doc");
-        doc.args(["--workspace", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "--deny warnings");
-        shell::run(&mut doc)
-    })?;
-    test::run(&test::Args::default())?;
+    test::run(&test::Args::default(), Lints::Deny)?;
     step("nothing regenerated differs", tidy::unchanged)
 }

@@ -67,7 +67,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Dev(args) => dev::run(&args),
         Command::Release => release::run(),
-        Command::Test(args) => test::run(&args),
+        Command::Test(args) => test::run(&args, test::Lints::Allow),
         Command::Ci => ci::run(),
         Command::Nightly(args) => nightly::run(&args),
         Command::Deps => deps::run(),

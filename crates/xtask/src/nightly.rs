@@ -46,6 +46,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         // What dev-dependencies turn on is left out by cargo itself: the resolver unifies them only where tests are built.
         shell::run(cargo("hack").args(["check", "--workspace", "--feature-powerset"]))
     })?;
+    step("doc", doc)?;
     step("keyring", keyring)?;
     step("bans, licences, sources", || {
         install(&DENY)?;
@@ -64,6 +65,13 @@ fn advisories() -> anyhow::Result<()> {
         return Ok(());
     }
     shell::run(cargo("deny").args(["check", "--disable-fetch", "advisories"]))
+}
+
+/// Links that lead nowhere. It would cost every change a compilation of all dependencies more.
+fn doc() -> anyhow::Result<()> {
+    let mut doc = cargo("doc");
+    doc.args(["--workspace", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "--deny warnings");
+    shell::run(&mut doc)
 }
 
 /// A profile's key in a real keyring.

@@ -18,13 +18,39 @@ pub(crate) struct Args {
     cargo_test: Vec<String>,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+/// What becomes of a lint's findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lints {
+    /// Only the compiler's are shown.
+    Allow,
+    /// Clippy's are looked for as well, and one of either fails the build.
+    Deny,
+}
+
+impl Lints {
+    /// Puts Clippy in the compiler's place where it is to look: it compiles too, so nothing is compiled once to be looked at and once to run.
+    /// `cargo clippy` does the same for `cargo check`, with these variables.
+    fn apply(self, command: &mut Command) -> &mut Command {
+        match self {
+            Self::Allow => command,
+            Self::Deny => command
+                .env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
+                .env("CLIPPY_ARGS", "--deny__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__"),
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args, lints: Lints) -> anyhow::Result<()> {
     needs::meet(&NEEDED)?;
     let python = python::venv()?;
     let web = Web::ready()?;
     web.bundle()?;
     // The same selection as `cargo test` below, so that features unify alike and nothing is compiled twice.
-    shell::step("build", || shell::run(shell::cargo("build").args(["--workspace", "--bins", "--tests"])))?;
+    shell::step("build", || {
+        let mut build = shell::cargo("build");
+        build.args(["--workspace", "--all-targets"]);
+        shell::run(lints.apply(&mut build))
+    })?;
     let binaries = workspace::target()?.join("debug");
     let mut tests = shell::cargo("test");
     if args.cargo_test.is_empty() {
@@ -32,7 +58,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     } else {
         tests.args(&args.cargo_test);
     }
-    shell::step("test", || shell::run(with_parts(&mut tests, &binaries, &python)))?;
+    shell::step("test", || shell::run(with_parts(lints.apply(&mut tests), &binaries, &python)))?;
     let script = |name: &str| {
         let mut npm = web.npm();
         // Node.js has a WebSocket of its own only from 22 on.
