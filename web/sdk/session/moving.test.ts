@@ -3,7 +3,7 @@ import { expect, test, vi } from 'vitest';
 
 import { settle } from '../link/virtual-clock.ts';
 import { idBytes } from '../proto/ids.ts';
-import { FindAccountSchema, Urgency } from '../proto/messages.ts';
+import { ErrorCode, FindAccountSchema, Urgency } from '../proto/messages.ts';
 import { World, type TestSupernode } from './testing.ts';
 
 // Virtual time passes fast, but signatures are checked in it, and the machine may be busy.
@@ -41,6 +41,24 @@ test('GoAway: the session moves to the supernode named, after the time and a ran
   expect(world.online).toEqual(['eu', 'eu']);
   expect(others[1]?.proofs.at(-1)?.urgency).toBe(Urgency.RESUME);
   expect(present.link.closed).not.toBeNull();
+});
+
+test('GoAway: the old link’s end may be heard before the welcome; where that never comes, the session is lost', async () => {
+  for (const comes of [true, false]) {
+    const { world, present, others } = await up();
+    const { link } = present;
+    goAway(present, {});
+    while (others.every(({ proofs }) => proofs.length === 0)) await world.clock.pass(1);
+    present.dismiss(link, ErrorCode.SESSION_REPLACED);
+    expect(world.upper.told).toEqual(['up']);
+    if (!comes) {
+      for (const other of others) other.reach = 'refused';
+      others.find(({ proofs }) => proofs.length > 0)?.link.end(null);
+    }
+    await world.clock.pass(10_000);
+    expect(world.upper.told).toEqual(comes ? ['up', 'moved'] : ['up', 'down', 'up']);
+    expect(world.stopped).toBeNull();
+  }
 });
 
 test('GoAway: where none is named the next in order is taken, never the present one', async () => {

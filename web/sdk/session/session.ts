@@ -65,6 +65,8 @@ class Driver implements SessionHandle {
   #fleet: Fleet;
   #channel: Channel | null = null;
   #pulse: Pulse | null = null;
+  /** The channel has ended, and given way to one of ours whose welcome is on its way. */
+  #isSuperseded = false;
   /** The supernode used last. */
   #last: string | null = null;
   #attempt: Attempt | null = null;
@@ -245,6 +247,7 @@ class Driver implements SessionHandle {
 
   #handleSession(session: Session): void {
     const [old, pulse] = [this.#channel, this.#pulse];
+    this.#isSuperseded = false;
     this.#forgetAttempts();
     this.#backoff.handleUp(this.#clock.elapsed());
     this.#last = session.entry.supernode;
@@ -257,7 +260,7 @@ class Driver implements SessionHandle {
       handleHeard: () => {
         if (this.#channel === channel) this.#pulse?.handleHeard();
       },
-      handleEnd: (end, retryAfterMs) => this.#lose(end, retryAfterMs),
+      handleEnd: (end, retryAfterMs) => this.#handleEnd(end, retryAfterMs),
       handleAsked: () => this.#pulse?.handleRequest(),
     });
     this.#channel = channel;
@@ -280,6 +283,7 @@ class Driver implements SessionHandle {
     if (refusal?.code === ErrorCode.CREDENTIAL_EXPIRED) void this.#renewal.renew();
     else if (refusal?.isFinal) return this.#stop(reasonOf(refusal), refusal.message);
     else this.#renewal.askForRoster();
+    this.#loseSuperseded();
     this.#retryIn(this.#waitAfterFailure(refusal?.retryAfterMs ?? 0));
   }
 
@@ -319,12 +323,26 @@ class Driver implements SessionHandle {
     }
   }
 
+  /** The old supernode's word of a newer session may come before the new one's: nothing is lost then, and what is under way goes on. */
+  #handleEnd(end: LinkEnd, retryAfterMs: number): void {
+    const seeks = this.#attempt !== null || this.#move !== null;
+    if (end.code !== ErrorCode.SESSION_REPLACED || !seeks) return this.#lose(end, retryAfterMs);
+    this.#isSuperseded = true;
+    this.#pulse?.stop();
+  }
+
+  /** What was under way has come to nothing: a session that gave way to it is lost. */
+  #loseSuperseded(): void {
+    const seeks = this.#attempt !== null || this.#move !== null;
+    if (this.#isSuperseded && !seeks) this.#lose({ code: null, text: 'it gave way to a session that did not come about' }, 0);
+  }
+
   /** The session is gone: in a call dials at once, else waits a random while. */
   #lose({ code, text }: LinkEnd, retryAfterMs: number): void {
     const channel = this.#channel;
     if (channel === null) return;
     this.#pulse?.stop();
-    [this.#channel, this.#pulse] = [null, null];
+    [this.#channel, this.#pulse, this.#isSuperseded] = [null, null, false];
     // It closes links because it goes down, is full or has enough of us: others are tried first.
     if (code !== null) this.#fleet.shelve(channel.session.entry.supernode, retryAfterMs);
     const leaveMs = this.#departure.pendingMs;
@@ -404,6 +422,7 @@ class Driver implements SessionHandle {
   #handleNotMoved(error: unknown): void {
     this.#move = null;
     this.#renewal.settleDoubt();
+    this.#loseSuperseded();
     this.#departure.handleFailure(error instanceof ConnectError ? (error.signIn?.retryAfterMs ?? 0) : 0);
   }
 
