@@ -248,7 +248,7 @@ fn a_fleet_that_loses_a_third_of_its_room_serves_as_many_as_it_can_and_all_when_
             })
             .collect();
         if let Some(file) = std::env::var_os("AHOY_PLOT") {
-            let first = seconds.iter().position(|second| second.signed_in == clients).context("all were there")?;
+            let first = run.seconds.iter().position(|second| second["phase"] == json!("load")).context("it began")?;
             let struck = first + BEFORE.as_secs() as usize;
             let marks =
                 [(struck, "kill -9 of one of three"), (struck + AWAY.as_secs() as usize / 2, "it is started again")];
