@@ -107,8 +107,12 @@ impl Daemon {
 
     /// With these arguments and settings, ready.
     pub(crate) fn start(arguments: &[&str], port: u16, settings: &[&str]) -> Self {
+        Self::spawn(ahoyd(arguments), port, settings)
+    }
+
+    /// By this command and settings, ready.
+    pub(crate) fn spawn(mut command: Command, port: u16, settings: &[&str]) -> Self {
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let mut command = ahoyd(arguments);
         command.arg("--set").arg(format!("admin.listen={admin}"));
         for setting in settings {
             command.args(["--set", setting]);

@@ -1,10 +1,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ahoy_fabric::testing::RedisServer;
+use ahoy_store::testing::Postgres;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustix::process::Signal;
 use ureq::tls::{RootCerts, TlsConfig};
 
-use crate::harness::{Daemon, PATIENCE, free_port};
+use crate::harness::{Daemon, PATIENCE, ahoyd, configure, free_port, sign_in, sign_up};
 
 /// Writes a new certificate for `localhost` and its key, and gives the certificate.
 fn certify(folder: &Path) -> String {
@@ -63,4 +66,51 @@ fn a_new_certificate_is_taken_up_without_a_restart() {
     let (code, log) = daemon.end(Signal::TERM);
     assert_eq!(code, Some(0));
     assert!(log.contains("read again"), "{log}");
+}
+
+/// An operator's own authority.
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "the operator");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+#[test]
+fn databases_are_reached_encrypted_by_the_word_of_the_operators_own_authority_and_not_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (ours, key) = (authority(), KeyPair::generate().unwrap());
+    let names = ["db.example.org".to_owned(), "127.0.0.1".to_owned()];
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &ours).unwrap().pem();
+    for (name, pem) in [("authority", ours.pem()), ("certificate", certificate.clone()), ("key", key.serialize_pem())] {
+        std::fs::write(at(name), pem).unwrap();
+    }
+    let postgres = Postgres::start_with_certificate(&certificate, &key.serialize_pem());
+    let (ca, cert, key) = (at("authority"), at("certificate"), at("key"));
+    let files =
+        ["--tls-ca-cert-file", &ca, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-auth-clients", "no"];
+    let valkey = RedisServer::start_with(&files);
+    let store = postgres.database_on("db.example.org") + "&sslmode=require";
+    let more = format!("sign_up = \"open\"\nstore = {store:?}\nfabric = {:?}\n", valkey.url());
+    let (file, port) = configure(folder.path(), &more);
+    let serve = |trusted: Option<&str>| {
+        let mut command = ahoyd(&["serve", "--config", &file]);
+        command
+            .env_remove("SSL_CERT_DIR")
+            .env_remove("SSL_CERT_FILE")
+            .envs(trusted.map(|file| ("SSL_CERT_FILE", file)));
+        command
+    };
+
+    let mut daemon = Daemon::spawn(serve(Some(&ca)), port, &[]);
+    sign_up(&daemon, "alice");
+    assert!(sign_in(&daemon, "alice").is_ok());
+    let (code, log) = daemon.end(Signal::TERM);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("in the clear") && !log.contains("the fabric is out of reach"), "{log}");
+
+    let output = serve(None).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("UnknownIssuer"), "{said}");
 }
