@@ -36,7 +36,7 @@ const LEISURELY: Pace = Pace { every: Duration::from_secs(1), dial: Duration::fr
 
 /// In a call: a new attempt every 350 ms, each for 2 s (a handshake at a round trip of 900 ms). With three of them and QUIC's own
 /// repeats a first packet goes out at least every 400 ms, so a supernode that is back hears of us within that; with two dead ones
-/// among the three, the third is dialled after 500 ms.
+/// among the three, the third is dialled after 700 ms, or 500 where the first has fallen silent.
 const IN_CALL: Pace =
     Pace { every: Duration::from_millis(350), dial: Duration::from_secs(2), proof: Duration::from_secs(2) };
 

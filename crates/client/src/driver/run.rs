@@ -61,8 +61,8 @@ pub(super) struct Driver {
     session: Option<Session>,
     /// Unanswered requests of the session.
     unanswered: usize,
-    /// The session has given way to one of ours whose welcome is on its way.
-    superseded: bool,
+    /// The session has given way to one of ours whose welcome is on its way: until when that is waited for.
+    superseded: Option<Instant>,
     /// Of the session, too: a long message that has come in part.
     assembler: Assembler,
     connecting: Option<Connecting>,
@@ -119,6 +119,7 @@ enum Input {
     Leave,
     Part,
     Resync,
+    Superseded,
     Watch,
     Pulse,
     Look,
@@ -155,7 +156,7 @@ impl Driver {
             statements,
             session: Some(session),
             unanswered: 0,
-            superseded: false,
+            superseded: None,
             assembler: Assembler::default(),
             connecting: None,
             retry_at: None,
@@ -238,6 +239,7 @@ impl Driver {
             () = reached(leave_at) => Input::Leave,
             () = reached(part_at) => Input::Part,
             () = reached(self.resync_at) => Input::Resync,
+            () = reached(self.superseded) => Input::Superseded,
             () = reached(pulse_at) => Input::Pulse,
             _ = watch.tick(), if speaking => Input::Watch,
             _ = look.tick() => Input::Look,
@@ -256,6 +258,7 @@ impl Driver {
             Input::Leave => self.leave(now),
             Input::Part => self.part(),
             Input::Resync => self.resync(now),
+            Input::Superseded => self.lose_session(None, now, "the session that it gave way to does not come about"),
             Input::Connected(Err(error)) => return self.handle_no_session(error, now),
             Input::Refreshed(result) => return self.handle_refreshed(result.map(|identity| *identity)),
             Input::Voice(call, event) => self.handle_voice(call, event, now),
@@ -315,7 +318,7 @@ impl Driver {
 
     fn handle_message(&mut self, bytes: Bytes, now: Instant) {
         let Ok(message) = v1::SupernodeMessage::decode(bytes) else {
-            return self.lose_session(now, "the supernode sends what is no message");
+            return self.lose_session(None, now, "the supernode sends what is no message");
         };
         let Some(v1::supernode_message::Body::Fragment(fragment)) = &message.body else {
             return self.handle_whole(&message, now);
@@ -323,8 +326,8 @@ impl Driver {
         match self.assembler.push(fragment, LARGE_MESSAGE_MAX).map(|whole| whole.map(v1::SupernodeMessage::decode)) {
             Ok(None) => {}
             Ok(Some(Ok(message))) => self.handle_whole(&message, now),
-            Ok(Some(Err(_))) => self.lose_session(now, "the supernode sends pieces of what is no message"),
-            Err(TooLong) => self.lose_session(now, "the supernode sends a message without end"),
+            Ok(Some(Err(_))) => self.lose_session(None, now, "the supernode sends pieces of what is no message"),
+            Err(TooLong) => self.lose_session(None, now, "the supernode sends a message without end"),
         }
     }
 
@@ -348,24 +351,24 @@ impl Driver {
             return Err(ClientError::Replaced);
         }
         if self.gives_way(end) {
-            self.superseded = true;
+            self.superseded = Some(now + self.patience());
             return Ok(());
         }
         // It closes links because it goes down, is full or has enough of us: others are tried first.
         if let (LinkEnd::Closed(_), Some(session)) = (end, &self.session) {
             self.fleet.shelve(session.entry.supernode, self.retry_after, now);
         }
-        self.leave_behind(Some(end), now);
-        self.lose_session(now, &end.to_string());
+        self.lose_session(Some(end), now, &end.to_string());
         Ok(())
     }
 
-    /// The session is gone: in a call dials at once, else waits a random while.
-    fn lose_session(&mut self, now: Instant, why: &str) {
+    /// The session is gone: in a call dials at once, else waits a random while. `end`: as the link's end was heard.
+    fn lose_session(&mut self, end: Option<&LinkEnd>, now: Instant, why: &str) {
         tracing::debug!(why, "session lost");
-        self.superseded = false;
+        self.superseded = None;
         let Some(session) = self.session.take() else { return };
         drop(session);
+        self.leave_behind(end, now);
         self.part();
         self.resync_at = None;
         self.member.handle_session_down(now);
@@ -424,7 +427,7 @@ impl Driver {
         self.retry_at = None;
         self.retry_after = Duration::ZERO;
         self.unanswered = 0;
-        self.superseded = false;
+        self.superseded = None;
         self.assembler = Assembler::default();
         self.backoff.handle_up(now);
         self.last = Some(session.entry.supernode);
@@ -452,7 +455,6 @@ impl Driver {
     fn handle_no_session(&mut self, error: ConnectError, now: Instant) -> Result<(), ClientError> {
         tracing::debug!(%error, "no session");
         self.connecting = None;
-        self.look_at_superseded(now);
         match &error {
             ConnectError::SignIn(SignInError::Refused { code: v1::ErrorCode::CredentialExpired, .. }) => {
                 self.refresh(renewal::renewed);
@@ -460,6 +462,9 @@ impl Driver {
             ConnectError::SignIn(refusal) if is_final(refusal) => return Err(error.into()),
             _ if self.asked.due(now) => self.refresh(renewal::with_newest_roster),
             _ => {}
+        }
+        if self.loses_superseded(now) {
+            return Ok(());
         }
         self.retry_at = Some(now + self.wait_after_failure(now, error.retry_after()));
         Ok(())
@@ -474,7 +479,7 @@ impl Driver {
             self.silence = Silence { packets, since: now };
             self.link_lives();
         } else if now.saturating_duration_since(self.silence.since) >= CALL_SILENCE {
-            self.link_is_silent();
+            self.link_is_silent(now);
         }
     }
 
@@ -488,7 +493,7 @@ impl Driver {
             Beat::Lives => self.link_lives(),
             Beat::Silent => {
                 session.link.ping();
-                self.link_is_silent();
+                self.link_is_silent(now);
             }
         }
     }
@@ -503,8 +508,11 @@ impl Driver {
     }
 
     /// Nothing comes on the link any more: another session is dialled for beside it. What waits for an answer waits on.
-    fn link_is_silent(&mut self) {
+    fn link_is_silent(&mut self, now: Instant) {
         if !self.lost_told {
+            if let Some(session) = &self.session {
+                self.pulse.fall_silent(session.link.stats().packets_received, now);
+            }
             self.tell_lost();
             self.dial_at_once();
         }
@@ -626,10 +634,12 @@ impl Driver {
 
     fn send(&mut self, message: &v1::ClientMessage) {
         let Some(session) = &self.session else { return };
+        // What comes of it may have come before the next line.
+        let packets = session.link.stats().packets_received;
         match session.link.send(frame::encode_message(message)) {
             Ok(()) => {
                 self.unanswered += 1;
-                let asks = self.pulse.ask(session.link.stats().packets_received, Instant::now());
+                let asks = self.pulse.ask(packets, Instant::now());
                 // QUIC acknowledges the request itself.
                 if asks && session.link.is_web_socket() {
                     session.link.ping();
@@ -706,7 +716,7 @@ impl Driver {
             // What was dialled for the call's sake goes on at the pace of a device without one.
             let now = Instant::now();
             self.retry_at = Some(now + self.wait_after_failure(now, Duration::ZERO));
-            self.lose_session(now, "the call ended while its link was silent");
+            self.lose_session(None, now, "the call ended while its link was silent");
         }
         match speech {
             Speech::Waiting(_) => None,

@@ -331,13 +331,14 @@ impl Wire {
     ) {
         let mut packet = [0; 2_048];
         while let Ok(length) = far.recv(&mut packet).await {
-            if is_whole.load(Ordering::Relaxed) {
-                let (near, packet) = (Arc::clone(&near), packet[..length].to_vec());
-                tokio::spawn(async move {
-                    tokio::time::sleep(delay).await;
+            let (near, packet) = (Arc::clone(&near), packet[..length].to_vec());
+            let is_whole = Arc::clone(&is_whole);
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                if is_whole.load(Ordering::Relaxed) {
                     let _ = near.send_to(&packet, client).await;
-                });
-            }
+                }
+            });
         }
     }
 
@@ -548,18 +549,40 @@ async fn who_is_asked_to_go_has_the_new_session_before_the_old_one_ends() {
     assert!(!alice.has_lost_its_link(), "{:?}", alice.past);
 }
 
-#[tokio::test]
-async fn a_session_whose_end_is_heard_before_its_successors_welcome_is_not_lost() {
+/// Alice has been asked to go where what she is told comes later than elsewhere.
+async fn on_her_way() -> (Net, Wire, Device) {
     let mut net = Net::of_one_region(&[Health::Well, Health::Well]);
     let far = net.supernodes[1].as_ref().unwrap().addresses()[0];
     let wire = Wire::with_delay(far, Duration::from_millis(300)).await;
     net.entries[1].addresses = vec![wire.address.to_string()];
-    let mut alice = net.start(0).await;
+    let alice = net.start(0).await;
     net.unite().await;
     net.supernodes[0].as_ref().unwrap().drain(Duration::ZERO, Duration::ZERO);
+    (net, wire, alice)
+}
+
+#[tokio::test]
+async fn a_session_whose_end_is_heard_before_its_successors_welcome_is_not_lost() {
+    let (net, _wire, mut alice) = on_her_way().await;
     assert_eq!(alice.is_up_again().await, net.entries[1].supernode);
     assert!(!alice.has_lost_its_link(), "{:?}", alice.past);
     alice.client.devices().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_successor_whose_welcome_does_not_come_is_not_waited_for_in_silence() {
+    let (net, wire, mut alice) = on_her_way().await;
+    let replaced = async {
+        while net.supernodes[0].as_ref().unwrap().figures().sessions > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(SOON, replaced).await.expect("the new session takes the place of the old one");
+    // The welcome is on the wire.
+    wire.cut();
+    alice.until(|event| matches!(event, Event::LinkLost).then_some(())).await;
+    wire.mend();
+    assert_eq!(alice.is_up_again().await, net.entries[1].supernode);
 }
 
 #[tokio::test]

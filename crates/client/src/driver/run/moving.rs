@@ -75,8 +75,9 @@ impl Driver {
             Err(error) => {
                 tracing::debug!(%error, "no session elsewhere: the one that there is goes on");
                 self.look_at_doubt(now);
-                self.look_at_superseded(now);
-                if let Some(leaving) = &mut self.leaving {
+                if !self.loses_superseded(now)
+                    && let Some(leaving) = &mut self.leaving
+                {
                     let wait = leaving.backoff.handle_failure(now, SPREAD, rand::random());
                     leaving.at = now + wait.max(error.retry_after());
                 }

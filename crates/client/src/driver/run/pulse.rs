@@ -26,7 +26,7 @@ pub(super) enum Beat {
 }
 
 impl Pulse {
-    /// Of a new session. Those that came up in the same moment do not ping in the same. `random`: from 0 to 1.
+    /// Of a new session. Those that came up in the same moment and have nothing to ask do not ping in the same. `random`: from 0 to 1.
     pub(super) fn begin(now: Instant, random: f64) -> Self {
         Self { at: now + KEEPALIVE_MIN.mul_f64(random), asked: None }
     }
@@ -44,6 +44,11 @@ impl Pulse {
         }
         *self = Self { at: now + PING_TIMEOUT, asked: Some(packets) };
         true
+    }
+
+    /// Nothing came for so long, when so many packets had come, that the link counts as silent: only what comes from now on is a sign of life.
+    pub(super) fn fall_silent(&mut self, packets: u64, now: Instant) {
+        *self = Self { at: now + PING_AGAIN, asked: Some(packets) };
     }
 
     /// It is time. `keepalive`: as the supernode says.
@@ -81,6 +86,18 @@ mod tests {
         assert_eq!(beat(&mut pulse, 8), (Beat::Silent, PING_AGAIN));
         assert_eq!(beat(&mut pulse, 8), (Beat::Silent, PING_AGAIN));
         assert_eq!(beat(&mut pulse, 9), (Beat::Lives, KEEPALIVE_MIN - PING_TIMEOUT));
+    }
+
+    #[test]
+    fn what_came_before_a_link_fell_silent_is_no_sign_of_life() {
+        let now = Instant::now();
+        let mut pulse = Pulse::begin(now, 1.0);
+        assert!(pulse.ask(7, now));
+        // Two more packets, and then none for the 800 ms that count in a call.
+        let silent = now + Duration::from_secs(1);
+        pulse.fall_silent(9, silent);
+        assert_eq!(pulse.at(), silent + PING_AGAIN);
+        assert_eq!(pulse.beat(9, KEEPALIVE_MIN, pulse.at()), Beat::Silent);
     }
 
     #[test]

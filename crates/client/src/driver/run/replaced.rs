@@ -1,8 +1,9 @@
 //! A session that another one of the same device has taken over: one of this process, or of a copy of the profile.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ahoy_net::LinkEnd;
+use ahoy_proto::limits::{CALL_SILENCE, PING_TIMEOUT};
 use ahoy_proto::v1;
 
 use super::{Driver, Session};
@@ -22,14 +23,21 @@ impl Driver {
 
     /// The session, unless it has given way.
     pub(super) fn serving(&self) -> Option<&Session> {
-        self.session.as_ref().filter(|_| !self.superseded)
+        self.session.as_ref().filter(|_| self.superseded.is_none())
     }
 
-    /// What was under way has come to nothing: a session that gave way to it is lost.
-    pub(super) fn look_at_superseded(&mut self, now: Instant) {
-        if self.superseded && !self.seeks() {
-            self.lose_session(now, "it gave way to a session that did not come about");
+    /// How long a welcome is waited for while there is no session: as long as a link may say nothing.
+    pub(super) fn patience(&self) -> Duration {
+        if self.is_speaking() { CALL_SILENCE } else { PING_TIMEOUT }
+    }
+
+    /// What was under way has come to nothing: a session that gave way to it is lost, and what is next is settled. `false`: there is none.
+    pub(super) fn loses_superseded(&mut self, now: Instant) -> bool {
+        let loses = self.superseded.is_some() && !self.seeks();
+        if loses {
+            self.lose_session(None, now, "it gave way to a session that did not come about");
         }
+        loses
     }
 
     fn seeks(&self) -> bool {

@@ -183,8 +183,8 @@ impl Member {
         if matches!(progress.step, Step::Asking(_)) {
             progress.step = Step::Waiting;
         }
-        let relists = progress.relists;
-        self.pause(Timer::Contacts, relists, body, now);
+        let failures = progress.relists - RELISTS_AT_ONCE;
+        self.pause(Timer::Contacts, failures, body, now);
     }
 
     fn adopt(&mut self, listing: Listing) {
