@@ -108,6 +108,8 @@ struct Running {
 /// The operator wants it empty.
 #[derive(Debug, Clone, Copy)]
 struct Draining {
+    /// When all sessions have been asked to be gone.
+    empty: Instant,
     /// When the process ends, whoever is still there; `None`: it stays.
     ends: Option<Instant>,
 }
@@ -223,14 +225,20 @@ impl Running {
     fn answer(&mut self, asked: Asked, readiness: &Readiness) {
         match asked.request {
             Request::Drain { end_within_s } => {
-                let end = |seconds: u32| Instant::now() + Duration::from_secs(seconds.into());
-                if self.draining.is_none() {
+                let now = Instant::now();
+                let end = |seconds: u32| now + Duration::from_secs(seconds.into());
+                let spread = drain_spread(self.spread, count(self.supernode.figures().sessions), end_within_s);
+                let asked = self.draining.map(|draining| draining.empty);
+                if asked.is_none() {
                     tracing::info!(end_within_s, "draining: the operator has asked for it");
                     self.fleet.set_draining(true);
-                    let sessions = count(self.supernode.figures().sessions);
-                    self.supernode.drain(Duration::ZERO, drain_spread(self.spread, sessions, end_within_s));
                 }
-                self.draining = Some(Draining { ends: end_within_s.map(end) });
+                // Of several that a client is told, the soonest counts.
+                if asked.is_none_or(|empty| now + spread < empty) {
+                    self.supernode.drain(Duration::ZERO, spread);
+                }
+                let empty = asked.unwrap_or(now + spread).min(now + spread);
+                self.draining = Some(Draining { empty, ends: end_within_s.map(end) });
                 readiness.set_closed(true);
             }
             Request::Undrain => {
@@ -262,7 +270,7 @@ impl Running {
 
     /// Whether the process is to end: nobody is left, or the time is over.
     fn has_drained(&self) -> bool {
-        let Some(Draining { ends: Some(ends) }) = self.draining else { return false };
+        let Some(Draining { ends: Some(ends), .. }) = self.draining else { return false };
         let figures = self.supernode.figures();
         (figures.sessions == 0 && figures.calls == 0) || ends <= Instant::now()
     }
