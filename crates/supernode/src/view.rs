@@ -313,6 +313,8 @@ impl View {
             // Judged by what the authority said before: it may be good by now.
             Failure::Untrusted(_) if attempt <= self.outdated_attempt => peer.wait(now),
             Failure::Untrusted(why) => {
+                // It may be found at another of its addresses.
+                peer.failures = peer.failures.saturating_add(1);
                 peer.dial = Dialling::Untrusted { until: now + UNTRUSTED_PAUSE };
                 if self.warned.is_none_or(|warned| warned + WARN_EVERY <= now) {
                     self.warned = Some(now);
