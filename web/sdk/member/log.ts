@@ -154,6 +154,8 @@ export class Log {
     const { scope } = this;
     const number = toNumber(message.number);
     if (place.device === scope.identity.device) {
+      // This device has not given it.
+      if (number > conversation.record.last) return;
       conversation.inLog = Math.max(conversation.inLog, number);
       return this.place(conversation, number, place.sequence, place.atMs, changes);
     }

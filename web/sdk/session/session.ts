@@ -12,6 +12,7 @@ import { SYSTEM_CLOCK, type Clock, type Share } from '../link/clock.ts';
 import type { Dialler } from '../link/dial.ts';
 import type { LinkEnd } from '../link/link.ts';
 import type { RosterEntry } from '../proto/document.ts';
+import { CALL_SILENCE_MS, PING_TIMEOUT_MS } from '../proto/limits.ts';
 import { ErrorCode, RenewSessionSchema, Urgency } from '../proto/messages.ts';
 import type { Identity } from '../vault/identity.ts';
 import type { Vault } from '../vault/vault.ts';
@@ -33,6 +34,9 @@ const ROUND_TRIPS = 'session/round-trips';
 
 /** How long an old link is kept in a call: voice that is under way comes by it. */
 const PART_AFTER_MS = 2_000;
+
+/** Of a session that has given way to one of ours. */
+const NEVER_CAME: LinkEnd = { code: null, text: 'it gave way to a session that did not come about' };
 
 /** The longest pause that a supernode can ask for. */
 const RETRY_AFTER_MAX_MS = 300_000;
@@ -77,7 +81,8 @@ class Driver implements SessionHandle {
   /** The link before, while it is kept. */
   #parting: { channel: Channel; cancel: () => void } | null = null;
   #resync: { at: number; cancel: () => void } | null = null;
-  #proofAbandonedAt = -Infinity;
+  /** When a session of ours was given up, or not heard to end, that a supernode may have all the same. */
+  #abandonedAt = -Infinity;
   #cancelLook: () => void = () => {};
   #toldOnline = false;
   #over = false;
@@ -107,7 +112,7 @@ class Driver implements SessionHandle {
   }
 
   online(): Online | null {
-    if (this.#channel === null || this.#pulse?.isSilent) return null;
+    if (this.#channel === null || this.#pulse?.isSilent || (this.#isSuperseded && !this.#toldOnline)) return null;
     const { wire, entry, skewMs } = this.#channel.session;
     return { region: entry.region, transport: wire.link.transport, roundTripMs: Math.round(wire.roundTripMs ?? 0), skewMs };
   }
@@ -181,6 +186,7 @@ class Driver implements SessionHandle {
       if (this.#upper.isInCall()) return this.#watchAttempt(attempt);
       this.#giveUp(attempt);
       this.#attempt = null;
+      if (this.#losesSuperseded()) return;
       this.#retryIn(this.#waitAfterFailure(0));
     });
   }
@@ -189,7 +195,7 @@ class Driver implements SessionHandle {
   #giveUp(attempt: Attempt | null): void {
     if (attempt === null) return;
     attempt.abort.abort();
-    this.#proofAbandonedAt = this.#clock.elapsed();
+    this.#abandonedAt = this.#clock.elapsed();
   }
 
   #forgetAttempts(): void {
@@ -226,7 +232,7 @@ class Driver implements SessionHandle {
     const survey = inCall || this.#channel !== null ? [] : this.#fleet.survey(entries);
     const isLast = ({ supernode }: RosterEntry): boolean => supernode === this.#last;
     const others = entries.filter((entry) => !isLast(entry));
-    if (this.#channel !== null) return { entries: [...entries.filter(isLast), ...others], isSilent: true, survey };
+    if (this.#channel !== null && !this.#isSuperseded) return { entries: [...entries.filter(isLast), ...others], isSilent: true, survey };
     return { entries: inCall ? [...others, ...entries.filter(isLast)] : entries, isSilent: false, survey };
   }
 
@@ -240,13 +246,14 @@ class Driver implements SessionHandle {
       fleet: this.#fleet,
       doubtRoster: () => this.#renewal.doubtRoster(),
       noteAbandonedProof: () => {
-        this.#proofAbandonedAt = this.#clock.elapsed();
+        this.#abandonedAt = this.#clock.elapsed();
       },
     };
   }
 
   #handleSession(session: Session): void {
     const [old, pulse] = [this.#channel, this.#pulse];
+    if (old !== null) this.#abandonedAt = this.#clock.elapsed();
     this.#isSuperseded = false;
     this.#forgetAttempts();
     this.#backoff.handleUp(this.#clock.elapsed());
@@ -283,7 +290,7 @@ class Driver implements SessionHandle {
     if (refusal?.code === ErrorCode.CREDENTIAL_EXPIRED) void this.#renewal.renew();
     else if (refusal?.isFinal) return this.#stop(reasonOf(refusal), refusal.message);
     else this.#renewal.askForRoster();
-    this.#loseSuperseded();
+    if (this.#losesSuperseded()) return;
     this.#retryIn(this.#waitAfterFailure(refusal?.retryAfterMs ?? 0));
   }
 
@@ -329,12 +336,19 @@ class Driver implements SessionHandle {
     if (end.code !== ErrorCode.SESSION_REPLACED || !seeks) return this.#lose(end, retryAfterMs);
     this.#isSuperseded = true;
     this.#pulse?.stop();
+    this.#pulse = null;
+    const channel = this.#channel;
+    // As long as a link may say nothing.
+    this.#clock.after(this.#upper.isInCall() ? CALL_SILENCE_MS : PING_TIMEOUT_MS, () => {
+      if (this.#isSuperseded && this.#channel === channel) this.#lose(NEVER_CAME, 0);
+    });
   }
 
-  /** What was under way has come to nothing: a session that gave way to it is lost. */
-  #loseSuperseded(): void {
-    const seeks = this.#attempt !== null || this.#move !== null;
-    if (this.#isSuperseded && !seeks) this.#lose({ code: null, text: 'it gave way to a session that did not come about' }, 0);
+  /** What was under way has come to nothing: a session that gave way to it is lost, and what is next is settled. `false`: there is none. */
+  #losesSuperseded(): boolean {
+    const loses = this.#isSuperseded && this.#attempt === null && this.#move === null;
+    if (loses) this.#lose(NEVER_CAME, 0);
+    return loses;
   }
 
   /** The session is gone: in a call dials at once, else waits a random while. */
@@ -345,6 +359,8 @@ class Driver implements SessionHandle {
     [this.#channel, this.#pulse, this.#isSuperseded] = [null, null, false];
     // It closes links because it goes down, is full or has enough of us: others are tried first.
     if (code !== null) this.#fleet.shelve(channel.session.entry.supernode, retryAfterMs);
+    // Not heard to end, it may be there for a while.
+    else this.#abandonedAt = this.#clock.elapsed();
     const leaveMs = this.#departure.pendingMs;
     this.#departure.forget();
     this.#resync?.cancel();
@@ -378,7 +394,7 @@ class Driver implements SessionHandle {
   /** Whether a session that replaced ours was not made here. */
   #isStranger(): boolean {
     const own = this.#attempt !== null || this.#move !== null;
-    return !own && this.#clock.elapsed() - this.#proofAbandonedAt > ABANDONED_MS;
+    return !own && this.#clock.elapsed() - this.#abandonedAt > ABANDONED_MS;
   }
 
   #handleResync(waitMs: number): void {
@@ -422,7 +438,7 @@ class Driver implements SessionHandle {
   #handleNotMoved(error: unknown): void {
     this.#move = null;
     this.#renewal.settleDoubt();
-    this.#loseSuperseded();
+    if (this.#losesSuperseded()) return;
     this.#departure.handleFailure(error instanceof ConnectError ? (error.signIn?.retryAfterMs ?? 0) : 0);
   }
 
