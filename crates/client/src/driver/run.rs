@@ -1,5 +1,6 @@
 //! The task behind a [`Client`](super::Client): waits for whatever comes next, tells the member, does what it says.
 
+mod listening;
 mod moving;
 mod pulse;
 mod replaced;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use ahoy_net::{ClientLink, LinkEnd};
 use ahoy_proto::frame::{self, Assembler, TooLong};
-use ahoy_proto::limits::{CALL_SILENCE, LARGE_MESSAGE_MAX};
+use ahoy_proto::limits::LARGE_MESSAGE_MAX;
 use ahoy_proto::{CallId, SupernodeId, v1};
 use bytes::Bytes;
 use prost::Message;
@@ -33,7 +34,7 @@ use crate::member::{self, Batch, Member, Output, OwnLeg, PeerLeg, Person, SignIn
 use crate::profile::{Identity, Profile, State};
 use crate::voice::{CallStatistics, Engine, EngineEvent, EngineHandle, Sorter, Speaker, Statements, Wiring};
 use moving::Leaving;
-use pulse::{Beat, Pulse};
+use pulse::Pulse;
 
 /// How often the link is listened at in a call; an eighth of the silence that counts.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
@@ -468,54 +469,6 @@ impl Driver {
         }
         self.retry_at = Some(now + self.wait_after_failure(now, error.retry_after()));
         Ok(())
-    }
-
-    /// In a call: whether anything still comes on the link. 800 ms without a packet start a parallel dial; the old link is
-    /// kept, and wins if it comes back to life first.
-    fn listen_to_link(&mut self, now: Instant) {
-        let Some(session) = self.serving() else { return };
-        let packets = session.link.stats().packets_received;
-        if packets != self.silence.packets {
-            self.silence = Silence { packets, since: now };
-            self.link_lives();
-        } else if now.saturating_duration_since(self.silence.since) >= CALL_SILENCE {
-            self.link_is_silent(now);
-        }
-    }
-
-    /// In a call and outside of one: pings, or looks whether anything has come since.
-    fn take_pulse(&mut self, now: Instant) {
-        let Some(session) = &self.session else { return };
-        let keepalive = Duration::from_millis(session.welcome.keepalive_ms.into());
-        let packets = session.link.stats().packets_received;
-        match self.pulse.beat(packets, keepalive, now) {
-            Beat::Ask => session.link.ping(),
-            Beat::Lives => self.link_lives(),
-            Beat::Silent => {
-                session.link.ping();
-                self.link_is_silent(now);
-            }
-        }
-    }
-
-    /// The silent link has come back to life: what was dialled in its place is not needed.
-    fn link_lives(&mut self) {
-        let Some(session) = self.session.as_ref().filter(|_| self.lost_told) else { return };
-        let online = online(session);
-        (self.connecting, self.retry_at) = (None, None);
-        self.lost_told = false;
-        self.tell(Event::LinkUp(online));
-    }
-
-    /// Nothing comes on the link any more: another session is dialled for beside it. What waits for an answer waits on.
-    fn link_is_silent(&mut self, now: Instant) {
-        if !self.lost_told {
-            if let Some(session) = &self.session {
-                self.pulse.fall_silent(session.link.stats().packets_received, now);
-            }
-            self.tell_lost();
-            self.dial_at_once();
-        }
     }
 
     fn look_at_credential(&mut self) {
