@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args, lints: Lints) -> anyhow::Result<()> {
     let python = python::venv()?;
     let web = Web::ready()?;
     web.bundle()?;
-    // The same selection as `cargo test` below, so that features unify alike and nothing is compiled twice.
+    // All that `cargo test` below compiles, so that features unify alike and nothing is compiled twice.
     shell::step("build", || {
         let mut build = shell::cargo("build");
         build.args(["--workspace", "--all-targets"]);

@@ -22,7 +22,7 @@ import type { Offers } from './offers.ts';
 import type { PeopleCommands } from './people-commands.ts';
 import { conversationRefused, isCode, passes, passOver, refusalOf } from './refusals.ts';
 import type { Scope } from './scope.ts';
-import type { MemberSession } from './session.ts';
+import { CALL_PAUSES, type MemberSession } from './session.ts';
 
 /** How long a call waits for a session to come back: one that died may take longer to be replaced than a leg is kept. */
 const PATIENCE_MS = 60_000;
@@ -401,7 +401,7 @@ export class Calls {
     // A leg that was attached before has its own patience.
     const isAttached = call.phase === 'attached';
     if (call.failures >= ATTEMPTS_MAX && !isAttached) return false;
-    await (isAttached ? session.pauseInCall(call.failures - 1, error.retryAfterMs) : session.pause(call.failures - 1, error.retryAfterMs));
+    await session.pause(call.failures - 1, error.retryAfterMs, isAttached ? CALL_PAUSES : undefined);
     return this.isCurrent(call);
   }
 

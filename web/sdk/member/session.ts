@@ -8,20 +8,21 @@ import { Refused, SessionLost, type ReplyBody, type RequestBody, type Uplink } f
 import type { Chance, Clock } from './clock.ts';
 import { passes } from './refusals.ts';
 
-/**
- * Pause after a request has failed for the first time, for a reason that passes; doubled with each failure. As long as a supernode asks for
- * whose store is behind.
- */
-const PAUSE_MIN_MS = 1_000;
-const PAUSE_MAX_MS = 30_000;
+/** How long to wait after a request has failed for a reason that passes. */
+interface Pauses {
+  /** After the first failure; doubled with each. */
+  minMs: number;
+  maxMs: number;
+}
+
+/** The first is as long as a supernode asks for whose store is behind. */
+const PAUSES: Pauses = { minMs: 1_000, maxMs: 30_000 };
 
 /**
- * The same for a leg that is to be attached anew: two people hear silence meanwhile. What its call's dead home was asked is refused once the
- * fleet knows of the death, and the next home is known in that moment.
+ * Of a leg that is to be attached anew: two people hear silence meanwhile. What its call's dead home was asked is refused once the fleet knows
+ * of the death, and the next home is known in that moment. A leg asks some eight times in the 10 s that it is waited for.
  */
-const CALL_PAUSE_MIN_MS = 100;
-/** With it, a leg asks nine times in the 10 s that it is waited for. */
-const CALL_PAUSE_MAX_MS = 2_000;
+export const CALL_PAUSES: Pauses = { minMs: 100, maxMs: 2_000 };
 
 /** Asks of a command before whoever waits is told: with pauses of 1, 2 and 4 s, and half of that on top, 7 to 11 s. */
 const COMMAND_ASKS = 4;
@@ -98,17 +99,9 @@ export class MemberSession {
   }
 
   /** Waits after a failure: what the supernode asks for, or a pause that doubles, and a random half on top. */
-  pause(failures: number, retryAfterMs: number): Promise<void> {
-    return this.#sleepFor(Math.min(PAUSE_MIN_MS * 2 ** Math.min(failures, 10), PAUSE_MAX_MS), retryAfterMs);
-  }
-
-  /** The same before a leg is attached anew. */
-  pauseInCall(failures: number, retryAfterMs: number): Promise<void> {
-    return this.#sleepFor(Math.min(CALL_PAUSE_MIN_MS * 2 ** Math.min(failures, 10), CALL_PAUSE_MAX_MS), retryAfterMs);
-  }
-
-  #sleepFor(pause: number, retryAfterMs: number): Promise<void> {
-    return this.sleep(Math.max(pause, retryAfterMs) * (1 + this.chance.share() / 2));
+  pause(failures: number, retryAfterMs: number, { minMs, maxMs }: Pauses = PAUSES): Promise<void> {
+    const doubled = Math.min(minMs * 2 ** Math.min(failures, 10), maxMs);
+    return this.sleep(Math.max(doubled, retryAfterMs) * (1 + this.chance.share() / 2));
   }
 
   /** Rejects with {@link SessionLost} where the session ends before. */

@@ -121,7 +121,7 @@ async function tryEach({ entries, isSilent }: Route, up: Map<string, Wire>, cont
   throw noSession(failure, entries);
 }
 
-/** Of the dial that was begun last, the so manieth. */
+/** Of the dial that was begun last over the next one, after so many in all. */
 function headStart(begun: number, isSilent: boolean, pace: Pace): number {
   return begun === 1 && isSilent ? SILENT_HEAD_START_MS : pace.every;
 }

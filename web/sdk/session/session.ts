@@ -186,7 +186,7 @@ class Driver implements SessionHandle {
       if (this.#upper.isInCall()) return this.#watchAttempt(attempt);
       this.#giveUp(attempt);
       this.#attempt = null;
-      if (this.#losesSuperseded()) return;
+      if (this.#loseSuperseded()) return;
       this.#retryIn(this.#waitAfterFailure(0));
     });
   }
@@ -290,7 +290,7 @@ class Driver implements SessionHandle {
     if (refusal?.code === ErrorCode.CREDENTIAL_EXPIRED) void this.#renewal.renew();
     else if (refusal?.isFinal) return this.#stop(reasonOf(refusal), refusal.message);
     else this.#renewal.askForRoster();
-    if (this.#losesSuperseded()) return;
+    if (this.#loseSuperseded()) return;
     this.#retryIn(this.#waitAfterFailure(refusal?.retryAfterMs ?? 0));
   }
 
@@ -332,8 +332,7 @@ class Driver implements SessionHandle {
 
   /** The old supernode's word of a newer session may come before the new one's: nothing is lost then, and what is under way goes on. */
   #handleEnd(end: LinkEnd, retryAfterMs: number): void {
-    const seeks = this.#attempt !== null || this.#move !== null;
-    if (end.code !== ErrorCode.SESSION_REPLACED || !seeks) return this.#lose(end, retryAfterMs);
+    if (end.code !== ErrorCode.SESSION_REPLACED || !this.#seeks) return this.#lose(end, retryAfterMs);
     this.#isSuperseded = true;
     this.#pulse?.stop();
     this.#pulse = null;
@@ -344,9 +343,9 @@ class Driver implements SessionHandle {
     });
   }
 
-  /** What was under way has come to nothing: a session that gave way to it is lost, and what is next is settled. `false`: there is none. */
-  #losesSuperseded(): boolean {
-    const loses = this.#isSuperseded && this.#attempt === null && this.#move === null;
+  /** What was under way has come to nothing: a session that gave way to it is lost, and what is next is settled. `false`: none has. */
+  #loseSuperseded(): boolean {
+    const loses = this.#isSuperseded && !this.#seeks;
     if (loses) this.#lose(NEVER_CAME, 0);
     return loses;
   }
@@ -391,10 +390,13 @@ class Driver implements SessionHandle {
     }
   }
 
+  get #seeks(): boolean {
+    return this.#attempt !== null || this.#move !== null;
+  }
+
   /** Whether a session that replaced ours was not made here. */
   #isStranger(): boolean {
-    const own = this.#attempt !== null || this.#move !== null;
-    return !own && this.#clock.elapsed() - this.#abandonedAt > ABANDONED_MS;
+    return !this.#seeks && this.#clock.elapsed() - this.#abandonedAt > ABANDONED_MS;
   }
 
   #handleResync(waitMs: number): void {
@@ -438,7 +440,7 @@ class Driver implements SessionHandle {
   #handleNotMoved(error: unknown): void {
     this.#move = null;
     this.#renewal.settleDoubt();
-    if (this.#losesSuperseded()) return;
+    if (this.#loseSuperseded()) return;
     this.#departure.handleFailure(error instanceof ConnectError ? (error.signIn?.retryAfterMs ?? 0) : 0);
   }
 

@@ -235,7 +235,7 @@ impl Route {
         up
     }
 
-    /// Of the dial that was started last, the so manieth.
+    /// Of the dial that was started last over the next one, after so many in all.
     fn head_start(&self, started: usize, pace: &Pace) -> Duration {
         if started == 1 && self.silent { SILENT_HEAD_START } else { pace.every }
     }

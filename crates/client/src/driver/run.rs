@@ -33,6 +33,7 @@ use crate::account::AccountError;
 use crate::member::{self, Batch, Member, Output, OwnLeg, PeerLeg, Person, SignInError};
 use crate::profile::{Identity, Profile, State};
 use crate::voice::{CallStatistics, Engine, EngineEvent, EngineHandle, Sorter, Speaker, Statements, Wiring};
+use listening::Silence;
 use moving::Leaving;
 use pulse::Pulse;
 
@@ -100,12 +101,6 @@ enum Speech {
     /// Not answered yet.
     Waiting(Speaker),
     Speaking(EngineHandle),
-}
-
-/// Since when nothing has come on the session's link.
-struct Silence {
-    packets: u64,
-    since: Instant,
 }
 
 enum Input {
@@ -464,7 +459,7 @@ impl Driver {
             _ if self.asked.due(now) => self.refresh(renewal::with_newest_roster),
             _ => {}
         }
-        if self.loses_superseded(now) {
+        if self.lose_superseded(now) {
             return Ok(());
         }
         self.retry_at = Some(now + self.wait_after_failure(now, error.retry_after()));

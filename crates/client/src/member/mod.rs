@@ -64,19 +64,19 @@ pub use identity::Identity;
 pub use messages::Reaction;
 pub use sign_in::{CertificateError, SignIn, SignInError, SignInStep, check_certificate};
 
-/// Pause after a request has failed for the first time, for a reason that passes; doubled with each failure. As long as a supernode asks for
-/// whose store is behind.
-const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// How long to wait after a request has failed for a reason that passes.
+struct Pauses {
+    /// After the first failure; doubled with each.
+    min: Duration,
+    max: Duration,
+}
 
-/// Longest such pause.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// The first is as long as a supernode asks for whose store is behind.
+const PAUSES: Pauses = Pauses { min: Duration::from_secs(1), max: Duration::from_secs(30) };
 
-/// The same for a leg that is to be attached anew: two people hear silence meanwhile. What its call's dead home was asked is refused once the
-/// fleet knows of the death, and the next home is known in that moment.
-const CALL_PAUSE_MIN: Duration = Duration::from_millis(100);
-
-/// With it, a leg asks nine times in the 10 s that it is waited for.
-const CALL_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Of a leg that is to be attached anew: two people hear silence meanwhile. What its call's dead home was asked is refused once the fleet knows
+/// of the death, and the next home is known in that moment. A leg asks some eight times in the 10 s that it is waited for.
+const CALL_PAUSES: Pauses = Pauses { min: Duration::from_millis(100), max: Duration::from_secs(2) };
 
 /// Why a command was not taken up at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -630,12 +630,12 @@ impl Member {
 
     /// Sets a timer after a failure: what the supernode asks for, or a pause that doubles, and a random half on top.
     fn pause(&mut self, timer: Timer, failures: u32, body: &Body, now: Instant) {
-        let pause = PAUSE_MIN.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(PAUSE_MAX);
-        self.pause_for(pause, timer, body, now);
+        self.pause_by(&PAUSES, timer, failures, body, now);
     }
 
-    /// A pause of this length, or of what the supernode asks for, and a random half on top.
-    fn pause_for(&mut self, pause: Duration, timer: Timer, body: &Body, now: Instant) {
+    /// The same, at another pace.
+    fn pause_by(&mut self, pauses: &Pauses, timer: Timer, failures: u32, body: &Body, now: Instant) {
+        let pause = pauses.min.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(pauses.max);
         let asked = if let Body::Error(error) = body { error.retry_after_ms } else { 0 };
         let pause = pause.max(Duration::from_millis(asked.into()));
         let jitter = self.mls.random_below(pause.as_millis() as u64 / 2);

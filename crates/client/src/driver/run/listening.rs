@@ -5,7 +5,13 @@ use std::time::{Duration, Instant};
 use ahoy_proto::limits::CALL_SILENCE;
 
 use super::pulse::Beat;
-use super::{Driver, Event, Silence, online};
+use super::{Driver, Event, online};
+
+/// Since when nothing has come on the session's link.
+pub(super) struct Silence {
+    pub(super) packets: u64,
+    pub(super) since: Instant,
+}
 
 impl Driver {
     /// In a call: whether anything still comes on the link. 800 ms without a packet start a parallel dial; the old link is

@@ -75,7 +75,7 @@ impl Driver {
             Err(error) => {
                 tracing::debug!(%error, "no session elsewhere: the one that there is goes on");
                 self.look_at_doubt(now);
-                if !self.loses_superseded(now)
+                if !self.lose_superseded(now)
                     && let Some(leaving) = &mut self.leaving
                 {
                     let wait = leaving.backoff.handle_failure(now, SPREAD, rand::random());

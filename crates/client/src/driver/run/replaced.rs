@@ -31,8 +31,8 @@ impl Driver {
         if self.is_speaking() { CALL_SILENCE } else { PING_TIMEOUT }
     }
 
-    /// What was under way has come to nothing: a session that gave way to it is lost, and what is next is settled. `false`: there is none.
-    pub(super) fn loses_superseded(&mut self, now: Instant) -> bool {
+    /// What was under way has come to nothing: a session that gave way to it is lost, and what is next is settled. `false`: none has.
+    pub(super) fn lose_superseded(&mut self, now: Instant) -> bool {
         let loses = self.superseded.is_some() && !self.seeks();
         if loses {
             self.lose_session(None, now, "it gave way to a session that did not come about");

@@ -19,7 +19,7 @@ use v1::supernode_message::Body;
 
 use super::event::{Ending, Event, OwnLeg, PeerLeg, Person, Refusal, VoiceKey};
 use super::requests::Request;
-use super::{CALL_PAUSE_MAX, CALL_PAUSE_MIN, CommandError, Member, Timer, find, passes};
+use super::{CALL_PAUSES, CommandError, Member, PAUSES, Timer, find, passes};
 pub(super) use offer::Opened;
 
 /// How long a call waits for a session to come back: a supernode forgets a leg after 10 s, but one that died may take
@@ -326,15 +326,12 @@ impl Member {
         call.failures += 1;
         let failures = call.failures;
         // A leg that was attached before has its own patience.
-        if matches!(call.phase, Phase::Attached) {
-            let pause = CALL_PAUSE_MIN.saturating_mul(1 << (failures - 1).min(10)).min(CALL_PAUSE_MAX);
-            self.pause_for(pause, Timer::Attach(id), body, now);
-            return true;
-        }
-        if failures >= ATTEMPTS_MAX {
-            return false;
-        }
-        self.pause(Timer::Attach(id), failures, body, now);
+        let pauses = match call.phase {
+            Phase::Attached => &CALL_PAUSES,
+            _ if failures >= ATTEMPTS_MAX => return false,
+            _ => &PAUSES,
+        };
+        self.pause_by(pauses, Timer::Attach(id), failures, body, now);
         true
     }
 
