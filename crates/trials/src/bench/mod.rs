@@ -113,7 +113,7 @@ pub fn load() -> String {
 /// A sentence that says what figures are worth: where they were measured, beside what load, and by which build.
 pub fn circumstances(load_before: &str) -> String {
     let build = if cfg!(debug_assertions) {
-        "by a development build (opt-level 1): to be repeated by a release build on an idle machine"
+        "by a development build: to be repeated by a release build on an idle machine"
     } else {
         "by a release build"
     };
