@@ -27,6 +27,13 @@ pub(crate) fn step<T>(name: &str, run: impl FnOnce() -> anyhow::Result<T>) -> an
 pub(crate) fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace::root()).arg(subcommand);
+    // What the outer cargo says of xtask itself: build scripts that look at it, as ring's does, would run anew after each plain cargo.
+    let own = |name: &str| {
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"].iter().any(|it| name.starts_with(it))
+    };
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(own)) {
+        command.env_remove(name);
+    }
     if subcommand != "fmt" {
         command.arg("--locked");
     }
