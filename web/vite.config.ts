@@ -26,6 +26,6 @@ export default defineConfig(({ mode, command }) => ({
       output: { entryFileNames: (chunk) => (chunk.name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js') },
     },
   },
-  // Most take milliseconds; those with real cryptography and a busy machine may take their time.
-  test: { include: ['app/**/*.test.ts', 'sdk/**/*.test.ts', 'voice/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 },
+  // Most take milliseconds; those with real cryptography and a busy machine may take their time. All cores: by itself Vitest leaves one idle.
+  test: { include: ['app/**/*.test.ts', 'sdk/**/*.test.ts', 'voice/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000, maxWorkers: '100%' },
 }));

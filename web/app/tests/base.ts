@@ -6,7 +6,8 @@ const PORT = 4179;
 
 export const base: PlaywrightTestConfig = {
   reporter: 'line',
-  workers: 1,
+  workers: 2,
+  fullyParallel: true,
   timeout: 180_000,
   webServer: {
     command: `npx vite build --mode demo --logLevel warn && npx vite preview --mode demo --outDir dist-demo --port ${PORT} --strictPort`,
