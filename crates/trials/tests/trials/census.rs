@@ -361,7 +361,7 @@ async fn crowd(fleet: &Fleet) -> anyhow::Result<Vec<Session>> {
 /// With `AHOY_CENSUS_PICTURES` set to a folder, its drawing is kept there.
 #[test]
 fn the_census_of_a_fleet_counts_all_and_tells_who_is_gone() {
-    trial(Duration::from_secs(180), Machine::Alone, |trial| {
+    trial(Duration::from_secs(180), Machine::Shared, |trial| {
         let mut fleet = Fleet::start(trial)?;
         let runtime = tokio::runtime::Runtime::new()?;
         let _sessions = runtime.block_on(crowd(&fleet))?;
