@@ -17,6 +17,7 @@ import {
   LogEntrySchema,
   PresenceChangedSchema,
   ReceiptSchema,
+  SealedMessageSchema,
   SettingsChangedSchema,
   SignalSchema,
 } from '../proto/messages.ts';
@@ -106,6 +107,21 @@ describe('a supernode that makes things up', () => {
       expect((await bob.lines(conversation))[0]).toMatchObject({ edited: false, reactions: [] });
       expect((await bob.client.conversations())[0]).toMatchObject({ head: 5, unread: 2, standing: 'inside' });
     }
+  });
+
+  it('says in vain that a number stands in the log that this device has not given', async () => {
+    const world = new World();
+    const { alice, bob, conversation } = await world.pair();
+    await alice.client.post(conversation, { text: 'one' });
+    await world.shows(bob, conversation, 'one');
+    // What is said between the question for the list and its answer is taken for newer than the list.
+    alice.resync();
+    const message = { case: 'message' as const, value: create(SealedMessageSchema, { number: HUGE, sealed: randomBytes(300) }) };
+    const own = { account: idBytes(alice.identity.account), device: idBytes(alice.identity.device) };
+    alice.member.handleEvent({ case: 'logEntry', value: create(LogEntrySchema, { ...own, conversation: idBytes(conversation), sequence: 2n, generation: 1, body: message }) });
+    await alice.client.post(conversation, { text: 'two' });
+    await world.shows(bob, conversation, 'one', 'two');
+    expect(await alice.texts(conversation)).toEqual(['one', 'two']);
   });
 
   it('with a commit that can’t be applied makes a device enter anew, and no more', async () => {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 
 import type { Line } from '../client.ts';
 import { MemoryVault } from '../vault/memory.ts';
@@ -29,6 +29,18 @@ it('a place in the log that is given twice takes nothing from the line that stan
     const found = await Promise.all(placed.map(({ reference }) => new Lines(CONVERSATION, new Changes(vault), () => undefined).find(reference)));
     expect(found).toEqual(placed);
   }
+});
+
+it('a place in the log that is given a hundred times is no slower for the last of them', async () => {
+  const vault = new MemoryVault();
+  const looks = vi.spyOn(vault, 'read');
+  for (let number = 1; number <= 100; number += 1) {
+    looks.mockClear();
+    await change(vault, (lines) => lines.put(text(number, 7, `${number}`)));
+    expect(looks.mock.calls.length).toBeLessThan(20);
+  }
+  const lines = await readHistory(vault, CONVERSATION, null, 100);
+  expect(lines.map(({ reference }) => reference.number)).toEqual(Array.from({ length: 100 }, (_, index) => index + 1));
 });
 
 describe('one reference is one line', () => {

@@ -130,11 +130,24 @@ export class Lines {
     return line !== null && line.account === by && line.body.kind === 'text' && !line.deleted ? line : null;
   }
 
-  /** The first position from one on where no line stands: a supernode may give a place in the log twice. */
+  /**
+   * A position from one on where no line stands, after those that do: a supernode may give a place in the log twice. It may give it a
+   * thousand times: so the looks double their steps, then halve them.
+   */
   async #vacant(from: number): Promise<number> {
-    let position = from;
-    while ((await this.changes.read('lines', lineKey(this.conversation, position))) !== null) position += 1;
-    return position;
+    const isTaken = async (position: number): Promise<boolean> => (await this.changes.read('lines', lineKey(this.conversation, position))) !== null;
+    let taken = from - 1;
+    let vacant = from;
+    while (await isTaken(vacant)) {
+      taken = vacant;
+      vacant += vacant - from + 1;
+    }
+    while (vacant - taken > 1) {
+      const middle = taken + Math.floor((vacant - taken) / 2);
+      if (await isTaken(middle)) taken = middle;
+      else vacant = middle;
+    }
+    return vacant;
   }
 
   #write(line: Line): void {
