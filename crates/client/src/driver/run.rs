@@ -406,9 +406,11 @@ impl Driver {
     fn dial_at_once(&mut self) {
         self.retry_at = None;
         let mut route = self.route();
-        route.silent = self.session.is_some();
+        let is_silent = self.session.is_some();
         // Stable: the others stay in their order.
-        route.entries.sort_by_key(|entry| (Some(entry.supernode) == self.last) != route.silent);
+        route.entries.sort_by_key(|entry| (Some(entry.supernode) == self.last) != is_silent);
+        // The one that is silent may have left the roster.
+        route.silent = is_silent && route.entries.first().is_some_and(|entry| Some(entry.supernode) == self.last);
         // A leisurely attempt under way gives way to this one.
         let calls = !self.speeches.is_empty();
         self.connecting = Some(if calls { Box::pin(route.reconnect()) } else { Box::pin(route.connect()) });
@@ -663,8 +665,11 @@ impl Driver {
         if self.speeches.is_empty() && self.connecting.take().is_some() {
             // What was dialled for the call's sake goes on at the pace of a device without one.
             let now = Instant::now();
-            self.retry_at = Some(now + self.wait_after_failure(now, Duration::ZERO));
-            self.lose_session(None, now, "the call ended while its link was silent");
+            if self.session.is_some() {
+                self.lose_session(None, now, "the call ended while its link was silent");
+            } else {
+                self.retry_at = Some(now + self.wait_after_failure(now, Duration::ZERO));
+            }
         }
         match speech {
             Speech::Waiting(_) => None,
