@@ -294,7 +294,7 @@ fn a_call_and_messages_survive_the_death_of_each_supernode_in_turn() {
 
 #[test]
 fn calls_and_messages_go_on_while_redis_is_away_and_while_the_authority_is() {
-    trial(Duration::from_secs(180), Machine::Shared, |trial| {
+    trial(Duration::from_secs(180), Machine::Alone, |trial| {
         let (mut fleet, mut letters, mut verbs) = busy_fleet(trial)?;
         let since = unix_ms();
         fleet.redis.kill();
@@ -317,7 +317,7 @@ fn calls_and_messages_go_on_while_redis_is_away_and_while_the_authority_is() {
 
 #[test]
 fn calls_go_on_while_postgres_is_away_and_messages_come_afterwards() {
-    trial(Duration::from_secs(180), Machine::Shared, |trial| {
+    trial(Duration::from_secs(180), Machine::Alone, |trial| {
         let (mut fleet, mut letters, mut verbs) = busy_fleet(trial)?;
         let since = unix_ms();
         fleet.postgres.kill();
