@@ -27,6 +27,11 @@ async function open(page: Page, hash: string, scene = '') {
   await page.waitForTimeout(120);
 }
 
+const background = (page: Page) => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+
+/** The legacy mode is for pages without frames of other origins, as ours is: it opens no page more for each look. */
+const axe = (page: Page) => new AxeBuilder({ page }).setLegacyMode();
+
 /** The rules of axe that look at colours: all that a theme changes. */
 const COLOURS = ['color-contrast', 'link-in-text-block'];
 
@@ -34,28 +39,25 @@ for (const size of sizes) {
   test(`axe finds nothing on any screen in either theme: ${size.name}`, async ({ page }) => {
     test.setTimeout(360_000);
     await page.setViewportSize({ width: size.width, height: size.height });
+    await page.emulateMedia({ reducedMotion: 'reduce' });
     const found: string[] = [];
     for (const scene of scenes) {
-      await page.emulateMedia({ colorScheme: 'light', reducedMotion: 'reduce' });
+      await page.emulateMedia({ colorScheme: 'light' });
       await page.goto('about:blank');
       await page.goto(address(scene));
       await page.locator('#main').waitFor({ state: 'attached' });
       await page.waitForTimeout(150);
       for (const label of scene.press ?? []) await page.getByRole('button', { name: label }).first().click();
       const light = await background(page);
-      // The legacy mode is for pages without frames of other origins, as ours is: it opens no page more for each look.
-      const axe = () => new AxeBuilder({ page }).setLegacyMode();
-      const all = await axe().withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']).analyze();
-      await page.emulateMedia({ colorScheme: 'dark', reducedMotion: 'reduce' });
+      const all = await axe(page).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']).analyze();
+      await page.emulateMedia({ colorScheme: 'dark' });
       await expect.poll(() => background(page)).not.toBe(light);
-      const dark = await axe().withRules(COLOURS).analyze();
+      const dark = await axe(page).withRules(COLOURS).analyze();
       for (const { id, nodes } of [...all.violations, ...dark.violations]) found.push(`${scene.name}: ${id}: ${nodes.map((node) => node.target.join(' ')).slice(0, 3).join(' | ')}`);
     }
     expect(found).toEqual([]);
   });
 }
-
-const background = (page: Page) => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
 
 test.describe('by keyboard alone', () => {
   test('a conversation is found, answered and left', async ({ page }) => {

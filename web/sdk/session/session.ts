@@ -231,9 +231,11 @@ class Driver implements SessionHandle {
     const entries = this.#fleet.order(this.identity.account, roster);
     const survey = inCall || this.#channel !== null ? [] : this.#fleet.survey(entries);
     const isLast = ({ supernode }: RosterEntry): boolean => supernode === this.#last;
+    // Nobody, where it has left the roster.
+    const last = entries.filter(isLast);
     const others = entries.filter((entry) => !isLast(entry));
-    if (this.#channel !== null && !this.#isSuperseded) return { entries: [...entries.filter(isLast), ...others], isSilent: true, survey };
-    return { entries: inCall ? [...others, ...entries.filter(isLast)] : entries, isSilent: false, survey };
+    if (this.#channel !== null && !this.#isSuperseded) return { entries: [...last, ...others], isSilent: last.length > 0, survey };
+    return { entries: inCall ? [...others, ...last] : entries, isSilent: false, survey };
   }
 
   #context(inCall: boolean): Context {

@@ -63,19 +63,21 @@ impl Trial {
         self.deadline
     }
 
-    /// Looks again and again, every millisecond, until there is an answer.
+    /// Looks again and again until there is an answer: after as long as the last look took, within 1 to 50 ms, because a look may be a process
+    /// and take from those whom it is about.
     ///
     /// # Errors
     /// At the trial's deadline; `what` says what was waited for.
     pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
         loop {
+            let begins = Instant::now();
             if let Some(found) = look() {
                 return Ok(found);
             }
             if Instant::now() >= self.deadline {
                 bail!("gave up waiting for {what}");
             }
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(begins.elapsed().clamp(Duration::from_millis(1), Duration::from_millis(50)));
         }
     }
 

@@ -123,12 +123,8 @@ impl Fleet {
         for node in self.supernodes.iter().filter(|node| node.process.is_some()) {
             trial.wait_for("a whole fleet", || {
                 let rows = node.sees(trial).ok()?;
-                let is_whole = rows.iter().any(|row| row["own"] == json!(true) && row["supernodes"] == json!(size));
-                // Each look is a process, which takes from those who talk meanwhile.
-                is_whole.then_some(()).or_else(|| {
-                    std::thread::sleep(Duration::from_millis(50));
-                    None
-                })
+                let own = rows.iter().find(|row| row["own"] == json!(true))?;
+                (own["supernodes"] == json!(size)).then_some(())
             })?;
         }
         Ok(())
